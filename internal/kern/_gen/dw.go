@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of kern.Depthwise that the kernels read; a test of package
+// kern checks them.
+const (
+	dX      = 0
+	dOff    = 24
+	dTaps   = 32 // len(Off)
+	dRSX    = 48
+	dW      = 56
+	dY      = 80
+	dLDY    = 104
+	dPixels = 112
+	dFlags  = 120
+	dBias   = 128
+	dLo     = 152
+	dHi     = 156
+	dMask   = 160
+)
+
+// dwPixels is how many pixels are in flight: their accumulators hide the latency
+// of FMA, and a tap's weight is loaded once for all of them.
+const dwPixels = 6
+
+func init() {
+	kernels = append(kernels,
+		kernel{"f32_dw_6x8_avx2", func(c *build.Context) { depthwise(c, isaAVX2, "f32DW6x8AVX2") }},
+		kernel{"f32_dw_6x16_avx512", func(c *build.Context) { depthwise(c, isaAVX512, "f32DW6x16AVX512") }})
+}
+
+func depthwise(c *build.Context, v isa, name string) {
+	function(c, name, "func(t *Depthwise)", name+` computes a row of pixels of one vector of channels:
+
+	for p := range t.Pixels {
+		for c := range t.N {
+			acc := 0
+			for i, off := range t.Off {
+				acc = fma(t.X[p*t.RSX+off+c], t.W[i*width+c], acc)
+			}
+			acc += t.Bias[c]                // with FlagCol
+			acc = min(t.Hi, max(t.Lo, acc)) // with FlagClamp; NaN stays
+			t.Y[p*t.LDY+c] = acc
+		}
+	}`, "Depthwise")
+	t := reg.R14
+	left := c.AllocLocal(8)
+	c.Load(c.Param("t"), t)
+	x, y, rsx, ldy, n := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10
+	c.MOVQ(mem(t, dX), x)
+	c.MOVQ(mem(t, dY), y)
+	c.MOVQ(mem(t, dRSX), rsx)
+	c.SHLQ(operand.U8(2), rsx)
+	c.MOVQ(mem(t, dLDY), ldy)
+	c.SHLQ(operand.U8(2), ldy)
+	c.MOVQ(mem(t, dPixels), n)
+	bias, lo, hi, w, in, mask := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13]
+	acc := ymm
+	if v.avx512 {
+		bias, lo, hi, w, in, acc = zmm[8], zmm[9], zmm[10], zmm[11], zmm[12], zmm
+	}
+	c.VBROADCASTSS(mem(t, dLo), lo)
+	c.VBROADCASTSS(mem(t, dHi), hi)
+	c.MOVQ(mem(t, dFlags), reg.RAX)
+	c.TESTQ(operand.U32(fCol), reg.RAX)
+	c.JZ(operand.LabelRef("nobias"))
+	c.MOVQ(mem(t, dBias), reg.RCX)
+	c.VMOVUPS(mem(reg.RCX, 0), bias)
+	c.Label("nobias")
+	c.MOVQ(mem(t, dMask), reg.RCX)
+	c.TESTQ(reg.RCX, reg.RCX)
+	c.JNZ(operand.LabelRef("masked"))
+	for _, masked := range []bool{false, true} {
+		suffix := ""
+		if masked {
+			suffix = "m"
+			c.Label("masked")
+			if v.avx512 {
+				c.KMOVW(reg.ECX, reg.K1)
+			} else {
+				c.VMOVUPS(mem(reg.RCX, 0), mask)
+			}
+		}
+		for _, group := range []int{dwPixels, 1} {
+			l := func(s string) string { return fmt.Sprintf("%s%d%s", s, group, suffix) }
+			ref := func(s string) operand.LabelRef { return operand.LabelRef(l(s)) }
+			p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI, reg.R11, reg.R12}[:group]
+			tap, off, wp := reg.R13, reg.R15, reg.RBP
+			c.Label(l("pixels"))
+			c.CMPQ(n, operand.U8(group))
+			c.JLT(ref("done"))
+			for i := range group {
+				r := acc[i]
+				if v.avx512 {
+					c.VPXORD(r, r, r)
+				} else {
+					c.VXORPS(r, r, r)
+				}
+				if i == 0 {
+					c.MOVQ(x, p[0])
+				} else {
+					c.LEAQ(idx(p[i-1], rsx, 1), p[i])
+				}
+			}
+			c.MOVQ(mem(t, dOff), tap)
+			c.MOVQ(mem(t, dW), wp)
+			// The pixels left wait on the stack: their register counts taps.
+			c.MOVQ(n, left)
+			c.MOVQ(mem(t, dTaps), n)
+			c.Label(l("taps"))
+			c.MOVQ(mem(tap, 0), off)
+			c.VMOVUPS(mem(wp, 0), w)
+			for i := range group {
+				src := idx(p[i], off, 4)
+				switch {
+				case !masked:
+					c.VFMADD231PS(src, w, acc[i])
+				case v.avx512:
+					c.VMOVUPS_Z(src, reg.K1, in)
+					c.VFMADD231PS(in, w, acc[i])
+				default:
+					c.VMASKMOVPS(src, mask, in)
+					c.VFMADD231PS(in, w, acc[i])
+				}
+			}
+			c.ADDQ(operand.U8(8), tap)
+			c.ADDQ(operand.U8(4*v.width), wp)
+			c.DECQ(n)
+			c.JNZ(ref("taps"))
+			c.MOVQ(left, n)
+			c.MOVQ(mem(t, dFlags), reg.R13)
+			c.TESTQ(operand.U32(fCol), reg.R13)
+			c.JZ(ref("clamp"))
+			for i := range group {
+				c.VADDPS(bias, acc[i], acc[i])
+			}
+			c.Label(l("clamp"))
+			c.TESTQ(operand.U32(fClamp), reg.R13)
+			c.JZ(ref("store"))
+			for i := range group {
+				c.VMAXPS(acc[i], lo, acc[i])
+				c.VMINPS(acc[i], hi, acc[i])
+			}
+			c.Label(l("store"))
+			for i := range group {
+				switch {
+				case !masked:
+					c.VMOVUPS(acc[i], mem(y, 0))
+				case v.avx512:
+					c.VMOVUPS(acc[i], reg.K1, mem(y, 0))
+				default:
+					c.VMASKMOVPS(acc[i], mask, mem(y, 0))
+				}
+				c.ADDQ(ldy, y)
+			}
+			c.LEAQ(idx(p[group-1], rsx, 1), x)
+			c.SUBQ(operand.U8(group), n)
+			c.JMP(ref("pixels"))
+			c.Label(l("done"))
+		}
+		c.VZEROUPPER()
+		c.RET()
+	}
+}

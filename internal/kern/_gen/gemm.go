@@ -1,0 +1,333 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of kern.Tile that the kernels read; a test of package kern checks them.
+const (
+	tM     = 0
+	tN     = 8
+	tK     = 16
+	tOff   = 24
+	tSegs  = 32 // len(Off)
+	tA     = 48
+	tRSA   = 72
+	tCSA   = 80
+	tB     = 88
+	tLDB   = 112
+	tC     = 120
+	tLDC   = 144
+	tFlags = 152
+	tCol   = 160
+	tRow   = 184
+	tAlpha = 208
+	tLo    = 212
+	tHi    = 216
+	tMask  = 224
+)
+
+// Bits of Tile.Flags.
+const (
+	fAcc = 1 << iota
+	fAlpha
+	fCol
+	fRow
+	fClamp
+)
+
+const gemmDoc = ` computes one tile; each acc is one float32 and each step one FMA:
+
+	for i := range t.M {
+		for j := range t.N {
+			acc := 0 // t.C[i*t.LDC+j] with FlagAcc
+			for s, off := range t.Off {
+				for k := range t.K {
+					acc = fma(t.A[off+i*t.RSA+k*t.CSA], t.B[(s*t.K+k)*t.LDB+j], acc)
+				}
+			}
+			acc *= t.Alpha                        // with FlagAlpha
+			acc += t.Col[j]                       // with FlagCol
+			acc += t.Row[i]                       // with FlagRow
+			acc = min(t.Hi, max(t.Lo, acc))       // with FlagClamp; NaN stays
+			t.C[i*t.LDC+j] = acc
+		}
+	}`
+
+func init() {
+	kernels = append(kernels,
+		kernel{"f32_gemm_6x16_avx2", func(c *build.Context) { gemm(c, isaAVX2) }},
+		kernel{"f32_gemm_12x32_avx512", func(c *build.Context) { gemm(c, isaAVX512) }})
+}
+
+// isa is what differs between the two: registers and masked moves.
+type isa struct {
+	name   string
+	mr     int // rows of the full tile
+	width  int // floats a register
+	acc    func(i, j int) reg.VecPhysical
+	b      [2]reg.VecPhysical
+	bc     [2]reg.VecPhysical
+	avx512 bool
+}
+
+var ymm = []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15}
+var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+	reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
+
+var (
+	isaAVX2 = isa{name: "f32Gemm6x16AVX2", mr: 6, width: 8,
+		acc: func(i, j int) reg.VecPhysical { return ymm[2*i+j] },
+		b:   [2]reg.VecPhysical{reg.Y12, reg.Y13}, bc: [2]reg.VecPhysical{reg.Y14, reg.Y15}}
+	isaAVX512 = isa{name: "f32Gemm12x32AVX512", mr: 12, width: 16, avx512: true,
+		acc: func(i, j int) reg.VecPhysical { return zmm[2*i+j] },
+		b:   [2]reg.VecPhysical{reg.Z30, reg.Z31}, bc: [2]reg.VecPhysical{reg.Z28, reg.Z29}}
+)
+
+func mem(base reg.Register, disp int) operand.Mem { return operand.Mem{Base: base, Disp: disp} }
+
+func idx(base, index reg.Register, scale uint8) operand.Mem {
+	return operand.Mem{Base: base, Index: index, Scale: scale}
+}
+
+func gemm(c *build.Context, v isa) {
+	function(c, v.name, "func(t *Tile)", v.name+gemmDoc, "Tile")
+	t := reg.R14
+	c.Load(c.Param("t"), t)
+
+	// Sizes in bytes.
+	a, b, rsa, csa, segs, ldb, off := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10, reg.R11, reg.R12
+	c.MOVQ(mem(t, tA), a)
+	c.MOVQ(mem(t, tB), b)
+	c.MOVQ(mem(t, tRSA), rsa)
+	c.SHLQ(operand.U8(2), rsa)
+	c.MOVQ(mem(t, tCSA), csa)
+	c.SHLQ(operand.U8(2), csa)
+	c.MOVQ(mem(t, tLDB), ldb)
+	c.SHLQ(operand.U8(2), ldb)
+	c.MOVQ(mem(t, tSegs), segs)
+	c.MOVQ(mem(t, tOff), off)
+
+	// One body for each number of rows and of registers a row.
+	c.MOVQ(mem(t, tM), reg.RAX)
+	c.CMPQ(mem(t, tN), operand.U8(v.width))
+	c.JLE(operand.LabelRef("narrow"))
+	for _, w := range []int{2, 1} {
+		if w == 1 {
+			c.Label("narrow")
+		}
+		for m := v.mr; m > 1; m-- {
+			c.CMPQ(reg.RAX, operand.U8(m))
+			c.JEQ(operand.LabelRef(fmt.Sprintf("m%dw%d", m, w)))
+		}
+		gemmBody(c, v, 1, w)
+		for m := 2; m <= v.mr; m++ {
+			gemmBody(c, v, m, w)
+		}
+	}
+}
+
+func gemmBody(c *build.Context, v isa, m, w int) {
+	name := func(s string) string { return fmt.Sprintf("m%dw%d%s", m, w, s) }
+	ref := func(s string) operand.LabelRef { return operand.LabelRef(name(s)) }
+	t := reg.R14
+	a, b, rsa, csa, segs, ldb, off := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10, reg.R11, reg.R12
+	bases := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI}[:(m+2)/3]
+	cp, ldc := reg.RAX, reg.RCX
+	flags := reg.RDX
+
+	c.Label(name(""))
+	// partial reports where the last register of a row is not full: N != w*width.
+	masks := func() {
+		if v.avx512 {
+			c.MOVL(mem(t, tMask), reg.EDI)
+			if w == 2 {
+				c.SHRL(operand.U8(16), reg.EDI)
+			}
+			c.KMOVW(reg.EDI, reg.K1)
+			return
+		}
+		c.MOVQ(mem(t, tMask), reg.RDI)
+		c.VMOVUPS(mem(reg.RDI, (w-1)*32), v.bc[1])
+	}
+	// loadMasked and storeMasked move the last register of a row.
+	loadMasked := func(m operand.Mem, r reg.VecPhysical) {
+		if v.avx512 {
+			c.VMOVUPS_Z(m, reg.K1, r)
+		} else {
+			c.VMASKMOVPS(m, v.bc[1], r)
+		}
+	}
+	storeMasked := func(r reg.VecPhysical, m operand.Mem) {
+		if v.avx512 {
+			c.VMOVUPS(r, reg.K1, m)
+		} else {
+			c.VMASKMOVPS(r, v.bc[1], m)
+		}
+	}
+	rows := func(f func(i, j int, p operand.Mem)) {
+		c.MOVQ(mem(t, tC), cp)
+		for i := range m {
+			for j := range w {
+				f(i, j, mem(cp, j*v.width*4))
+			}
+			if i < m-1 {
+				c.ADDQ(ldc, cp)
+			}
+		}
+	}
+	loadLDC := func() {
+		c.MOVQ(mem(t, tLDC), ldc)
+		c.SHLQ(operand.U8(2), ldc)
+	}
+	cmpN := func(full string) {
+		c.CMPQ(mem(t, tN), operand.U8(w*v.width))
+		c.JEQ(ref(full))
+	}
+
+	// Start: zero, or C.
+	c.MOVQ(mem(t, tFlags), flags)
+	c.TESTQ(operand.U32(fAcc), flags)
+	c.JZ(ref("zero"))
+	loadLDC()
+	cmpN("loadfull")
+	masks()
+	rows(func(i, j int, p operand.Mem) {
+		if j == w-1 {
+			loadMasked(p, v.acc(i, j))
+		} else {
+			c.VMOVUPS(p, v.acc(i, j))
+		}
+	})
+	c.JMP(ref("seg"))
+	c.Label(name("loadfull"))
+	rows(func(i, j int, p operand.Mem) { c.VMOVUPS(p, v.acc(i, j)) })
+	c.JMP(ref("seg"))
+	c.Label(name("zero"))
+	for i := range m {
+		for j := range w {
+			if r := v.acc(i, j); v.avx512 {
+				c.VPXORD(r, r, r)
+			} else {
+				c.VXORPS(r, r, r)
+			}
+		}
+	}
+
+	c.Label(name("seg"))
+	c.MOVQ(mem(off, 0), bases[0])
+	c.LEAQ(idx(a, bases[0], 4), bases[0])
+	if len(bases) > 1 {
+		c.LEAQ(idx(rsa, rsa, 2), reg.R13)
+		for i := 1; i < len(bases); i++ {
+			c.LEAQ(idx(bases[i-1], reg.R13, 1), bases[i])
+		}
+	}
+	c.MOVQ(mem(t, tK), reg.R13)
+	c.Label(name("k"))
+	for j := range w {
+		c.VMOVUPS(mem(b, j*v.width*4), v.b[j])
+	}
+	for i := range m {
+		p := mem(bases[i/3], 0)
+		if i%3 > 0 {
+			p = idx(bases[i/3], rsa, uint8(i%3))
+		}
+		c.VBROADCASTSS(p, v.bc[i%2])
+		for j := range w {
+			c.VFMADD231PS(v.b[j], v.bc[i%2], v.acc(i, j))
+		}
+	}
+	for _, p := range bases {
+		c.ADDQ(csa, p)
+	}
+	c.ADDQ(ldb, b)
+	c.DECQ(reg.R13)
+	c.JNZ(ref("k"))
+	c.ADDQ(operand.U8(8), off)
+	c.DECQ(segs)
+	c.JNZ(ref("seg"))
+
+	// Epilogue.
+	each := func(f func(i int, r reg.VecPhysical)) {
+		for i := range m {
+			for j := range w {
+				f(i, v.acc(i, j))
+			}
+		}
+	}
+	c.MOVQ(mem(t, tFlags), flags)
+	c.TESTQ(operand.U32(fAlpha|fCol|fRow|fClamp), flags)
+	c.JZ(ref("store"))
+	c.TESTQ(operand.U32(fAlpha), flags)
+	c.JZ(ref("col"))
+	c.VBROADCASTSS(mem(t, tAlpha), v.bc[0])
+	each(func(_ int, r reg.VecPhysical) { c.VMULPS(v.bc[0], r, r) })
+
+	c.Label(name("col"))
+	c.TESTQ(operand.U32(fCol), flags)
+	c.JZ(ref("row"))
+	c.MOVQ(mem(t, tCol), cp)
+	cmpN("colfull")
+	masks()
+	for j := range w {
+		if j == w-1 {
+			loadMasked(mem(cp, j*v.width*4), v.b[j])
+		} else {
+			c.VMOVUPS(mem(cp, j*v.width*4), v.b[j])
+		}
+	}
+	c.JMP(ref("coladd"))
+	c.Label(name("colfull"))
+	for j := range w {
+		c.VMOVUPS(mem(cp, j*v.width*4), v.b[j])
+	}
+	c.Label(name("coladd"))
+	for i := range m {
+		for j := range w {
+			c.VADDPS(v.b[j], v.acc(i, j), v.acc(i, j))
+		}
+	}
+
+	c.Label(name("row"))
+	c.TESTQ(operand.U32(fRow), flags)
+	c.JZ(ref("clamp"))
+	c.MOVQ(mem(t, tRow), cp)
+	for i := range m {
+		c.VBROADCASTSS(mem(cp, 4*i), v.bc[0])
+		for j := range w {
+			c.VADDPS(v.bc[0], v.acc(i, j), v.acc(i, j))
+		}
+	}
+
+	c.Label(name("clamp"))
+	c.TESTQ(operand.U32(fClamp), flags)
+	c.JZ(ref("store"))
+	c.VBROADCASTSS(mem(t, tLo), v.b[0])
+	c.VBROADCASTSS(mem(t, tHi), v.b[1])
+	// The last operand of max and min wins where one is NaN: NaN stays NaN.
+	each(func(_ int, r reg.VecPhysical) { c.VMAXPS(r, v.b[0], r) })
+	each(func(_ int, r reg.VecPhysical) { c.VMINPS(r, v.b[1], r) })
+
+	c.Label(name("store"))
+	loadLDC()
+	cmpN("storefull")
+	masks()
+	rows(func(i, j int, p operand.Mem) {
+		if j == w-1 {
+			storeMasked(v.acc(i, j), p)
+		} else {
+			c.VMOVUPS(v.acc(i, j), p)
+		}
+	})
+	c.VZEROUPPER()
+	c.RET()
+	c.Label(name("storefull"))
+	rows(func(i, j int, p operand.Mem) { c.VMOVUPS(v.acc(i, j), p) })
+	c.VZEROUPPER()
+	c.RET()
+}

@@ -1,0 +1,82 @@
+package kern
+
+import "whit/internal/cpu"
+
+// Depthwise is one call of the depthwise convolution kernel: a row of Pixels
+// output pixels of N channels, at most the Width of the [DWMicro].
+//
+//	Y[p*LDY+c] = epilogue(Σ_i X[p*RSX+Off[i]+c] * W[i*Width+c])
+//
+// with one accumulator an output, taps ascending, one FMA a step. W and Bias hold
+// Width floats a row whatever N is. Flags are FlagCol (Bias) and FlagClamp.
+type Depthwise struct {
+	X      []float32
+	Off    []int // where each tap is, from the pixel
+	RSX    int   // from output pixel to output pixel in X: stride times the pixel's floats
+	W      []float32
+	Y      []float32
+	LDY    int
+	Pixels int
+	Flags  int
+	Bias   []float32
+	Lo, Hi float32
+	mask   uintptr // as Tile.mask, 0 for all of Width
+	N      int
+}
+
+// DWMicro is a depthwise micro-kernel.
+type DWMicro struct {
+	Name  string
+	Width int // channels of a call
+	isa   isa
+}
+
+var dwMicros = map[isa]*DWMicro{
+	isaGo:     {Name: "f32_dw_go", Width: 8, isa: isaGo},
+	isaAVX2:   {Name: "f32_dw_6x8_avx2", Width: 8, isa: isaAVX2},
+	isaAVX512: {Name: "f32_dw_6x16_avx512", Width: 16, isa: isaAVX512},
+}
+
+// DW is the best depthwise kernel for a processor with features f.
+func DW(f cpu.Features) *DWMicro { return dwMicros[isaOf(f)] }
+
+// Run computes the row. It panics where a slice is too short.
+func (u *DWMicro) Run(t *Depthwise) {
+	if t.Pixels == 0 {
+		return
+	}
+	if uint(t.N-1) >= uint(u.Width) || t.Pixels < 0 || len(t.Off) == 0 {
+		panic("kern: depthwise call out of range")
+	}
+	_ = t.X[(t.Pixels-1)*t.RSX+t.Off[len(t.Off)-1]+t.N-1]
+	_ = t.W[len(t.Off)*u.Width-1]
+	_ = t.Y[(t.Pixels-1)*t.LDY+t.N-1]
+	if t.Flags&FlagCol != 0 {
+		_ = t.Bias[u.Width-1]
+	}
+	u.run(t)
+}
+
+func depthwiseGo(t *Depthwise) {
+	const width = 8
+	for p := range t.Pixels {
+		var acc [width]float32
+		x := t.X[p*t.RSX:]
+		for i, off := range t.Off {
+			w := (*[width]float32)(t.W[i*width:])
+			for c, v := range x[off : off+t.N] {
+				acc[c&7] += float32(v * w[c&7])
+			}
+		}
+		y := t.Y[p*t.LDY:][:t.N]
+		for c, v := range acc[:t.N] {
+			if t.Flags&FlagCol != 0 {
+				v += t.Bias[c]
+			}
+			if t.Flags&FlagClamp != 0 {
+				v = clamp(v, t.Lo, t.Hi)
+			}
+			y[c] = v
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package kern
+
+import (
+	"math"
+	"testing"
+	"unsafe"
+)
+
+func TestDepthwiseOffsets(t *testing.T) {
+	var x Depthwise
+	for i, c := range []struct{ got, want uintptr }{
+		{unsafe.Offsetof(x.X), 0}, {unsafe.Offsetof(x.Off), 24}, {unsafe.Offsetof(x.RSX), 48}, {unsafe.Offsetof(x.W), 56},
+		{unsafe.Offsetof(x.Y), 80}, {unsafe.Offsetof(x.LDY), 104}, {unsafe.Offsetof(x.Pixels), 112}, {unsafe.Offsetof(x.Flags), 120},
+		{unsafe.Offsetof(x.Bias), 128}, {unsafe.Offsetof(x.Lo), 152}, {unsafe.Offsetof(x.Hi), 156}, {unsafe.Offsetof(x.mask), 160},
+	} {
+		if c.got != c.want {
+			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
+		}
+	}
+}
+
+// TestDepthwise compares every variant, tail and epilogue with float64.
+func TestDepthwise(t *testing.T) {
+	x, w, bias := random(1, 3000), random(2, 25*16), random(3, 16)
+	for _, i := range []isa{isaGo, isaAVX2, isaAVX512} {
+		u := dwMicros[i]
+		t.Run(u.Name, func(t *testing.T) {
+			if !canRun(micros[i]) {
+				t.Skip("NOT RUN: this CPU or build lacks it")
+			}
+			for n := 1; n <= u.Width; n++ {
+				for pixels := range 15 {
+					d := &Depthwise{X: x, Off: []int{0, 20, 40, 205, 225, 300}, RSX: 19 + n%3, W: w, LDY: n + 3, Pixels: pixels, N: n,
+						Flags: []int{0, FlagCol, FlagClamp, FlagCol | FlagClamp}[(n+pixels)%4], Bias: bias, Lo: -0.5, Hi: 1}
+					start := random(4, max(1, pixels)*d.LDY)
+					d.Y = append([]float32{}, start...)
+					u.Run(d)
+					for at := range start {
+						p, c := at/d.LDY, at%d.LDY
+						if p >= pixels || c >= n {
+							if d.Y[at] != start[at] {
+								t.Fatalf("%d pixels of %d channels: wrote outside", pixels, n)
+							}
+							continue
+						}
+						var s, abs float64
+						for i, off := range d.Off {
+							v := float64(x[p*d.RSX+off+c]) * float64(w[i*u.Width+c])
+							s, abs = s+v, abs+math.Abs(v)
+						}
+						if d.Flags&FlagCol != 0 {
+							s, abs = s+float64(bias[c]), abs+math.Abs(float64(bias[c]))
+						}
+						if d.Flags&FlagClamp != 0 {
+							s = min(1, max(-0.5, s))
+						}
+						if math.Abs(float64(d.Y[at])-s) > 8*0x1p-24*abs {
+							t.Fatalf("%d pixels of %d channels: [%d,%d] = %g, want %g", pixels, n, p, c, d.Y[at], s)
+						}
+					}
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,161 @@
+package kern
+
+import "whit/internal/cpu"
+
+// Flags of Tile.
+const (
+	FlagAcc   = 1 << iota // start from C instead of 0
+	FlagAlpha             // multiply by Alpha
+	FlagCol               // then add Col[j], one for each column
+	FlagRow               // then add Row[i], one for each row
+	FlagClamp             // then limit to [Lo, Hi]; NaN stays NaN
+)
+
+// Tile is one call of a product micro-kernel:
+//
+//	C[i*LDC+j] = epilogue(Σ_s Σ_k A[Off[s]+i*RSA+k*CSA] * B[(s*K+k)*LDB+j])
+//
+// for i < M, j < N, with one accumulator an output, s and k ascending, one FMA a
+// step. All strides are in elements. M is 1..MR and N is 1..NR of the Micro, K
+// and len(Off) at least 1.
+//
+// Off lists where each of the segments of k begins in A: a matrix has the one
+// segment {0}; a convolution has one for each row of its window, whose pixels
+// are contiguous. B is read NR floats a row whatever N is (Micro.Width of them
+// where N ≤ Width), so its last row must have that many.
+type Tile struct {
+	M, N   int
+	K      int
+	Off    []int
+	A      []float32
+	RSA    int // from row to row of A
+	CSA    int // from k to k within a segment
+	B      []float32
+	LDB    int // from k to k of B: NR in a packed panel
+	C      []float32
+	LDC    int
+	Flags  int
+	Col    []float32 // at least N
+	Row    []float32 // at least M
+	Alpha  float32
+	Lo, Hi float32
+	// mask says which lanes of the last register of a row are columns: bits for
+	// AVX-512, the address of 16 words for AVX2.
+	mask uintptr
+}
+
+// Zero is Tile.Off of a plain matrix product.
+var Zero = []int{0}
+
+// Micro is a product micro-kernel.
+type Micro struct {
+	Name   string // "f32_gemm_6x16_avx2"
+	MR, NR int    // the largest tile
+	Width  int    // N up to Width costs half of NR
+	isa    isa
+}
+
+type isa uint8
+
+const (
+	isaGo isa = iota
+	isaAVX2
+	isaAVX512
+)
+
+var micros = map[isa]*Micro{
+	isaGo:     {Name: "f32_gemm_4x8_go", MR: 4, NR: 8, Width: 8, isa: isaGo},
+	isaAVX2:   {Name: "f32_gemm_6x16_avx2", MR: 6, NR: 16, Width: 8, isa: isaAVX2},
+	isaAVX512: {Name: "f32_gemm_12x32_avx512", MR: 12, NR: 32, Width: 16, isa: isaAVX512},
+}
+
+func isaOf(f cpu.Features) isa {
+	switch {
+	case !haveAsm:
+		return isaGo
+	case f.AVX512:
+		return isaAVX512
+	case f.AVX2FMA:
+		return isaAVX2
+	}
+	return isaGo
+}
+
+// F32 is the best float32 product kernel for a processor with features f.
+func F32(f cpu.Features) *Micro { return micros[isaOf(f)] }
+
+// Run computes the tile. It panics where a slice is too short.
+func (u *Micro) Run(t *Tile) {
+	if uint(t.M-1) >= uint(u.MR) || uint(t.N-1) >= uint(u.NR) || t.K < 1 || len(t.Off) == 0 {
+		panic("kern: tile out of range")
+	}
+	w := u.NR
+	if t.N <= u.Width {
+		w = u.Width
+	}
+	// The kernels do not check: what they touch last must exist.
+	_ = t.A[t.Off[len(t.Off)-1]+(t.M-1)*t.RSA+(t.K-1)*t.CSA]
+	_ = t.B[(len(t.Off)*t.K-1)*t.LDB+w-1]
+	_ = t.C[(t.M-1)*t.LDC+t.N-1]
+	if t.Flags&FlagCol != 0 {
+		_ = t.Col[t.N-1]
+	}
+	if t.Flags&FlagRow != 0 {
+		_ = t.Row[t.M-1]
+	}
+	u.run(t)
+}
+
+// tileGo is the specification of the kernels, within the rounding of FMA.
+func tileGo(t *Tile) {
+	const mr, nr = 4, 8
+	var acc [mr][nr]float32
+	m, n := t.M, t.N
+	if t.Flags&FlagAcc != 0 {
+		for i := range m {
+			copy(acc[i][:n], t.C[i*t.LDC:])
+		}
+	}
+	row := 0
+	for _, off := range t.Off {
+		a := t.A[off:]
+		for k := range t.K {
+			b := (*[nr]float32)(t.B[row*t.LDB:])
+			row++
+			for i := range m {
+				x, c := a[i*t.RSA+k*t.CSA], &acc[i]
+				for j := range c {
+					c[j] += float32(x * b[j])
+				}
+			}
+		}
+	}
+	for i := range m {
+		c := t.C[i*t.LDC:][:n]
+		for j, v := range acc[i][:n] {
+			if t.Flags&FlagAlpha != 0 {
+				v *= t.Alpha
+			}
+			if t.Flags&FlagCol != 0 {
+				v = float32(v) + t.Col[j]
+			}
+			if t.Flags&FlagRow != 0 {
+				v += t.Row[i]
+			}
+			if t.Flags&FlagClamp != 0 {
+				v = clamp(v, t.Lo, t.Hi)
+			}
+			c[j] = v
+		}
+	}
+}
+
+func clamp(v, lo, hi float32) float32 {
+	if v < lo {
+		v = lo
+	}
+	if v > hi {
+		v = hi
+	}
+	return v
+}
