@@ -1,0 +1,267 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// window is how many bytes of a file are read at once for decoding.
+const window = 64 << 10
+
+// source is the bytes of a model: in memory, or a file read through a window.
+type source struct {
+	mem   []byte // the whole, where it is in memory
+	r     io.ReaderAt
+	size  int64
+	buf   []byte
+	start int64 // offset of buf[0]
+}
+
+// view is the n bytes at pos; they may change at the next call unless the source
+// is in memory.
+func (s *source) view(pos int64, n int) ([]byte, error) {
+	if pos < 0 || n < 0 || int64(n) > s.size-pos {
+		return nil, corrupt("%d bytes at offset %d, the file has %d", n, pos, s.size)
+	}
+	if s.mem != nil {
+		return s.mem[pos : pos+int64(n) : pos+int64(n)], nil
+	}
+	if pos < s.start || pos+int64(n) > s.start+int64(len(s.buf)) {
+		m := int(min(max(int64(n), window), s.size-pos))
+		if cap(s.buf) < m {
+			s.buf = make([]byte, m)
+		}
+		s.buf = s.buf[:m]
+		s.start = pos
+		if err := s.readAt(s.buf, pos); err != nil {
+			s.buf = s.buf[:0]
+			return nil, err
+		}
+	}
+	off := pos - s.start
+	return s.buf[off : off+int64(n) : off+int64(n)], nil
+}
+
+// readAt fills b from pos.
+func (s *source) readAt(b []byte, pos int64) error {
+	if s.mem != nil {
+		copy(b, s.mem[pos:])
+		return nil
+	}
+	n, err := s.r.ReadAt(b, pos)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return corrupt("the file ends at byte %d, it should have %d", pos+int64(n), s.size)
+	}
+	return fmt.Errorf("reading at byte %d: %w", pos, err)
+}
+
+// msg walks the fields of one message, the bytes pos to end of the source.
+type msg struct {
+	s        *source
+	pos, end int64
+	num      protowire.Number
+	typ      protowire.Type
+	err      error
+}
+
+// next goes to the next field. It reports false at the end or at an error. The
+// value must then be taken by exactly one of the methods below.
+func (m *msg) next() bool {
+	if m.err != nil || m.pos >= m.end {
+		return false
+	}
+	tag, ok := m.uvarint()
+	if !ok {
+		return false
+	}
+	m.num, m.typ = protowire.DecodeTag(tag)
+	if m.num < protowire.MinValidNumber || tag>>3 > uint64(protowire.MaxValidNumber) {
+		m.fail("field number %d", tag>>3)
+		return false
+	}
+	return true
+}
+
+func (m *msg) fail(format string, args ...any) {
+	if m.err == nil {
+		m.err = corrupt("byte %d: %s", m.pos, fmt.Sprintf(format, args...))
+	}
+}
+
+func (m *msg) uvarint() (uint64, bool) {
+	b, err := m.s.view(m.pos, int(min(10, m.end-m.pos)))
+	if err != nil {
+		m.err = err
+		return 0, false
+	}
+	v, n := protowire.ConsumeVarint(b)
+	if n < 0 {
+		m.fail("%v", protowire.ParseError(n))
+		return 0, false
+	}
+	m.pos += int64(n)
+	return v, true
+}
+
+func (m *msg) want(t protowire.Type) bool {
+	if m.err == nil && m.typ != t {
+		m.fail("field %d has wire type %d, want %d", m.num, m.typ, t)
+	}
+	return m.err == nil
+}
+
+// varint takes an integer field.
+func (m *msg) varint() int64 {
+	if !m.want(protowire.VarintType) {
+		return 0
+	}
+	v, _ := m.uvarint()
+	return int64(v)
+}
+
+// float takes a float field.
+func (m *msg) float() float32 {
+	if !m.want(protowire.Fixed32Type) {
+		return 0
+	}
+	return math.Float32frombits(uint32(m.fixed(4)))
+}
+
+func (m *msg) fixed(n int) uint64 {
+	if m.end-m.pos < int64(n) {
+		m.fail("%d bytes wanted, %d remain", n, m.end-m.pos)
+		return 0
+	}
+	b, err := m.s.view(m.pos, n)
+	if err != nil {
+		m.err = err
+		return 0
+	}
+	m.pos += int64(n)
+	var v uint64
+	for i, c := range b {
+		v |= uint64(c) << (8 * i)
+	}
+	return v
+}
+
+// sub takes a length-delimited field as the range of its bytes.
+func (m *msg) sub() msg {
+	if !m.want(protowire.BytesType) {
+		return msg{s: m.s}
+	}
+	n, ok := m.uvarint()
+	if !ok {
+		return msg{s: m.s}
+	}
+	if n > uint64(m.end-m.pos) {
+		m.fail("field %d has %d bytes, %d remain", m.num, n, m.end-m.pos)
+		return msg{s: m.s}
+	}
+	c := msg{s: m.s, pos: m.pos, end: m.pos + int64(n)}
+	m.pos = c.end
+	return c
+}
+
+// str takes a string field; the string does not alias the source.
+func (m *msg) str() string {
+	c := m.sub()
+	if m.err != nil || c.end == c.pos {
+		return ""
+	}
+	b, err := m.s.view(c.pos, int(c.end-c.pos))
+	if err != nil {
+		m.err = err
+		return ""
+	}
+	return string(b)
+}
+
+// take moves an error of a field's message up.
+func (m *msg) take(c *msg) bool {
+	if m.err == nil {
+		m.err = c.err
+	}
+	return m.err == nil
+}
+
+// skip passes over the field.
+func (m *msg) skip() {
+	switch m.typ {
+	case protowire.VarintType:
+		m.uvarint()
+	case protowire.Fixed32Type:
+		m.fixed(4)
+	case protowire.Fixed64Type:
+		m.fixed(8)
+	case protowire.BytesType:
+		m.sub()
+	default:
+		m.fail("field %d has wire type %d", m.num, m.typ)
+	}
+}
+
+// varints takes a repeated integer field, packed or one element, and calls f for each.
+func (m *msg) varints(f func(int64) bool) {
+	if m.typ == protowire.VarintType {
+		if v := m.varint(); m.err == nil && !f(v) {
+			m.fail("field %d has too many elements", m.num)
+		}
+		return
+	}
+	c := m.sub()
+	for m.err == nil && c.pos < c.end {
+		v, ok := c.uvarint()
+		if ok && !f(int64(v)) {
+			c.fail("field %d has too many elements", m.num)
+		}
+		m.take(&c)
+	}
+}
+
+// fixeds takes a repeated field of fixed-size elements of n bytes, packed or one
+// element, and calls f with runs of whole elements.
+func (m *msg) fixeds(n int, f func([]byte) bool) {
+	c := msg{s: m.s, pos: m.pos}
+	if n == 4 && m.typ == protowire.Fixed32Type || n == 8 && m.typ == protowire.Fixed64Type {
+		if m.end-m.pos < int64(n) {
+			m.fail("%d bytes wanted, %d remain", n, m.end-m.pos)
+			return
+		}
+		m.pos += int64(n)
+		c.end = m.pos
+	} else {
+		c = m.sub()
+	}
+	if m.err == nil && (c.end-c.pos)%int64(n) != 0 {
+		m.fail("field %d: %d bytes are not a multiple of %d", m.num, c.end-c.pos, n)
+	}
+	for m.err == nil && c.pos < c.end {
+		k := int(min(c.end-c.pos, window))
+		b, err := m.s.view(c.pos, k)
+		if err != nil {
+			m.err = err
+			return
+		}
+		c.pos += int64(k)
+		if !f(b) {
+			m.fail("field %d has too many elements", m.num)
+		}
+	}
+}
+
+// clean makes a name from a file fit for one line of an error message.
+func clean(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "..."
+	}
+	return strings.ToValidUTF8(s, "?")
+}
