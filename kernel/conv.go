@@ -1,0 +1,187 @@
+package kernel
+
+import (
+	"fmt"
+
+	"whit/graph"
+	"whit/internal/kern"
+)
+
+// Direct float32 convolution, 2-D, NHWC, constant weights: a product whose rows are
+// output pixels and whose segments of k are the rows of the window, read in place
+// from the padded image (no im2col). Weights are packed once in panels of NR output
+// channels; k runs over (kh, kw, cin). Any stride, dilation, padding and group.
+func init() {
+	for _, on := range [][2]string{{"", "Conv"}, {graph.Domain, "Fused"}} {
+		Register(Kernel{
+			Domain: on[0], Op: on[1], Name: "f32_conv", Priority: 10,
+			Match: func(n *graph.Node, _ *Env) bool {
+				m, _ := unfuse(n, "Conv")
+				if m == nil || !f32Node(m) || !m.In[1].IsConst() {
+					return false
+				}
+				_, ok := convWindow(m)
+				return ok && m.In[1].Type.Shape.NumElements() > 0
+			},
+			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+				m, _ := unfuse(n, "Conv")
+				w, _ := convWindow(m)
+				return Layouts{In: []graph.Layout{nhwc(w.halo())}, Out: []graph.Layout{nhwc([4]int{})}}
+			},
+			Prepare: prepareConv,
+		})
+	}
+}
+
+func convWindow(n *graph.Node) (window, bool) {
+	w := n.In[1].Type.Shape
+	if len(w) != 4 {
+		return window{}, false
+	}
+	return window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, w[2:])
+}
+
+// convPanel is one panel of output channels.
+type convPanel struct {
+	a int // offset of its group's input channels within a pixel
+	b int // offset in the packed weights
+	c int // first output channel
+	n int // output channels
+}
+
+// packConv packs W[cout][cin/g][kh][kw] in panels, group by group.
+func packConv(e *Env, u *kern.Micro, v *graph.Value, groups int) []float32 {
+	s := v.Type.Shape
+	og, k := s[0]/groups, s[1]*s[2]*s[3]
+	return kern.Floats(e.Pack(v, fmt.Sprintf("f32_conv_panels/%d/%d", u.NR, groups), func() []byte {
+		size := u.PackedLen(k, og)
+		dst, w := kern.AlignedFloats(size*groups), f32s(v.Tensor())
+		taps := s[2] * s[3]
+		for g := range groups {
+			for o := range og {
+				p := dst[g*size+o/u.NR*k*u.NR+o%u.NR:]
+				src := w[(g*og+o)*k:]
+				for t := range taps {
+					for c := range s[1] {
+						p[(t*s[1]+c)*u.NR] = src[c*taps+t]
+					}
+				}
+			}
+		}
+		return kern.Bytes(dst)
+	}))
+}
+
+func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
+	n, act := unfuse(fn, "Conv")
+	w, _ := convWindow(n)
+	u := kern.F32(e.CPU)
+	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
+	ws := n.In[1].Type.Shape
+	groups := int(n.Int("group", 1))
+	cin, og := ws[1], ws[0]/groups
+	k := cin * w.kh * w.kw
+	p := &Prepared{Kernel: u.Name + "_conv", Packed: []int{1}}
+	packed := packConv(e, u, n.In[1], groups)
+
+	// Segments of k within the image.
+	t := kern.Tile{K: cin, RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: y.sw, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
+	contiguous := groups == 1 && w.dw == 1 && x.sw == cin
+	for i := range w.kh {
+		if contiguous {
+			t.Off = append(t.Off, i*w.dh*x.sh)
+			continue
+		}
+		for j := range w.kw {
+			t.Off = append(t.Off, i*w.dh*x.sh+j*w.dw*x.sw)
+		}
+	}
+	if contiguous {
+		t.K = cin * w.kw
+	}
+	var panels []convPanel
+	for g := range groups {
+		for o := 0; o < og; o += u.NR {
+			panels = append(panels, convPanel{a: g * cin, b: g*u.PackedLen(k, og) + o*k, c: g*og + o, n: min(u.NR, og-o)})
+		}
+	}
+	bias := n.Input(2) != nil
+	if bias {
+		t.Flags |= kern.FlagCol
+	}
+
+	// Rows of output pixels; one long row where rows follow each other in both images.
+	rows, cols := w.oh, w.ow
+	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && x.sh == x.w*x.sw && y.sh == y.w*y.sw {
+		rows, cols = 1, w.oh*w.ow
+	}
+	calls := (cols + u.MR - 1) / u.MR
+	// Units of work: a row of one image for the long way, panels for the short one.
+	// A long row (1x1) is divided by calls.
+	chunks := 1
+	if rows == 1 {
+		chunks = calls
+	}
+	units := y.n * rows * chunks
+	nu, np := split(units, len(panels), max(1, cols/chunks)*k*u.NR)
+	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, _ []byte) {
+		t := t
+		in, out := f32s(c.In[0]), f32s(c.Out[0])
+		var b []float32
+		if bias {
+			b = f32s(c.In[2])
+		}
+		u0, u1 := part(tile%nu, nu, units)
+		p0, p1 := part(tile/nu, np, len(panels))
+		if p0 == 0 {
+			for i := u0; i < u1; i++ {
+				if i%chunks == 0 {
+					r := i / chunks
+					img, oy := r/rows, r%rows
+					if rows == w.oh {
+						y.clearHalo(out, img, oy, oy+1)
+					} else {
+						y.clearHalo(out, img, 0, w.oh)
+					}
+				}
+			}
+		}
+		for _, pn := range panels[p0:p1] {
+			t.B, t.N = packed[pn.b:], pn.n
+			if bias {
+				t.Col = b[pn.c:]
+			}
+			for i := u0; i < u1; {
+				// All calls of the row that fall into this tile.
+				r, c0 := i/chunks, i%chunks
+				c1 := min(chunks, c0+u1-i)
+				if chunks == 1 {
+					c0, c1 = 0, calls
+					i++
+				} else {
+					i += c1 - c0
+				}
+				img, oy := r/rows, r%rows
+				ra := x.at + img*x.sn + (oy*w.sh-w.ph)*x.sh - w.pw*x.sw + pn.a
+				rc := y.at + img*y.sn + oy*y.sh + pn.c
+				for j := c0; j < c1; j++ {
+					from, to := part(j, calls, cols)
+					t.M = to - from
+					t.A = in[ra+from*t.RSA:]
+					t.C = out[rc+from*t.LDC:]
+					u.Run(&t)
+				}
+			}
+		}
+	}}}
+	return p, nil
+}
+
+// kernelShape is the attribute kernel_shape.
+func kernelShape(n *graph.Node) []int {
+	var k []int
+	for _, v := range n.Ints("kernel_shape") {
+		k = append(k, int(v))
+	}
+	return k
+}

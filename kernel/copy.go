@@ -1,0 +1,98 @@
+package kernel
+
+import (
+	"whit/graph"
+	"whit/tensor"
+)
+
+// Concat of elements of 4 bytes: along the channels of NHWC images pixel by pixel,
+// else row-major.
+func init() {
+	Register(Kernel{
+		Op: "Concat", Name: "x32_concat", Priority: 10,
+		Match: func(n *graph.Node, _ *Env) bool {
+			return n.Out[0].Type.DType.Bits() == 32 && len(n.Out[0].Type.Shape) > 0 && n.Out[0].Type.Shape.NumElements() > 0
+		},
+		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+			l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, 1)}
+			if len(n.Out[0].Type.Shape) != 4 || concatAxis(n) != 1 {
+				return l
+			}
+			images, ok := 0, true
+			for i, v := range n.In {
+				if in[i].Order == graph.NHWC {
+					images++
+				}
+				ok = ok && !v.IsConst()
+			}
+			if ok && images > 0 {
+				for i := range in {
+					l.In[i] = nhwc([4]int{})
+				}
+				l.Out[0] = nhwc([4]int{})
+			}
+			return l
+		},
+		Prepare: prepareConcat,
+	})
+}
+
+func concatAxis(n *graph.Node) int {
+	a := int(n.Int("axis", 0))
+	if a < 0 {
+		a += len(n.Out[0].Type.Shape)
+	}
+	return a
+}
+
+func prepareConcat(n *graph.Node, _ *Env) (*Prepared, error) {
+	p := &Prepared{}
+	out := n.Out[0]
+	if out.Layout.Order == graph.NHWC {
+		y := viewOf(out)
+		xs := make([]view, len(n.In))
+		for i, v := range n.In {
+			xs[i] = viewOf(v)
+		}
+		units := y.n * y.h
+		tiles, _ := split(units, 1, y.w*y.c*4)
+		p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
+			dst := tensor.Words(c.Out[0])
+			u0, u1 := part(tile, tiles, units)
+			for u := u0; u < u1; u++ {
+				img, oy := u/y.h, u%y.h
+				clearHalo4(&y, dst, img, oy, oy+1)
+				at := y.at + img*y.sn + oy*y.sh
+				for i := range xs {
+					x := &xs[i]
+					src := tensor.Words(c.In[i])[x.at+img*x.sn+oy*x.sh:]
+					for px := range y.w {
+						copy(dst[at+px*y.sw:][:x.c], src[px*x.sw:])
+					}
+					at += x.c
+				}
+			}
+		}}}
+		return p, nil
+	}
+	axis, s := concatAxis(n), out.Type.Shape
+	outer, row := s[:axis].NumElements(), s[axis:].NumElements()
+	runs := make([]int, len(n.In))
+	for i, v := range n.In {
+		runs[i] = v.Type.Shape[axis:].NumElements()
+	}
+	tiles, _ := split(outer, 1, row*4)
+	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
+		dst := tensor.Words(c.Out[0])
+		u0, u1 := part(tile, tiles, outer)
+		at := 0
+		for i, k := range runs {
+			src := tensor.Words(c.In[i])
+			for u := u0; u < u1; u++ {
+				copy(dst[u*row+at:][:k], src[u*k:])
+			}
+			at += k
+		}
+	}}}
+	return p, nil
+}

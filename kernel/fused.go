@@ -1,0 +1,105 @@
+package kernel
+
+import (
+	"math"
+
+	"whit/graph"
+	"whit/internal/kern"
+	"whit/tensor"
+)
+
+// activation is what may follow a product in the same pass: limits, which are
+// infinite where there are none.
+type activation struct{ lo, hi float32 }
+
+var noActivation = activation{float32(math.Inf(-1)), float32(math.Inf(1))}
+
+// none reports whether the limits limit nothing.
+func (a activation) none() bool { return a == noActivation }
+
+// flags is the part of kern's flags that the activation asks for.
+func (a activation) flags() int {
+	if a.none() {
+		return 0
+	}
+	return kern.FlagClamp
+}
+
+// unfuse looks at a node of operator name, alone or as the first node of a
+// whit.Fused that ends in an activation. It returns the operator's node as if it
+// stood alone, with n's inputs and outputs, and the activation. nil: n is something else.
+func unfuse(n *graph.Node, name string) (*graph.Node, activation) {
+	if n.Domain == "" && n.Op == name {
+		return n, noActivation
+	}
+	b := n.Graph("body")
+	if n.Domain != graph.Domain || n.Op != "Fused" || b == nil || len(b.Nodes) != 2 || len(b.Outputs) != 1 {
+		return nil, activation{}
+	}
+	m, act := b.Nodes[0], b.Nodes[1]
+	if m.Domain != "" || m.Op != name || len(m.In) != len(n.In) || act.Input(0) != m.Out[0] || b.Outputs[0] != act.Out[0] {
+		return nil, activation{}
+	}
+	for i, v := range m.In {
+		if i >= len(b.Inputs) || v != b.Inputs[i] {
+			return nil, activation{}
+		}
+	}
+	a, ok := limits(act)
+	if !ok {
+		return nil, activation{}
+	}
+	return &graph.Node{Name: n.Name, Op: name, Attrs: m.Attrs, In: n.In, Out: n.Out}, a
+}
+
+// limits is a float32 Relu or Clip of constant bounds as limits. A NaN bound limits nothing.
+func limits(n *graph.Node) (activation, bool) {
+	a := noActivation
+	if n.Domain != "" {
+		return a, false
+	}
+	switch n.Op {
+	case "Relu":
+		a.lo = 0
+		return a, true
+	case "Clip":
+		for i, p := range []*float32{&a.lo, &a.hi} {
+			v := n.Input(1 + i)
+			if v == nil {
+				continue
+			}
+			t := (*tensor.Tensor)(nil)
+			if v.IsConst() {
+				t = v.Tensor()
+			}
+			if t == nil || t.DType != tensor.Float32 || t.Len() != 1 {
+				return a, false
+			}
+			if f := tensor.Of[float32](t)[0]; f == f {
+				*p = f
+			}
+		}
+		return a, true
+	}
+	return a, false
+}
+
+// f32Node reports whether every input and output of n that is present is float32.
+func f32Node(n *graph.Node) bool {
+	for _, vs := range [][]*graph.Value{n.In, n.Out} {
+		for _, v := range vs {
+			if v != nil && v.Type.DType != tensor.Float32 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// f32s is the data of a float32 tensor, nil for nil.
+func f32s(t *tensor.Tensor) []float32 {
+	if t == nil {
+		return nil
+	}
+	return tensor.Of[float32](t)
+}

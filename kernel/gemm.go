@@ -1,0 +1,208 @@
+package kernel
+
+import (
+	"fmt"
+
+	"whit/graph"
+	"whit/internal/kern"
+)
+
+// Gemm and MatMul of float32 on kern's products. A constant B is packed once; a B
+// that changes is packed panel by panel in scratch, which every tile does for
+// its own columns.
+func init() {
+	for _, on := range [][2]string{{"", "Gemm"}, {graph.Domain, "Fused"}} {
+		Register(Kernel{
+			Domain: on[0], Op: on[1], Name: "f32_gemm", Priority: 10,
+			Match: func(n *graph.Node, _ *Env) bool {
+				m, _ := unfuse(n, "Gemm")
+				return m != nil && f32Node(m)
+			},
+			Prepare: prepareGemm,
+		})
+	}
+	Register(Kernel{
+		Op: "MatMul", Name: "f32_matmul", Priority: 10,
+		Match:   func(n *graph.Node, _ *Env) bool { return f32Node(n) },
+		Prepare: prepareMatMul,
+	})
+}
+
+// packB is the constant matrix B[k,n] (trans: held [n,k]) in the panels of u.
+func packB(e *Env, u *kern.Micro, v *graph.Value, trans bool, k, n int) []float32 {
+	ldb := n
+	if trans {
+		ldb = k
+	}
+	packing := fmt.Sprintf("f32_panels/%d/%d/%d/%v", u.NR, k, n, trans)
+	return kern.Floats(e.Pack(v, packing, func() []byte {
+		p := kern.AlignedFloats(u.PackedLen(k, n))
+		u.PackB(p, f32s(v.Tensor()), trans, ldb, k, n)
+		return kern.Bytes(p)
+	}))
+}
+
+// finish is what kern's epilogue cannot do: y = clamp(y + beta·C) where C is a
+// scalar or a whole matrix, or beta is not 1.
+type finish struct {
+	rs, cs int
+	beta   float32
+	act    activation
+}
+
+func (f *finish) run(y, c []float32, ldc, m0, m1, n0, n1 int) {
+	for i := m0; i < m1; i++ {
+		row := y[i*ldc:]
+		for j := n0; j < n1; j++ {
+			v := row[j] + float32(f.beta*c[i*f.rs+j*f.cs])
+			if v < f.act.lo {
+				v = f.act.lo
+			}
+			if v > f.act.hi {
+				v = f.act.hi
+			}
+			row[j] = v
+		}
+	}
+}
+
+func prepareGemm(fn *graph.Node, e *Env) (*Prepared, error) {
+	n, act := unfuse(fn, "Gemm")
+	u := kern.F32(e.CPU)
+	y := n.Out[0].Type.Shape
+	g := &kern.GEMM{M: y[0], N: y[1], TransA: n.Int("transA", 0) != 0, TransB: n.Int("transB", 0) != 0,
+		Alpha: n.Float("alpha", 1), Lo: act.lo, Hi: act.hi, Flags: act.flags()}
+	g.K = n.In[0].Type.Shape[1]
+	if g.TransA {
+		g.K = n.In[0].Type.Shape[0]
+	}
+	if g.Alpha != 1 {
+		g.Flags |= kern.FlagAlpha
+	}
+	p := &Prepared{Kernel: u.Name}
+	var fin *finish
+	col, row := false, false
+	if c := n.Input(2); c != nil {
+		f := &finish{beta: n.Float("beta", 1), act: act}
+		if s := c.Type.Shape; len(s) >= 1 && s[len(s)-1] != 1 {
+			f.cs = 1
+		}
+		if s := c.Type.Shape; len(s) == 2 && s[0] != 1 {
+			f.rs = s[1]
+		}
+		switch {
+		case f.beta == 1 && f.rs == 0 && (f.cs == 1 || g.N == 1):
+			col = true
+			g.Flags |= kern.FlagCol
+		case f.beta == 1 && f.rs == 1 && f.cs == 0:
+			row = true
+			g.Flags |= kern.FlagRow
+		default:
+			fin = f
+			g.Flags &^= kern.FlagClamp
+		}
+	}
+	var packed []float32
+	if b := n.In[1]; b.IsConst() {
+		g.PackedB = true
+		packed = packB(e, u, b, g.TransB, g.K, g.N)
+		p.Packed = []int{1}
+	}
+	g.Init(u)
+	p.Scratch = 4 * g.Scratch()
+	p.Phases = []Phase{{Tiles: g.Tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		b := packed
+		if !g.PackedB {
+			b = f32s(c.In[1])
+		}
+		var cv, rv, cc []float32
+		if len(c.In) > 2 {
+			cc = f32s(c.In[2])
+		}
+		if col {
+			cv = cc
+		}
+		if row {
+			rv = cc
+		}
+		out := f32s(c.Out[0])
+		g.Run(tile, f32s(c.In[0]), b, out, cv, rv, kern.Floats(scratch))
+		if fin != nil {
+			m0, m1, n0, n1 := g.Region(tile)
+			fin.run(out, cc, g.LDC, m0, m1, n0, n1)
+		}
+	}}}
+	return p, nil
+}
+
+func prepareMatMul(n *graph.Node, e *Env) (*Prepared, error) {
+	u := kern.F32(e.CPU)
+	a, b := n.In[0].Type.Shape.Clone(), n.In[1].Type.Shape.Clone()
+	if len(a) == 1 {
+		a = append([]int{1}, a...)
+	}
+	if len(b) == 1 {
+		b = append(b, 1)
+	}
+	g := &kern.GEMM{M: a[len(a)-2], K: a[len(a)-1], N: b[len(b)-1]}
+	ab, bb := a[:len(a)-2], b[:len(b)-2]
+	if bb.NumElements() == 1 {
+		// One B: all rows of all batches are one matrix.
+		g.M *= ab.NumElements()
+		ab, bb = nil, nil
+	}
+	// Offsets of the matrices of every product of the broadcast batch.
+	batch := max(len(ab), len(bb))
+	dims, as, bs := make([]int, batch), make([]int, batch), make([]int, batch)
+	sa, sb, count := g.M*g.K, g.K*g.N, 1
+	for i := 1; i <= batch; i++ {
+		da, db := 1, 1
+		if i <= len(ab) {
+			da = ab[len(ab)-i]
+		}
+		if i <= len(bb) {
+			db = bb[len(bb)-i]
+		}
+		d := da
+		if da == 1 {
+			d = db
+		}
+		dims[batch-i] = d
+		if da != 1 {
+			as[batch-i] = sa
+		}
+		if db != 1 {
+			bs[batch-i] = sb
+		}
+		sa, sb, count = sa*da, sb*db, count*d
+	}
+	offs := make([][2]int, count)
+	for i := range offs {
+		r := i
+		for j := batch - 1; j >= 0; j-- {
+			at := r % dims[j]
+			r /= dims[j]
+			offs[i][0] += at * as[j]
+			offs[i][1] += at * bs[j]
+		}
+	}
+	p := &Prepared{Kernel: u.Name}
+	var packed []float32
+	if v := n.In[1]; v.IsConst() && count == 1 {
+		g.PackedB = true
+		packed = packB(e, u, v, false, g.K, g.N)
+		p.Packed = []int{1}
+	}
+	g.Init(u)
+	tiles, size := g.Tiles(), g.M*g.N
+	p.Scratch = 4 * g.Scratch()
+	p.Phases = []Phase{{Tiles: tiles * count, Run: func(c *Call, tile int, scratch []byte) {
+		i := tile / tiles
+		w := packed
+		if !g.PackedB {
+			w = f32s(c.In[1])[offs[i][1]:]
+		}
+		g.Run(tile%tiles, f32s(c.In[0])[offs[i][0]:], w, f32s(c.Out[0])[i*size:], nil, nil, kern.Floats(scratch))
+	}}}
+	return p, nil
+}

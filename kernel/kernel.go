@@ -1,0 +1,121 @@
+package kernel
+
+import (
+	"slices"
+	"sort"
+
+	"whit/graph"
+	"whit/internal/cpu"
+	"whit/op"
+	"whit/tensor"
+)
+
+// Call is one execution of a prepared node: its inputs and outputs (nil where
+// absent), which are views on a session's memory, and Temp, the node's own
+// temporary memory, shared by its tiles and phases.
+type Call struct {
+	In, Out []*tensor.Tensor
+	Temp    []byte
+}
+
+// Phase is a set of independent tiles; phases run one after the other.
+type Phase struct {
+	Tiles int
+	// Run computes one tile. scratch is the worker's own, Prepared.Scratch bytes,
+	// 64-byte aligned, with undefined contents. Run must not allocate.
+	Run func(c *Call, tile int, scratch []byte)
+}
+
+// Prepared is a node bound to a kernel. It is immutable and shared by sessions.
+type Prepared struct {
+	Kernel  string // the kernel's name; Prepare may leave it empty
+	Phases  []Phase
+	Temp    int // bytes of Call.Temp
+	Scratch int // bytes of scratch a worker
+	// InPlace lists the inputs whose memory output 0 may take over, where the input
+	// has no later use; nil: none.
+	InPlace []int
+	// Packed lists the constant inputs that the kernel has packed and does not read
+	// at run time: their Call.In is nil, and a compressed weight is not expanded.
+	Packed []int
+	// Err, if set, is asked after a run: references can fail on data.
+	Err func(c *Call) error
+}
+
+// Reads reports whether the kernel reads input i at run time.
+func (p *Prepared) Reads(i int) bool { return !slices.Contains(p.Packed, i) }
+
+// Env is what kernels may know when they prepare a node.
+type Env struct {
+	CPU cpu.Features
+	// Training: params change between runs, so only Const inputs may be packed.
+	Training bool
+	// Direct turns off algorithms whose bits differ from direct convolution (Winograd).
+	Direct bool
+	// Pack returns the packed form of a constant. It is built once for each
+	// (constant, packing) and shared by nodes, shapes and sessions. packing names
+	// the layout and every parameter that shaped it.
+	Pack func(v *graph.Value, packing string, build func() []byte) []byte
+}
+
+// Layouts is what a kernel reads and writes: one layout for each input and
+// output of the node; constants' entries are ignored. For an NHWC input Halo is
+// the least halo that the kernel needs (its padding, filled with zero); the
+// assigned layout may have more, and any CStride of at least C. For an NHWC
+// output the kernel writes any assigned CStride, and the halo is the producer's:
+// it must fill the assigned halo at every run.
+type Layouts struct{ In, Out []graph.Layout }
+
+// Kernel is one implementation of an operator.
+type Kernel struct {
+	Domain, Op string
+	Name       string // dtype_op_tile_isa, for example "f32_gemm_6x16_avx2"
+	Priority   int    // higher is tried first
+	// Match reports whether the kernel takes the node; types are bound, layouts not assigned yet.
+	Match func(n *graph.Node, e *Env) bool
+	// Layout says which layouts it wants, given those that its inputs have so far.
+	// nil: row-major everything.
+	Layout func(n *graph.Node, in []graph.Layout) Layouts
+	// Prepare binds the node; layouts are assigned. It must succeed where Match did.
+	Prepare func(n *graph.Node, e *Env) (*Prepared, error)
+}
+
+var kernels = map[[2]string][]Kernel{}
+
+// Register adds a kernel; it is called from init functions of this package only.
+// A duplicate name for one operator panics.
+func Register(k Kernel) {
+	key := [2]string{k.Domain, k.Op}
+	for _, o := range kernels[key] {
+		if o.Name == k.Name {
+			panic("kernel.Register: duplicate " + k.Name)
+		}
+	}
+	kernels[key] = append(kernels[key], k)
+	sort.SliceStable(kernels[key], func(i, j int) bool { return kernels[key][i].Priority > kernels[key][j].Priority })
+}
+
+// For lists the kernels of an operator, best first.
+func For(domain, name string) []Kernel { return kernels[[2]string{domain, name}] }
+
+// Select is the best kernel that takes the node, nil if only the reference does.
+func Select(n *graph.Node, e *Env) *Kernel {
+	ks := kernels[[2]string{n.Domain, n.Op}]
+	for i := range ks {
+		if ks[i].Match(n, e) {
+			return &ks[i]
+		}
+	}
+	return nil
+}
+
+// Reference runs the operator's specification, as a whole and in Prepared.Err,
+// because it can fail on data. It may allocate.
+func Reference(n *graph.Node) *Prepared {
+	o := op.Of(n)
+	return &Prepared{
+		Kernel: "reference",
+		Phases: []Phase{{Tiles: 1, Run: func(*Call, int, []byte) {}}},
+		Err:    func(c *Call) error { return o.Ref(n, c.In, c.Out) },
+	}
+}

@@ -1,0 +1,313 @@
+package kernel
+
+import (
+	"cmp"
+	"slices"
+
+	"whit/graph"
+	"whit/op"
+	"whit/tensor"
+)
+
+// Operators that only move elements of 4 bytes: Transpose, Slice, Split,
+// DepthToSpace, SpaceToDepth, and a Transpose between two Reshapes (channel shuffle) as
+// one whit.Fused. Each output is a nest of loops with one stride a loop on either
+// side, so that NHWC and row-major images are read and written where they are.
+func init() {
+	for _, m := range []struct {
+		domain, op string
+		match      func(n *graph.Node) bool
+		layout     func(n *graph.Node, in []graph.Layout) Layouts
+	}{
+		{"", "Transpose", nil, transposeLayout},
+		{"", "Slice", func(n *graph.Node) bool { _, _, err := op.SliceSpans(n); return err == nil }, moveLayout},
+		{"", "Split", nil, moveLayout},
+		{"", "DepthToSpace", nil, moveLayout},
+		{"", "SpaceToDepth", nil, moveLayout},
+		{graph.Domain, "Fused", func(n *graph.Node) bool { return shuffleBody(n) != nil }, shuffleLayout},
+	} {
+		name := m.op
+		if m.domain != "" {
+			name = "Shuffle"
+		}
+		Register(Kernel{
+			Domain: m.domain, Op: m.op, Name: "x32_" + lower(name), Priority: 10,
+			Match: func(n *graph.Node, _ *Env) bool {
+				if n.In[0].Type.DType.Bits() != 32 {
+					return false
+				}
+				for _, v := range n.Out {
+					if v == nil || v.Type.Shape.NumElements() == 0 {
+						return false
+					}
+				}
+				return m.match == nil || m.match(n)
+			},
+			Layout:  m.layout,
+			Prepare: prepareMove,
+		})
+	}
+}
+
+// moveLayout passes NHWC through.
+func moveLayout(n *graph.Node, in []graph.Layout) Layouts {
+	l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, len(n.Out))}
+	if in[0].Order == graph.NHWC {
+		l.In[0] = nhwc([4]int{})
+		for i := range l.Out {
+			l.Out[i] = nhwc([4]int{})
+		}
+	}
+	return l
+}
+
+// transposeLayout reads either order and writes row-major.
+func transposeLayout(n *graph.Node, in []graph.Layout) Layouts {
+	l := moveLayout(n, in)
+	l.Out[0] = graph.Layout{}
+	return l
+}
+
+func shuffleLayout(n *graph.Node, in []graph.Layout) Layouts {
+	t := shuffleBody(n)
+	if len(n.In[0].Type.Shape) == 4 && len(n.Out[0].Type.Shape) == 4 && in[0].Order == graph.NHWC {
+		one := []int{1, 1, 1, 1}
+		_, a := refine(n.In[0].Type.Shape, one, t.In[0].Type.Shape)
+		_, b := refine(n.Out[0].Type.Shape, one, t.Out[0].Type.Shape)
+		if a && b {
+			return moveLayout(n, in)
+		}
+	}
+	return Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, 1)}
+}
+
+// shuffleBody is the Transpose of a whit.Fused of Reshape, Transpose, Reshape; nil
+// for other nodes.
+func shuffleBody(n *graph.Node) *graph.Node {
+	b := n.Graph("body")
+	if b == nil || len(b.Nodes) != 3 || len(n.In) != 1 || len(n.Out) != 1 {
+		return nil
+	}
+	for i, name := range []string{"Reshape", "Transpose", "Reshape"} {
+		m := b.Nodes[i]
+		if m.Domain != "" || m.Op != name || i == 0 && m.In[0] != b.Inputs[0] || i > 0 && m.In[0] != b.Nodes[i-1].Out[0] {
+			return nil
+		}
+	}
+	if b.Outputs[0] != b.Nodes[2].Out[0] {
+		return nil
+	}
+	return b.Nodes[1]
+}
+
+// refine spreads the strides of an array of shape s over dims, the same elements
+// in the same order. ok is false where dims do not divide the axes of s.
+func refine(s tensor.Shape, strides []int, dims []int) (st []int, ok bool) {
+	st = make([]int, len(dims))
+	j := len(dims) - 1
+	for d := len(s) - 1; d >= 0; d-- {
+		step := strides[d]
+		for rest := s[d]; rest > 1; j-- {
+			if j < 0 || rest%dims[j] != 0 {
+				return nil, false
+			}
+			st[j] = step
+			step *= dims[j]
+			rest /= dims[j]
+		}
+	}
+	return st, true
+}
+
+// move is one output: dst[dat + i·dst] = src[sat + i·src] for every index i below dims.
+type move struct {
+	dims, src, dst []int
+	sat, dat       int
+}
+
+// order sorts the loops by the stride of the destination, largest first, and joins
+// neighbours. There are at least two loops afterwards.
+func (m *move) order() {
+	var ix []int
+	for i, d := range m.dims {
+		if d != 1 {
+			ix = append(ix, i)
+		}
+	}
+	slices.SortStableFunc(ix, func(a, b int) int { return cmp.Compare(m.dst[b], m.dst[a]) })
+	r := move{sat: m.sat, dat: m.dat}
+	for _, i := range ix {
+		if k := len(r.dims) - 1; k >= 0 && r.src[k] == m.src[i]*m.dims[i] && r.dst[k] == m.dst[i]*m.dims[i] {
+			r.dims[k] *= m.dims[i]
+			r.src[k], r.dst[k] = m.src[i], m.dst[i]
+			continue
+		}
+		r.dims, r.src, r.dst = append(r.dims, m.dims[i]), append(r.src, m.src[i]), append(r.dst, m.dst[i])
+	}
+	for len(r.dims) < 2 {
+		r.dims, r.src, r.dst = slices.Insert(r.dims, 0, 1), slices.Insert(r.src, 0, 0), slices.Insert(r.dst, 0, 0)
+	}
+	*m = r
+}
+
+// units is the number of planes of the two inner loops.
+func (m *move) units() int {
+	u := 1
+	for _, d := range m.dims[:len(m.dims)-2] {
+		u *= d
+	}
+	return u
+}
+
+// run copies unit u, rows [r0,r1) of it.
+func (m *move) run(dst, src []uint32, u, r0, r1 int) {
+	last := len(m.dims) - 1
+	si, di := m.sat, m.dat
+	for k := last - 2; k >= 0; k-- {
+		i := u % m.dims[k]
+		u /= m.dims[k]
+		si, di = si+i*m.src[k], di+i*m.dst[k]
+	}
+	cols, rs, rd := m.dims[last], m.src[last-1], m.dst[last-1]
+	cs, cd := m.src[last], m.dst[last]
+	switch {
+	case cs == 1 && cd == 1 && cols > 4:
+		for r := r0; r < r1; r++ {
+			copy(dst[di+r*rd:][:cols], src[si+r*rs:])
+		}
+	case cols == 2 && cd == 1 && rd == 2 && rs == 1: // two rows into pairs
+		a, b := src[si+r0:][:r1-r0], src[si+cs+r0:][:r1-r0]
+		d := dst[di+2*r0:][:2*len(a)]
+		for i, v := range a {
+			d[2*i], d[2*i+1] = v, b[i]
+		}
+	default:
+		for r := r0; r < r1; r++ {
+			s, d := si+r*rs, di+r*rd
+			for range cols {
+				dst[d] = src[s]
+				s, d = s+cs, d+cd
+			}
+		}
+	}
+}
+
+// physical are the strides of a value over its logical axes.
+func physical(v *graph.Value) (st []int, at int) {
+	s := v.Type.Shape
+	if v.Layout.Order == graph.NHWC {
+		n, c, h, w, off := Stride(s, v.Layout)
+		return []int{n, c, h, w}, off
+	}
+	return s.Strides(), 0
+}
+
+// moveOf is the loops of output i of the node.
+func moveOf(n *graph.Node, i int) move {
+	x, y := n.In[0], n.Out[i]
+	xs, ys := x.Type.Shape, y.Type.Shape
+	var m move
+	var xst, yst []int
+	xst, m.sat = physical(x)
+	yst, m.dat = physical(y)
+	perm := func(n *graph.Node, rank int) []int {
+		p := make([]int, rank)
+		for k := range p {
+			p[k] = rank - 1 - k
+		}
+		for k, v := range n.Ints("perm") {
+			p[k] = int(v)
+		}
+		return p
+	}
+	switch n.Op {
+	case "Transpose":
+		m.dims, m.dst = ys, yst
+		for _, k := range perm(n, len(xs)) {
+			m.src = append(m.src, xst[k])
+		}
+	case "Slice":
+		starts, steps, _ := op.SliceSpans(n)
+		m.dims, m.dst = ys, yst
+		for k, st := range xst {
+			m.src = append(m.src, st*steps[k])
+			m.sat += st * starts[k]
+		}
+	case "Split":
+		axis := int(n.Int("axis", 0))
+		if axis < 0 {
+			axis += len(xs)
+		}
+		for _, v := range n.Out[:i] {
+			m.sat += v.Type.Shape[axis] * xst[axis]
+		}
+		m.dims, m.src, m.dst = ys, xst, yst
+	case "DepthToSpace", "SpaceToDepth":
+		// The deep image has channels deep, the wide one rows and columns wide.
+		deep, wide, w := xst, yst, xs
+		if n.Op == "SpaceToDepth" {
+			deep, wide, w = yst, xst, ys
+		}
+		b := int(n.Int("blocksize", 1))
+		c := w[1] / (b * b)
+		row, col, ch := b*c*deep[1], c*deep[1], deep[1]
+		if n.Str("mode", "DCR") == "CRD" {
+			row, col, ch = b*deep[1], deep[1], b*b*deep[1]
+		}
+		m.dims = []int{w[0], c, w[2], b, w[3], b}
+		d := []int{deep[0], ch, deep[2], row, deep[3], col}
+		e := []int{wide[0], wide[1], b * wide[2], wide[2], b * wide[3], wide[3]}
+		m.src, m.dst = d, e
+		if n.Op == "SpaceToDepth" {
+			m.src, m.dst = e, d
+		}
+	case "Fused":
+		t := shuffleBody(n)
+		mid := t.In[0].Type.Shape
+		a, ok := refine(xs, xst, mid)
+		if !ok { // row-major: any shape of the same elements
+			a = mid.Strides()
+		}
+		m.dims = t.Out[0].Type.Shape
+		if m.dst, ok = refine(ys, yst, m.dims); !ok {
+			m.dst = tensor.Shape(m.dims).Strides()
+		}
+		for _, k := range perm(t, len(mid)) {
+			m.src = append(m.src, a[k])
+		}
+	}
+	m.order()
+	return m
+}
+
+func prepareMove(n *graph.Node, _ *Env) (*Prepared, error) {
+	p := &Prepared{}
+	for i := 1; i < len(n.In); i++ {
+		p.Packed = append(p.Packed, i)
+	}
+	for i, v := range n.Out {
+		m := moveOf(n, i)
+		units, rows := m.units(), m.dims[len(m.dims)-2]
+		tu, tr := split(units, rows, m.dims[len(m.dims)-1]*16)
+		var y view
+		halo := v.Layout.Halo != [4]int{}
+		if halo {
+			y = viewOf(v)
+		}
+		p.Phases = append(p.Phases, Phase{Tiles: tu * tr, Run: func(c *Call, tile int, _ []byte) {
+			src, dst := tensor.Words(c.In[0]), tensor.Words(c.Out[i])
+			if halo {
+				r0, r1 := part(tile, tu*tr, y.n*y.h)
+				for r := r0; r < r1; r++ {
+					clearHalo4(&y, dst, r/y.h, r%y.h, r%y.h+1)
+				}
+			}
+			u0, u1 := part(tile%tu, tu, units)
+			r0, r1 := part(tile/tu, tr, rows)
+			for u := u0; u < u1; u++ {
+				m.run(dst, src, u, r0, r1)
+			}
+		}})
+	}
+	return p, nil
+}

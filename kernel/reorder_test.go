@@ -1,0 +1,71 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"whit/graph"
+	"whit/tensor"
+)
+
+// reorder runs the kernel's rows; out begins as garbage.
+func reorder(x *tensor.Tensor, from, to graph.Layout) *tensor.Tensor {
+	y := tensor.New(tensor.Float32, PhysicalLen(x.Shape, to))
+	for i := range tensor.Words(y) {
+		tensor.Words(y)[i] = 0xffffffff
+	}
+	y, err := tensor.View(x.Type, y.Bytes())
+	if err != nil {
+		panic(err)
+	}
+	c := &Call{In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{y}}
+	for i := range x.Shape[0] * rows(x.Shape[2], to) {
+		reorderRow(c, x.Shape, from, to, i)
+	}
+	return y
+}
+
+func TestReorder(t *testing.T) {
+	for _, c := range []int{1, 2, 3, 4, 6, 8, 12, 13} {
+		for _, to := range []graph.Layout{
+			{Order: graph.NHWC, CStride: c},
+			{Order: graph.NHWC, CStride: c, Halo: [4]int{1, 2, 0, 3}},
+			{Order: graph.NHWC, CStride: c + 3, Halo: [4]int{0, 0, 1, 0}},
+		} {
+			t.Run(fmt.Sprintf("%d channels, stride %d, halo %v", c, to.CStride, to.Halo), func(t *testing.T) {
+				s := tensor.Shape{2, c, 3, 7}
+				x := tensor.New(tensor.Float32, s...)
+				for i := range tensor.Words(x) {
+					tensor.Words(x)[i] = uint32(i + 1)
+				}
+				y := reorder(x, graph.Layout{}, to)
+				want := make([]uint32, PhysicalLen(s, to)) // halo and what is between pixels: zero
+				ni, ci, hi, wi, off := Stride(s, to)
+				for i, v := range tensor.Words(x) {
+					w, h, ch, n := i%7, i/7%3, i/21%c, i/21/c
+					want[off+n*ni+ch*ci+h*hi+w*wi] = v
+				}
+				if !slices.Equal(tensor.Words(y), want) {
+					t.Error("to NHWC differs")
+				}
+				if back := reorder(y, to, graph.Layout{}); !slices.Equal(tensor.Words(back), tensor.Words(x)) {
+					t.Error("back to row-major differs")
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkReorder(b *testing.B) {
+	x := tensor.New(tensor.Float32, 1, 3, 224, 224)
+	to := graph.Layout{Order: graph.NHWC, CStride: 3, Halo: [4]int{1, 1, 1, 1}}
+	y := tensor.New(tensor.Float32, PhysicalLen(x.Shape, to))
+	c := &Call{In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{y}}
+	b.SetBytes(int64(2 * x.NumBytes()))
+	for b.Loop() {
+		for i := range rows(224, to) {
+			reorderRow(c, x.Shape, graph.Layout{}, to, i)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package kernel
+
+import (
+	"whit/graph"
+	"whit/tensor"
+)
+
+// window is the geometry of a 2-D convolution or pool: output o and tap t of an
+// axis meet at the input o·stride - pad + t·dilation.
+type window struct {
+	h, w, oh, ow   int
+	kh, kw, sh, sw int
+	dh, dw, ph, pw int
+}
+
+// window2D reads the geometry of a bound node whose type rule has accepted it. ok is
+// false where it is not 2-D or padded beyond what a halo is meant for.
+func window2D(n *graph.Node, x, y tensor.Shape, kernel []int) (w window, ok bool) {
+	if len(x) != 4 || len(y) != 4 || len(kernel) != 2 {
+		return w, false
+	}
+	w = window{h: x[2], w: x[3], oh: y[2], ow: y[3], kh: kernel[0], kw: kernel[1], sh: 1, sw: 1, dh: 1, dw: 1}
+	pair := func(name string, a, b *int) {
+		if v := n.Ints(name); len(v) >= 2 {
+			*a, *b = int(v[0]), int(v[1])
+		}
+	}
+	pair("strides", &w.sh, &w.sw)
+	pair("dilations", &w.dh, &w.dw)
+	switch auto := n.Str("auto_pad", "NOTSET"); auto {
+	case "SAME_UPPER", "SAME_LOWER":
+		th := max((w.oh-1)*w.sh+w.extentH()-w.h, 0)
+		tw := max((w.ow-1)*w.sw+w.extentW()-w.w, 0)
+		w.ph, w.pw = th/2, tw/2
+		if auto == "SAME_LOWER" {
+			w.ph, w.pw = th-th/2, tw-tw/2
+		}
+	case "NOTSET", "":
+		pair("pads", &w.ph, &w.pw)
+	}
+	const most = 64
+	for _, p := range w.halo() {
+		ok = p <= most
+		if !ok {
+			return w, false
+		}
+	}
+	return w, true
+}
+
+func (w *window) extentH() int { return (w.kh-1)*w.dh + 1 }
+func (w *window) extentW() int { return (w.kw-1)*w.dw + 1 }
+
+// halo is the padding that the windows touch: top, left, bottom, right.
+func (w *window) halo() [4]int {
+	return [4]int{w.ph, w.pw,
+		max(0, (w.oh-1)*w.sh+w.extentH()-w.h-w.ph), max(0, (w.ow-1)*w.sw+w.extentW()-w.w-w.pw)}
+}
+
+// part is the i-th of n nearly equal parts of [0, total).
+func part(i, n, total int) (from, to int) { return i * total / n, (i + 1) * total / n }
+
+// view is a physical [N,C,H,W] float32 value: strides in elements and where
+// element [0,0,0,0] is.
+type view struct {
+	n, c, h, w         int
+	sn, sc, sh, sw, at int
+	halo               [4]int
+	nhwc               bool
+}
+
+func viewOf(v *graph.Value) view {
+	s := v.Type.Shape
+	m := view{n: s[0], c: s[1], h: s[2], w: s[3], nhwc: v.Layout.Order == graph.NHWC}
+	if m.nhwc {
+		m.halo = v.Layout.Halo
+	}
+	m.sn, m.sc, m.sh, m.sw, m.at = Stride(s, v.Layout)
+	return m
+}
+
+// clearHalo writes the halo that belongs to rows [y0,y1) of image img: their left
+// and right, and what is above the first and below the last row.
+func (m *view) clearHalo(d []float32, img, y0, y1 int) { clearHalo4(m, d, img, y0, y1) }
+
+func clearHalo4[T float32 | uint32](m *view, d []T, img, y0, y1 int) {
+	if m.halo == [4]int{} || y0 >= y1 {
+		return
+	}
+	for y := y0; y < y1; y++ {
+		l := haloLine(m, d, img, y)
+		clear(l[:m.halo[1]*m.sw])
+		clear(l[(m.halo[1]+m.w)*m.sw:])
+	}
+	if y0 == 0 {
+		for y := -m.halo[0]; y < 0; y++ {
+			clear(haloLine(m, d, img, y))
+		}
+	}
+	if y1 == m.h {
+		for y := m.h; y < m.h+m.halo[2]; y++ {
+			clear(haloLine(m, d, img, y))
+		}
+	}
+}
+
+func haloLine[T any](m *view, d []T, img, y int) []T {
+	at := m.at + img*m.sn + y*m.sh - m.halo[1]*m.sw
+	return d[at : at+m.sh]
+}
+
+// nhwc is the layout that image kernels ask for: pixels of exactly the channels.
+func nhwc(halo [4]int) graph.Layout { return graph.Layout{Order: graph.NHWC, Halo: halo} }
+
+// split divides outer x inner units of work (in multiply-adds each) into tiles of
+// at most tileWork, and at least wantTiles where the work is worth it; outer is
+// divided first.
+func split(outer, inner, work int) (no, ni int) {
+	const (
+		tileWork  = 3 << 20 // 60 µs at 100 GFLOP/s
+		splitWork = 64 << 10
+		wantTiles = 8
+	)
+	no, ni = 1, 1
+	total := outer * inner * work
+	for outer > 0 && inner > 0 {
+		tiles := no * ni
+		if per := total / tiles; per <= tileWork && (tiles >= wantTiles || per <= splitWork) {
+			break
+		}
+		switch {
+		case no < outer:
+			no = min(outer, no*2)
+		case ni < inner:
+			ni = min(inner, ni*2)
+		default:
+			return no, ni
+		}
+	}
+	return no, ni
+}
