@@ -1,0 +1,207 @@
+package pass
+
+import (
+	"strings"
+	"testing"
+
+	"whit/graph"
+	"whit/internal/optest"
+	"whit/tensor"
+)
+
+func attrs(kv ...any) map[string]any {
+	m := map[string]any{}
+	for i := 0; i < len(kv); i += 2 {
+		m[kv[i].(string)] = kv[i+1]
+	}
+	return m
+}
+
+func eval(t *testing.T, g *graph.Graph, feeds map[string]*tensor.Tensor) []*tensor.Tensor {
+	t.Helper()
+	if err := g.Verify(); err != nil {
+		t.Fatalf("%v\n%v", err, g)
+	}
+	y, err := optest.Eval(g, feeds)
+	if err != nil {
+		t.Fatalf("%v\n%v", err, g)
+	}
+	return y
+}
+
+// positive is |x|+0.5.
+func positive(t *tensor.Tensor) *tensor.Tensor {
+	for i, x := range tensor.Of[float32](t) {
+		tensor.Of[float32](t)[i] = max(x, -x) + 0.5
+	}
+	return t
+}
+
+func convNet() (*graph.Graph, map[string]*tensor.Tensor) {
+	g := graph.New("convnet")
+	x := g.AddInput("x", tensor.Float32, -1, 3, 8, 8)
+	c := func(seed uint64, shape ...int) *graph.Value {
+		return g.NewConst("", optest.Rand(seed, tensor.Float32, shape...))
+	}
+	y := g.Add("", "Conv", attrs("pads", []int64{1, 1, 1, 1}), x, c(1, 4, 3, 3, 3), c(2, 4))
+	y = g.Add("", "BatchNormalization", attrs("epsilon", float32(1e-3)), y, c(3, 4), c(4, 4), c(5, 4), g.NewConst("", positive(optest.Rand(6, tensor.Float32, 4))))
+	y = g.Add("", "Relu", nil, y)
+	y = g.Add("", "Conv", nil, y, c(7, 2, 4, 3, 3))
+	y = g.Add("", "BatchNormalization", nil, y, c(8, 2), c(9, 2), c(10, 2), g.NewConst("", positive(optest.Rand(11, tensor.Float32, 2))))
+	g.Outputs = []*graph.Value{y}
+	y.Name = "y"
+	return g, map[string]*tensor.Tensor{"x": optest.Rand(20, tensor.Float32, 2, 3, 8, 8)}
+}
+
+func TestFoldBatchNorm(t *testing.T) {
+	g, feeds := convNet()
+	want := eval(t, g, feeds)
+	FoldBatchNorm(g)
+	if s := g.String(); strings.Contains(s, "BatchNormalization") {
+		t.Errorf("a BatchNormalization stays:\n%s", s)
+	}
+	if g.Outputs[0].Name != "y" {
+		t.Errorf("the output is called %q", g.Outputs[0].Name)
+	}
+	if d := optest.Diff(eval(t, g, feeds)[0], want[0]); d > 1e-5 {
+		t.Errorf("differs by %g", d)
+	}
+}
+
+func TestFuse(t *testing.T) {
+	g, feeds := convNet()
+	FoldBatchNorm(g)
+	want := eval(t, g, feeds)
+	Fuse(g, func(*graph.Node) bool { return false })
+	if len(g.Nodes) != 3 {
+		t.Errorf("fused what was not accepted:\n%v", g)
+	}
+	Fuse(g, func(*graph.Node) bool { return true })
+	if n := g.Nodes[0]; n.OpName() != "whit.Fused" || len(g.Nodes) != 2 {
+		t.Errorf("not fused:\n%v", g)
+	}
+	if d := optest.Diff(eval(t, g, feeds)[0], want[0]); d > 1e-6 {
+		t.Errorf("differs by %g", d)
+	}
+}
+
+func TestBindFoldsShapeArithmetic(t *testing.T) {
+	g := graph.New("flatten by hand")
+	x := g.AddInput("x", tensor.Float32, -1, 3, 4)
+	n := g.Add("", "Gather", nil, g.Add("", "Shape", nil, x), g.NewConst("", tensor.Scalar(int64(0))))
+	n = g.Add("", "Unsqueeze", nil, n, g.NewConst("", tensor.Ints(0)))
+	s := g.Add("", "Concat", attrs("axis", int64(0)), n, g.NewConst("", tensor.Ints(-1)))
+	g.Outputs = []*graph.Value{g.Add("", "Reshape", nil, x, s)}
+	feeds := map[string]*tensor.Tensor{"x": optest.Rand(1, tensor.Float32, 5, 3, 4)}
+	b, err := Bind(g, map[string]tensor.Type{"x": feeds["x"].Type}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Rest != nil || len(b.Graph.Nodes) != 1 || !b.Graph.Outputs[0].Type.Shape.Equal(tensor.Shape{5, 12}) {
+		t.Errorf("not folded:\n%v", b.Graph)
+	}
+	eval(t, b.Graph, feeds)
+}
+
+func TestBindSplitsWhereShapesDependOnData(t *testing.T) {
+	g := graph.New("dynamic")
+	x := g.AddInput("x", tensor.Float32, 2, 6)
+	s := g.AddInput("s", tensor.Int64, 2)
+	a := g.Add("", "Relu", nil, x)
+	y := g.Add("", "Relu", nil, g.Add("", "Reshape", nil, a, s))
+	g.Outputs = []*graph.Value{y, a}
+	b, err := Bind(g, map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{2, 6}}, "s": {DType: tensor.Int64, Shape: tensor.Shape{2}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Rest == nil || len(b.Rest.Nodes) != 2 || len(b.Needs) != 1 || b.Needs[0] != "s" {
+		t.Fatalf("graph %v\nrest %v\nneeds %v", b.Graph, b.Rest, b.Needs)
+	}
+	if err := b.Graph.Verify(); err != nil {
+		t.Error(err)
+	}
+	if err := b.Rest.Verify(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBindTakesTheBranchOfIf(t *testing.T) {
+	for _, cond := range []bool{true, false} {
+		g := graph.New("if")
+		x := g.AddInput("x", tensor.Float32, 3)
+		th, el := graph.New("then"), graph.New("else")
+		a := th.AddInput("a", tensor.Float32, 3)
+		th.Outputs = []*graph.Value{th.Add("", "Relu", nil, a)}
+		th.Outputs[0].Name = "then_y"
+		b := el.AddInput("b", tensor.Float32, 3)
+		el.Outputs = []*graph.Value{b}
+		c := g.NewConst("", tensor.Scalar(cond))
+		y := g.Add("", "If", attrs("then_branch", th, "else_branch", el), c, x, x)
+		y.Name = "y"
+		g.Outputs = []*graph.Value{y}
+		bd, err := Bind(g, map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{3}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := eval(t, bd.Graph, map[string]*tensor.Tensor{"x": optest.F32([]float32{-1, 2, -3}, 3)})
+		want := optest.F32([]float32{-1, 2, -3}, 3)
+		if cond {
+			want = optest.F32([]float32{0, 2, 0}, 3)
+		}
+		if d := optest.Diff(got[0], want); d != 0 || bd.Graph.Outputs[0].Name != "y" {
+			t.Errorf("%v: %v", cond, bd.Graph)
+		}
+	}
+}
+
+func TestBindRefusesOtherShapes(t *testing.T) {
+	g, _ := convNet()
+	_, err := Bind(g, map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{1, 4, 8, 8}}}, nil)
+	if err == nil || !strings.Contains(err.Error(), `input "x"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSimplify(t *testing.T) {
+	g := graph.New("s")
+	x := g.AddInput("x", tensor.Float32, 2)
+	y := g.Add("", "Identity", nil, x)
+	y = g.Add("", "Dropout", nil, y)
+	g.Add("", "Relu", nil, y) // dead
+	y = g.Add("", "Add", nil, y, g.Add("", "Constant", attrs("value", optest.F32([]float32{1, 2}, 2))))
+	g.Outputs = []*graph.Value{y}
+	Simplify(g)
+	if len(g.Nodes) != 1 || g.Nodes[0].In[0] != x || !g.Nodes[0].In[1].IsConst() {
+		t.Errorf("%v", g)
+	}
+}
+
+func TestFuseShuffles(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		reads bool // something else reads what the Transpose makes
+		nodes int
+	}{{"alone", false, 1}, {"read elsewhere", true, 3}} {
+		t.Run(c.name, func(t *testing.T) {
+			g := graph.New("shuffle")
+			x := g.AddInput("x", tensor.Float32, 1, 6, 2, 3)
+			y := g.Add("", "Reshape", nil, x, g.NewConst("", tensor.From([]int64{1, 2, 3, 2, 3}, 5)))
+			y = g.Add("", "Transpose", attrs("perm", []int64{0, 2, 1, 3, 4}), y)
+			g.Outputs = []*graph.Value{g.Add("", "Reshape", nil, y, g.NewConst("", tensor.From([]int64{1, 6, 2, 3}, 4)))}
+			if c.reads {
+				g.Outputs = append(g.Outputs, y, y)
+			}
+			feeds := map[string]*tensor.Tensor{"x": optest.Rand(1, tensor.Float32, 1, 6, 2, 3)}
+			want := eval(t, g, feeds)
+			Fuse(g, func(*graph.Node) bool { return true })
+			if len(g.Nodes) != c.nodes {
+				t.Fatalf("%d nodes, want %d:\n%v", len(g.Nodes), c.nodes, g)
+			}
+			for i, got := range eval(t, g, feeds) {
+				if optest.Diff(got, want[i]) != 0 {
+					t.Errorf("output %d differs", i)
+				}
+			}
+		})
+	}
+}
