@@ -1,0 +1,320 @@
+package plan
+
+import (
+	"fmt"
+
+	"whit/graph"
+	"whit/kernel"
+	"whit/op"
+	"whit/pass"
+	"whit/tensor"
+)
+
+// Plan is one binding of a program: immutable, shared by sessions.
+type Plan struct {
+	prog  *Program
+	g     *graph.Graph
+	steps []step
+	slots []slot
+	// values gives the slot of every value that has memory.
+	values   map[*graph.Value]int
+	arena    int
+	scratch  int // bytes a worker
+	parallel bool
+	phases   []phaseRef
+
+	rest  *graph.Graph
+	needs []string
+	pack  func(*graph.Value, string, func() []byte) []byte
+}
+
+// step is a prepared node.
+type step struct {
+	node       *graph.Node
+	prep       *kernel.Prepared
+	temp       int // arena offset of Call.Temp
+	macs       int64
+	bytes      int64
+	phase      int // index of its first phase in Plan.phases
+	sequential bool
+}
+
+type phaseRef struct {
+	step  int
+	tiles int
+	run   func(c *kernel.Call, tile int, scratch []byte)
+}
+
+// where a slot's memory is.
+type place uint8
+
+const (
+	inArena place = iota
+	isInput
+	isConst
+	isVar
+)
+
+// slot is one piece of memory that one or several values share.
+type slot struct {
+	place place
+	value *graph.Value // the input, constant or variable
+	size  int
+	first int // step that writes it
+	last  int // last step that reads it
+	off   int // in the arena
+	keep  bool
+}
+
+// compile lays out, prepares and schedules a bound graph.
+func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (*Plan, error) {
+	env := p.env
+	env.Pack = p.packer(origin)
+	g := b.Graph
+	pl := &Plan{prog: p, g: g, values: map[*graph.Value]int{}, rest: b.Rest, needs: b.Needs, pack: env.Pack}
+	if err := pl.checkSizes(); err != nil {
+		return nil, err
+	}
+	if !p.opt.Training && !p.opt.References {
+		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Select(n, &env) != nil })
+	}
+	chosen := assignLayouts(g, &env, p.opt.References)
+	var work int64
+	for _, n := range g.Nodes {
+		var prep *kernel.Prepared
+		if alias(n) {
+			prep = nil
+		} else if k := chosen[n]; k != nil {
+			var err error
+			if prep, err = k.Prepare(n, &env); err != nil {
+				return nil, fmt.Errorf("node %q (%s): %s: %w", n.Name, n.OpName(), k.Name, err)
+			}
+			if prep.Kernel == "" {
+				prep.Kernel = k.Name
+			}
+		} else {
+			prep = kernel.Reference(n)
+		}
+		s := step{node: n, prep: prep}
+		s.macs, s.bytes = op.Cost(n)
+		// About 20 multiply-accumulates and 4 bytes a nanosecond: a step under 10 µs
+		// is not worth sharing.
+		cost := s.macs/20 + s.bytes/4
+		s.sequential = cost < 10_000
+		work += cost
+		pl.steps = append(pl.steps, s)
+	}
+	pl.parallel = work > 20_000
+	for i := range pl.steps {
+		s := &pl.steps[i]
+		s.phase = len(pl.phases)
+		if s.prep != nil {
+			pl.scratch = max(pl.scratch, s.prep.Scratch)
+			for _, ph := range s.prep.Phases {
+				pl.phases = append(pl.phases, phaseRef{i, ph.Tiles, ph.Run})
+			}
+		}
+	}
+	if err := pl.place(); err != nil {
+		return nil, err
+	}
+	return pl, nil
+}
+
+// alias reports nodes that only rename row-major memory: their output shares
+// their first input's.
+func alias(n *graph.Node) bool {
+	if n.Domain != "" {
+		return false
+	}
+	switch n.Op {
+	case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity":
+		return n.In[0].Layout == (graph.Layout{}) && n.Out[0].Layout == (graph.Layout{})
+	case "Dropout":
+		return len(n.Out) == 1 && n.Int("training_mode", 0) == 0 && n.Input(2) == nil && n.In[0].Layout == (graph.Layout{})
+	}
+	return false
+}
+
+// size is the memory of a value in bytes.
+func size(v *graph.Value) int {
+	if v.Layout.Order == graph.RowMajor {
+		return v.Type.NumBytes()
+	}
+	return kernel.PhysicalLen(v.Type.Shape, v.Layout) * v.Type.DType.Bits() / 8
+}
+
+// checkSizes refuses bindings whose values are beyond the memory limit before
+// anything is allocated.
+func (pl *Plan) checkSizes() error {
+	for _, v := range pl.g.Values() {
+		if n := int64(v.Type.NumBytes()); n > pl.prog.opt.MaxMemory {
+			return fmt.Errorf("%w: value %q (%v) needs %d bytes, the limit is %d", ErrTooLarge, v.Name, v.Type, n, pl.prog.opt.MaxMemory)
+		}
+	}
+	return nil
+}
+
+// place gives every value memory: lifetimes, sharing, arena offsets.
+func (pl *Plan) place() error {
+	end := len(pl.steps)
+	newSlot := func(s slot) int {
+		pl.slots = append(pl.slots, s)
+		return len(pl.slots) - 1
+	}
+	base := func(v *graph.Value) int {
+		if i, ok := pl.values[v]; ok {
+			return i
+		}
+		pc := isConst
+		switch v.Kind {
+		case graph.Input:
+			pc = isInput
+		case graph.Param, graph.State:
+			pc = isVar
+		}
+		i := newSlot(slot{place: pc, value: v, size: size(v), first: -1, last: end, keep: true})
+		pl.values[v] = i
+		return i
+	}
+	for _, v := range pl.g.Inputs {
+		base(v)
+	}
+	lastUse := map[*graph.Value]int{}
+	for i, s := range pl.steps {
+		for _, v := range s.node.In {
+			if v != nil {
+				lastUse[v] = i
+			}
+		}
+	}
+	for _, v := range pl.g.Outputs {
+		lastUse[v] = end
+	}
+	// Aliases pass their last use on to what they alias, last step first.
+	for i := len(pl.steps) - 1; i >= 0; i-- {
+		if n := pl.steps[i].node; pl.steps[i].prep == nil {
+			lastUse[n.In[0]] = max(lastUse[n.In[0]], lastUse[n.Out[0]])
+		}
+	}
+	temps := make([]int, len(pl.steps))
+	for i := range pl.steps {
+		s := &pl.steps[i]
+		for _, v := range s.node.In {
+			if v != nil {
+				j := base(v)
+				pl.slots[j].last = max(pl.slots[j].last, lastUse[v])
+			}
+		}
+		if s.prep == nil {
+			j := pl.values[s.node.In[0]]
+			pl.values[s.node.Out[0]] = j
+			pl.slots[j].last = max(pl.slots[j].last, lastUse[s.node.Out[0]])
+			continue
+		}
+		for k, v := range s.node.Out {
+			if v == nil {
+				continue
+			}
+			if j, ok := pl.takeOver(i, k); ok {
+				pl.slots[j].last = max(i, lastUse[v])
+				pl.values[v] = j
+				continue
+			}
+			pl.values[v] = newSlot(slot{place: inArena, value: v, size: size(v), first: i, last: max(i, lastUse[v])})
+		}
+		temps[i] = -1
+		if s.prep.Temp > 0 {
+			temps[i] = newSlot(slot{place: inArena, size: s.prep.Temp, first: i, last: i})
+		}
+	}
+	for _, v := range pl.g.Outputs {
+		base(v)
+	}
+	var total int64
+	if total = pack1D(pl.slots); total > pl.prog.opt.MaxMemory {
+		return fmt.Errorf("%w: the plan needs %d bytes of working memory, the limit is %d", ErrTooLarge, total, pl.prog.opt.MaxMemory)
+	}
+	pl.arena = int(total)
+	for i, t := range temps {
+		if pl.steps[i].prep != nil && t >= 0 {
+			pl.steps[i].temp = pl.slots[t].off
+		}
+	}
+	return nil
+}
+
+// takeOver finds an input of step i whose memory output k can use: one that the
+// kernel allows, whose last reader is this step, once.
+func (pl *Plan) takeOver(i, k int) (slot int, ok bool) {
+	n := pl.steps[i].node
+	for _, a := range pl.steps[i].prep.InPlace {
+		if k != 0 || a >= len(n.In) || n.In[a] == nil {
+			continue
+		}
+		in, out := n.In[a], n.Out[0]
+		j := pl.values[in]
+		sl := &pl.slots[j]
+		if sl.place != inArena || sl.last != i || sl.size < size(out) || in.Layout != out.Layout {
+			continue
+		}
+		readers := 0
+		for _, v := range n.In {
+			if v != nil && pl.values[v] == j {
+				readers++
+			}
+		}
+		if readers == 1 {
+			return j, true
+		}
+	}
+	return 0, false
+}
+
+// NodeInfo describes one step of a plan, as `inspect --plan` prints it.
+type NodeInfo struct {
+	Node   string `json:"node"`
+	Op     string `json:"op"`
+	Kernel string `json:"kernel"`
+	MACs   int64  `json:"macs"`
+	Bytes  int64  `json:"bytes"`
+	Output string `json:"output"`
+}
+
+// Nodes lists the steps in the order in which they run. Nodes that only rename
+// memory have the kernel "view".
+func (pl *Plan) Nodes() []NodeInfo {
+	var out []NodeInfo
+	for _, s := range pl.steps {
+		k := "view"
+		if s.prep != nil {
+			k = s.prep.Kernel
+		}
+		o := ""
+		if len(s.node.Out) > 0 && s.node.Out[0] != nil {
+			o = s.node.Out[0].Type.String()
+		}
+		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o})
+	}
+	return out
+}
+
+// ArenaBytes is the memory that a session needs for activations, in bytes.
+func (pl *Plan) ArenaBytes() int { return pl.arena }
+
+// Graph is the compiled graph; it must not be changed.
+func (pl *Plan) Graph() *graph.Graph { return pl.g }
+
+// Complete reports whether all nodes could be planned: false where shapes depend
+// on data and the rest is planned at every run.
+func (pl *Plan) Complete() bool { return pl.rest == nil }
+
+// OutputType is the type of the output of that name; Invalid where it depends on data.
+func (pl *Plan) OutputType(name string) tensor.Type {
+	for _, v := range pl.g.Outputs {
+		if v.Name == name {
+			return v.Type
+		}
+	}
+	return tensor.Type{}
+}

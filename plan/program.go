@@ -1,0 +1,192 @@
+package plan
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"whit/graph"
+	"whit/internal/cpu"
+	"whit/kernel"
+	"whit/op"
+	"whit/pass"
+	"whit/tensor"
+)
+
+// ErrTooLarge is the root of errors about memory limits.
+var ErrTooLarge = errors.New("too large")
+
+// Options say how a program is compiled and run. The zero value is the default.
+type Options struct {
+	// Threads is the number of workers, 0: the physical cores. Results do not depend on it.
+	Threads int
+	// CPU masks the processor's features; nil: what it has.
+	CPU *cpu.Features
+	// Training: params and states change between runs.
+	Training bool
+	// Direct turns off algorithms whose bits differ from direct convolution.
+	Direct bool
+	// References runs every node on its reference.
+	References bool
+	// MaxMemory bounds what a plan may allocate, in bytes; 0: 4 GiB.
+	MaxMemory int64
+	// MaxPlans is how many bindings are kept; 0: 8.
+	MaxPlans int
+}
+
+// Program is a compiled graph, before shapes. It is safe for concurrent use.
+type Program struct {
+	g    *graph.Graph
+	opt  Options
+	env  kernel.Env
+	vars map[string]*tensor.Tensor
+
+	mu     sync.Mutex
+	packMu sync.Mutex
+	packs  map[packKey]*pack
+	plans  map[string]*list.Element
+	lru    *list.List
+}
+
+type packKey struct {
+	of      any // *tensor.Tensor of the constant, or its *graph.Value where it is a Weight
+	packing string
+}
+
+type pack struct {
+	once sync.Once
+	b    []byte
+}
+
+type entry struct {
+	key  string
+	plan *Plan
+}
+
+// NewProgram compiles a clone of g; constants are shared, params and states are
+// copied into the program's own memory. The error lists all nodes whose operator
+// is not known.
+func NewProgram(g *graph.Graph, o Options) (*Program, error) {
+	if err := g.Verify(); err != nil {
+		return nil, err
+	}
+	if err := op.Check(g); err != nil {
+		return nil, err
+	}
+	c, _ := g.Clone()
+	pass.Simplify(c)
+	if !o.Training && !o.References {
+		pass.FoldBatchNorm(c)
+	}
+	if err := c.Verify(); err != nil {
+		return nil, fmt.Errorf("after clean-up: %w", err)
+	}
+	if o.Threads <= 0 {
+		o.Threads = cpu.PhysicalCores()
+	}
+	if o.MaxMemory == 0 {
+		o.MaxMemory = 4 << 30
+	}
+	if o.MaxPlans == 0 {
+		o.MaxPlans = 8
+	}
+	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{},
+		plans: map[string]*list.Element{}, lru: list.New()}
+	p.env = kernel.Env{Training: o.Training, Direct: o.Direct}
+	if o.CPU != nil {
+		p.env.CPU = *o.CPU
+	} else {
+		p.env.CPU = cpu.Detect()
+	}
+	for _, v := range c.Values() {
+		if v.Kind == graph.Param || v.Kind == graph.State {
+			p.vars[v.Name] = v.Data.Clone()
+		}
+	}
+	return p, nil
+}
+
+// Var is the live memory of the param or state of that name, shared by all
+// sessions of the program; nil if there is none. It must not be touched during a run.
+func (p *Program) Var(name string) *tensor.Tensor { return p.vars[name] }
+
+// Inputs are the graph's inputs as declared.
+func (p *Program) Inputs() []*graph.Value { return p.g.Inputs }
+
+// Outputs are the graph's outputs as declared.
+func (p *Program) Outputs() []*graph.Value { return p.g.Outputs }
+
+// Options are the options with defaults filled in.
+func (p *Program) Options() Options { return p.opt }
+
+// Plan is the plan for those input types; recent plans are kept.
+func (p *Program) Plan(in map[string]tensor.Type) (*Plan, error) {
+	key := typesKey(in)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.plans[key]; e != nil {
+		p.lru.MoveToFront(e)
+		return e.Value.(*entry).plan, nil
+	}
+	c, origin := p.clone()
+	b, err := pass.Bind(c, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	pl, err := p.compile(b, origin)
+	if err != nil {
+		return nil, err
+	}
+	p.plans[key] = p.lru.PushFront(&entry{key, pl})
+	for p.lru.Len() > p.opt.MaxPlans {
+		e := p.lru.Remove(p.lru.Back()).(*entry)
+		delete(p.plans, e.key)
+	}
+	return pl, nil
+}
+
+func typesKey(in map[string]tensor.Type) string {
+	var ks []string
+	for name, t := range in {
+		ks = append(ks, fmt.Sprintf("%q:%v", name, t))
+	}
+	slices.Sort(ks)
+	return strings.Join(ks, ";")
+}
+
+// clone copies the program's graph and says which constant each copy of a
+// weight-encoded constant comes from.
+func (p *Program) clone() (*graph.Graph, map[*graph.Value]*graph.Value) {
+	c, m := p.g.Clone()
+	origin := map[*graph.Value]*graph.Value{}
+	for old, v := range m {
+		if v.Kind == graph.Const {
+			origin[v] = old
+		}
+	}
+	return c, origin
+}
+
+// packer is kernel.Env.Pack for one compilation.
+func (p *Program) packer(origin map[*graph.Value]*graph.Value) func(*graph.Value, string, func() []byte) []byte {
+	return func(v *graph.Value, packing string, build func() []byte) []byte {
+		k := packKey{of: v, packing: packing}
+		if v.Data != nil {
+			k.of = v.Data
+		} else if o := origin[v]; o != nil {
+			k.of = o
+		}
+		p.packMu.Lock()
+		e := p.packs[k]
+		if e == nil {
+			e = &pack{}
+			p.packs[k] = e
+		}
+		p.packMu.Unlock()
+		e.once.Do(func() { e.b = build() })
+		return e.b
+	}
+}

@@ -1,0 +1,285 @@
+package plan
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"whit/graph"
+	"whit/kernel"
+	"whit/op"
+	"whit/pass"
+	"whit/tensor"
+)
+
+// Session is the memory for runs of a plan. One goroutine uses it at a time; the
+// second and later runs allocate nothing (where shapes do not depend on data and
+// no node runs on its reference).
+type Session struct {
+	plan    *Plan
+	tensors map[string]*tensor.Tensor // inputs and outputs by name
+	crew    crew
+	scratch [][]byte
+	team    []chan task
+
+	// what follows a part whose shapes depend on data
+	next     *Session
+	nextVals []*tensor.Tensor
+	nextOut  map[string]*tensor.Tensor
+}
+
+// NewSession allocates a session.
+func (pl *Plan) NewSession() (*Session, error) {
+	s := &Session{plan: pl, tensors: map[string]*tensor.Tensor{}}
+	arena := tensor.AlignedBytes(pl.arena)
+	mem := make([][]byte, len(pl.slots))
+	for i, sl := range pl.slots {
+		switch sl.place {
+		case inArena:
+			mem[i] = arena[sl.off : sl.off+sl.size : sl.off+sl.size]
+		case isInput:
+			mem[i] = tensor.AlignedBytes(sl.size)
+		case isVar:
+			t := pl.prog.vars[sl.value.Name]
+			if t == nil {
+				return nil, fmt.Errorf("variable %q has no memory", sl.value.Name)
+			}
+			mem[i] = t.Bytes()
+		}
+	}
+	views := map[*graph.Value]*tensor.Tensor{}
+	view := func(v *graph.Value) (*tensor.Tensor, error) {
+		if v == nil {
+			return nil, nil
+		}
+		if t := views[v]; t != nil {
+			return t, nil
+		}
+		var t *tensor.Tensor
+		i := pl.values[v]
+		if sl := &pl.slots[i]; sl.place == isConst {
+			t = pl.constant(sl.value)
+			if sl.value != v {
+				t = t.Reshape(v.Type.Shape...)
+			}
+		} else {
+			var err error
+			if t, err = tensor.View(v.Type, mem[i]); err != nil {
+				return nil, fmt.Errorf("value %q: %w", v.Name, err)
+			}
+		}
+		views[v] = t
+		return t, nil
+	}
+	s.crew.phases = pl.phases
+	s.crew.calls = make([]kernel.Call, len(pl.steps))
+	for i := range pl.steps {
+		st := &pl.steps[i]
+		if st.prep == nil {
+			continue
+		}
+		c := &s.crew.calls[i]
+		c.In, c.Out = make([]*tensor.Tensor, len(st.node.In)), make([]*tensor.Tensor, len(st.node.Out))
+		for k, v := range st.node.In {
+			if v != nil && v.IsConst() && !st.prep.Reads(k) {
+				continue // packed: the kernel does not look at it
+			}
+			var err error
+			if c.In[k], err = view(v); err != nil {
+				return nil, err
+			}
+		}
+		for k, v := range st.node.Out {
+			var err error
+			if c.Out[k], err = view(v); err != nil {
+				return nil, err
+			}
+		}
+		if st.prep.Temp > 0 {
+			c.Temp = arena[st.temp : st.temp+st.prep.Temp]
+		}
+	}
+	for _, vs := range [][]*graph.Value{pl.g.Inputs, pl.g.Outputs} {
+		for _, v := range vs {
+			t, err := view(v)
+			if err != nil {
+				return nil, err
+			}
+			s.tensors[v.Name] = t
+		}
+	}
+	workers := 1
+	if pl.parallel {
+		// There are never more helpers than processors: no scratch for others.
+		workers = min(pl.prog.opt.Threads, max(1, runtime.GOMAXPROCS(0)))
+	}
+	for range workers {
+		s.scratch = append(s.scratch, tensor.AlignedBytes(pl.scratch))
+	}
+	s.team = make([]chan task, 0, workers)
+	return s, nil
+}
+
+// constant is the data of a constant as a tensor; weights under an encoding are
+// expanded once a program.
+func (pl *Plan) constant(v *graph.Value) *tensor.Tensor {
+	if v.Data != nil {
+		return v.Data
+	}
+	b := pl.pack(v, "dense", func() []byte { return v.Weight.Dense().Bytes() })
+	t, err := tensor.View(v.Type, b)
+	if err != nil {
+		panic(err) // the weight's own expansion has its own type's size
+	}
+	return t
+}
+
+// Input is the memory of the input of that name; nil if there is none. Its
+// contents stay as they are over runs.
+func (s *Session) Input(name string) *tensor.Tensor {
+	for _, v := range s.plan.g.Inputs {
+		if v.Name == name {
+			return s.tensors[name]
+		}
+	}
+	return nil
+}
+
+// Output is the output of that name after a run, valid until the next one; nil if
+// there is none.
+func (s *Session) Output(name string) *tensor.Tensor {
+	if t := s.nextOut[name]; t != nil {
+		return t
+	}
+	return s.tensors[name]
+}
+
+// Plan is the session's plan.
+func (s *Session) Plan() *Plan { return s.plan }
+
+// Run computes the outputs. ctx is checked between nodes.
+func (s *Session) Run(ctx context.Context) error { return s.run(ctx, nil) }
+
+// RunTimed is Run, adding to times the time of every node, in the order of Plan.Nodes.
+func (s *Session) RunTimed(ctx context.Context, times []time.Duration) error {
+	return s.run(ctx, times)
+}
+
+func (s *Session) run(ctx context.Context, times []time.Duration) error {
+	c := &s.crew
+	if want := len(s.scratch) - 1; want > 0 {
+		c.closed.Store(false)
+		c.ctr.Store(0)
+		s.team = take(want, s.team[:0])
+		c.out.Add(len(s.team))
+		for i, ch := range s.team {
+			ch <- task{c, s.scratch[i+1]}
+		}
+		defer func() {
+			c.closed.Store(true)
+			c.out.Wait()
+		}()
+	}
+	alone := len(s.team) == 0
+	done := ctx.Done()
+	for i := range s.plan.steps {
+		st := &s.plan.steps[i]
+		if st.prep == nil {
+			continue
+		}
+		if done != nil {
+			select {
+			case <-done:
+				return ctx.Err()
+			default:
+			}
+		}
+		var t0 time.Time
+		if times != nil {
+			t0 = time.Now()
+		}
+		for k := range st.prep.Phases {
+			p := st.phase + k
+			if ph := &c.phases[p]; alone || st.sequential || ph.tiles < 2 {
+				for t := range ph.tiles {
+					ph.run(&c.calls[i], t, s.scratch[0])
+				}
+			} else {
+				c.share(p, s.scratch[0])
+			}
+		}
+		if st.prep.Err != nil {
+			if err := st.prep.Err(&c.calls[i]); err != nil {
+				return fmt.Errorf("node %q (%s): %w", st.node.Name, st.node.OpName(), err)
+			}
+		}
+		if times != nil {
+			times[i] += time.Since(t0)
+		}
+	}
+	if s.plan.rest != nil {
+		return s.runRest(ctx)
+	}
+	return nil
+}
+
+// runRest plans and runs the nodes whose shapes depend on what has just been
+// computed. The last plan is kept while types and needed data stay the same.
+func (s *Session) runRest(ctx context.Context) error {
+	pl := s.plan
+	types := map[string]tensor.Type{}
+	known := map[string]*tensor.Tensor{}
+	for _, v := range pl.rest.Inputs {
+		t := s.tensors[v.Name]
+		if slices.Contains(pl.needs, v.Name) {
+			known[v.Name] = t
+		}
+		types[v.Name] = t.Type
+	}
+	same := s.next != nil
+	for i, name := range pl.needs {
+		same = same && bytes.Equal(s.nextVals[i].Bytes(), known[name].Bytes())
+	}
+	if !same {
+		s.nextVals = s.nextVals[:0]
+		for _, name := range pl.needs {
+			known[name] = known[name].Clone()
+			s.nextVals = append(s.nextVals, known[name])
+		}
+		c, _ := pl.rest.Clone()
+		b, err := pass.Bind(c, types, known)
+		if err != nil {
+			return err
+		}
+		// Every round plans a node or turns an input into a constant.
+		if b.Rest != nil && len(b.Rest.Nodes) >= len(pl.rest.Nodes) && len(b.Rest.Inputs) >= len(pl.rest.Inputs) {
+			n := b.Rest.Nodes[0]
+			return fmt.Errorf("node %q (%s): %w: its shape stays unknown after its inputs have been computed", n.Name, n.OpName(), op.ErrUnsupported)
+		}
+		sub, err := pl.prog.compile(b, nil)
+		if err != nil {
+			return err
+		}
+		if s.next, err = sub.NewSession(); err != nil {
+			return err
+		}
+	}
+	for _, v := range pl.rest.Inputs {
+		if in := s.next.Input(v.Name); in != nil {
+			copy(in.Bytes(), s.tensors[v.Name].Bytes())
+		}
+	}
+	if err := s.next.Run(ctx); err != nil {
+		return err
+	}
+	if s.nextOut == nil {
+		s.nextOut = map[string]*tensor.Tensor{}
+	}
+	for _, v := range pl.rest.Outputs {
+		s.nextOut[v.Name] = s.next.Output(v.Name)
+	}
+	return nil
+}
