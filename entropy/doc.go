@@ -1,0 +1,20 @@
+// Package entropy codes arrays of small integers, and of raw elements, without loss.
+//
+// Unstable: the package may change between releases.
+//
+// A [Coder] turns a list of [Block] (tensors of signed levels or of indices, 0 the
+// most frequent) into bytes and back:
+//
+//	Raw       fixed width
+//	Huffman   a canonical prefix code for each block
+//	Relative  Deep Compression: gaps between non-zeros, and two prefix codes
+//	Context   mixed adaptive contexts and an arithmetic coder: the smallest
+//
+// [AppendElements] does the same for floats and wide integers, whose bytes it
+// splits into planes.
+//
+// All arithmetic is on integers, tables included: floating point would not decode on
+// every machine. A code may stand for at most [MaxSymbols] symbols, which decoders
+// check before they allocate; they never panic. docs/format.md specifies every code
+// bit by bit.
+package entropy

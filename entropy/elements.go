@@ -1,0 +1,307 @@
+package entropy
+
+import "fmt"
+
+// Elements is an array of fixed-size little-endian elements whose bytes are coded as
+// they are: floats and wide integers.
+type Elements struct {
+	Size  int  // bytes of an element: 1, 2, 4 or 8
+	Float bool // IEEE 754 or bfloat16: the sign goes last, so that the exponent fills bytes
+	Cols  int  // elements of a row, at least 1: what lies above an element tells of it
+	N     int  // elements
+	Data  []byte
+	Coded int // set by AppendElements and DecodeElements as Block.Coded is
+}
+
+// elementsPerByte bounds the bytes of elements that a byte of code stands for.
+const elementsPerByte = 1024
+
+// MaxElementBytes is the largest number of bytes of elements that n bytes of code
+// may stand for: 1024 (n + 8).
+func MaxElementBytes(n int) int {
+	if n > 1<<52 {
+		return 1 << 62
+	}
+	return elementsPerByte * (n + 8)
+}
+
+// rotate moves the sign bit of a float below its mantissa.
+func rotate(u uint64, size int) uint64 {
+	n := uint(8 * size)
+	return (u<<1 | u>>(n-1)) & (1<<(n-1)<<1 - 1)
+}
+
+func unrotate(u uint64, size int) uint64 {
+	n := uint(8 * size)
+	return u>>1 | u&1<<(n-1)
+}
+
+// planes splits elements into planes of bytes, the most significant first: plane p
+// of N bytes holds byte Size-1-p of every element.
+func (e Elements) planes() [][]byte {
+	ps := make([][]byte, e.Size)
+	all := make([]byte, e.Size*e.N)
+	for p := range ps {
+		ps[p] = all[p*e.N : (p+1)*e.N]
+	}
+	for i := range e.N {
+		var u uint64
+		for k := e.Size - 1; k >= 0; k-- {
+			u = u<<8 | uint64(e.Data[i*e.Size+k])
+		}
+		if e.Float {
+			u = rotate(u, e.Size)
+		}
+		for p := range ps {
+			ps[p][i] = byte(u >> (8 * (e.Size - 1 - p)))
+		}
+	}
+	return ps
+}
+
+// join is the inverse of planes.
+func (e Elements) join(ps [][]byte) {
+	for i := range e.N {
+		var u uint64
+		for p := range ps {
+			u = u<<8 | uint64(ps[p][i])
+		}
+		if e.Float {
+			u = unrotate(u, e.Size)
+		}
+		for k := range e.Size {
+			e.Data[i*e.Size+k] = byte(u)
+			u >>= 8
+		}
+	}
+}
+
+func (e Elements) check() error {
+	switch e.Size {
+	case 1, 2, 4, 8:
+	default:
+		return fmt.Errorf("elements of %d bytes", e.Size)
+	}
+	if e.Cols < 1 || e.N < 0 || e.N > 1<<59 {
+		return fmt.Errorf("%d elements in rows of %d", e.N, e.Cols)
+	}
+	return nil
+}
+
+// AppendElements appends the code of arrays of elements to dst. fast codes every
+// plane of bytes by a Huffman code, else by mixed contexts; the decoder must be told which.
+func AppendElements(dst []byte, arrays []Elements, fast bool) ([]byte, error) {
+	total := 0
+	for i, e := range arrays {
+		if err := e.check(); err != nil {
+			return nil, err
+		}
+		if len(e.Data) != e.Size*e.N {
+			return nil, fmt.Errorf("array %d: %d bytes for %d elements of %d", i, len(e.Data), e.N, e.Size)
+		}
+		total += len(e.Data)
+	}
+	start := len(dst)
+	if fast {
+		var blocks []Block
+		for _, e := range arrays {
+			for _, p := range e.planes() {
+				b := Block{Dims: Dims{1, len(p), 1, 1}, Syms: make([]int32, len(p))}
+				for i, x := range p {
+					b.Syms[i] = int32(x)
+				}
+				blocks = append(blocks, b)
+			}
+		}
+		dst, err := Huffman{}.Append(dst, blocks)
+		planeShares(arrays, blocks)
+		return padElements(dst, start, total), err
+	}
+	rc := newEncoder(dst)
+	m := newByteModel()
+	ends := make([]int, len(arrays))
+	for i, e := range arrays {
+		m.array(&rc, e, e.planes())
+		ends[i] = len(rc.out) + rc.pend - start
+	}
+	dst = padElements(rc.finish(start), start, total)
+	elementShares(arrays, ends, len(dst)-start)
+	return dst, nil
+}
+
+// planeShares sets Coded from the planes' blocks.
+func planeShares(arrays []Elements, blocks []Block) {
+	for i := range arrays {
+		arrays[i].Coded = 0
+		for range arrays[i].Size {
+			arrays[i].Coded += blocks[0].Coded
+			blocks = blocks[1:]
+		}
+	}
+}
+
+// elementShares sets Coded from where the code of each array ends.
+func elementShares(arrays []Elements, ends []int, size int) {
+	at := 0
+	for i := range arrays {
+		if i == len(arrays)-1 {
+			ends[i] = size
+		}
+		arrays[i].Coded = max(0, ends[i]-at)
+		at = max(at, ends[i])
+	}
+}
+
+func padElements(code []byte, start, n int) []byte {
+	for n > MaxElementBytes(len(code)-start) {
+		code = append(code, 0)
+	}
+	return code
+}
+
+// DecodeElements sets each array's Data from its other fields and src, all the code
+// of these arrays. It never panics, and allocates only after it has found that src can
+// hold so much (see MaxElementBytes); errors are ErrCorrupt.
+func DecodeElements(arrays []Elements, src []byte, fast bool) error {
+	left := MaxElementBytes(len(src))
+	for i, e := range arrays {
+		if err := e.check(); err != nil {
+			return corrupt("%v", err)
+		}
+		if e.N > left/e.Size {
+			return corrupt("%d bytes cannot hold array %d", len(src), i)
+		}
+		left -= e.N * e.Size
+	}
+	var rc rangeCoder
+	var m *byteModel
+	var blocks []Block
+	if fast {
+		for _, e := range arrays {
+			for range e.Size {
+				blocks = append(blocks, Block{Dims: Dims{1, e.N, 1, 1}})
+			}
+		}
+		if err := (Huffman{}).Decode(blocks, src); err != nil {
+			return err
+		}
+		planeShares(arrays, blocks)
+	} else {
+		rc, m = newDecoder(src), newByteModel()
+	}
+	ends := make([]int, len(arrays))
+	for i := range arrays {
+		e := &arrays[i]
+		e.Data = make([]byte, e.Size*e.N)
+		ps := make([][]byte, e.Size)
+		all := make([]byte, len(e.Data))
+		for p := range ps {
+			ps[p] = all[p*e.N : (p+1)*e.N]
+		}
+		if fast {
+			for p := range ps {
+				for k, s := range blocks[0].Syms {
+					if s < 0 || s > 255 {
+						return corrupt("byte of value %d", s)
+					}
+					ps[p][k] = byte(s)
+				}
+				blocks = blocks[1:]
+			}
+		} else {
+			m.array(&rc, *e, ps)
+			if rc.over() {
+				return corrupt("code of %d bytes ends early", len(src))
+			}
+		}
+		e.join(ps)
+		ends[i] = min(max(rc.pos-3, 0), len(src))
+	}
+	if !fast {
+		elementShares(arrays, ends, len(src))
+	}
+	return nil
+}
+
+// byteModel codes planes of bytes, each byte as a path of 8 decisions from its top bit.
+type byteModel struct {
+	bit    site
+	tables [8]*planeTables // by plane
+}
+
+// planeTables are a plane's counters: by the byte so far (256), and that under each
+// value of another byte.
+type planeTables struct{ plain, upper, last, above []counter }
+
+func newByteModel() *byteModel { return &byteModel{bit: newSite(4, 64, 8)} }
+
+// array codes the planes of e, or decodes them.
+func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
+	if e.N == 0 {
+		return
+	}
+	var buf [maxInputs]*counter
+	for p, cur := range planes {
+		mode := 0
+		if !rc.dec && noise(cur) {
+			mode = 1
+		}
+		if rc.bit(mode, 1<<15) == 1 {
+			for i := range cur {
+				v := 0
+				for k := 7; k >= 0; k-- {
+					v = v<<1 | rc.bit(int(cur[i])>>k&1, 1<<15)
+				}
+				cur[i] = byte(v)
+			}
+			continue
+		}
+		t := m.tables[p]
+		if t == nil {
+			t = &planeTables{newCounters(256), newCounters(1 << 16), newCounters(1 << 16), newCounters(1 << 16)}
+			m.tables[p] = t
+		}
+		last := byte(0)
+		for i := range cur {
+			upper, above := byte(0), byte(0)
+			if p > 0 {
+				upper = planes[p-1][i]
+			}
+			if i >= e.Cols {
+				above = cur[i-e.Cols]
+			}
+			x, v := int(cur[i]), 1
+			for k := 7; k >= 0; k-- {
+				ctx := append(buf[:0],
+					&t.plain[v],
+					&t.upper[int(upper)<<8|v],
+					&t.last[int(last)<<8|v],
+					&t.above[int(above)<<8|v],
+				)
+				v = v<<1 | m.bit.code(rc, x>>k&1, ctx, p*8+k, p)
+			}
+			cur[i] = byte(v)
+			last = cur[i]
+		}
+	}
+}
+
+// noise reports whether bytes are so evenly spread that models would not gain: in
+// the first 2^20 of them the chance that two are equal is below 1.05/256. Few bytes
+// never are.
+func noise(b []byte) bool {
+	b = b[:min(len(b), 1<<20)]
+	if len(b) < 4096 {
+		return false
+	}
+	var count [256]uint64
+	for _, x := range b {
+		count[x]++
+	}
+	equal := uint64(0) // ordered pairs
+	for _, n := range count {
+		equal += n * (n - 1)
+	}
+	n := uint64(len(b))
+	return equal*256*20 < n*(n-1)*21
+}
