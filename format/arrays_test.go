@@ -1,0 +1,162 @@
+package format
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"whit/tensor"
+)
+
+var tensorsDir = flag.String("tensors", "", "measure the coders on the .npz files of this folder")
+
+func someArrays() []tensor.Named {
+	return []tensor.Named{
+		{Name: "levels", T: tensor.From([]int8{0, 0, 3, 0, -1, 0, 0, 0}, 2, 4)},
+		{Name: "", T: tensor.Scalar(int64(-1 << 60))},
+		{Name: "pruned", T: pruned(1, .2, 30, 40)},
+		{Name: "floats", T: pruned(2, 1, 9)},
+		{Name: "bools", T: tensor.From([]bool{true, false, true}, 3)},
+		{Name: "wide", T: tensor.From([]uint32{1 << 31, 5, 1 << 30}, 3)},
+		{Name: "f64", T: tensor.From([]float64{1, 0, 2}, 3, 1)},
+		{Name: "none", T: tensor.New(tensor.Uint16, 3, 0)},
+		{Name: "zeros", T: tensor.New(tensor.Float64, 10000)},
+		{Name: "i64", T: tensor.Ints(5, -7, 1<<20)},
+	}
+}
+
+func TestArrays(t *testing.T) {
+	for _, level := range []Level{Small, FastLevel} {
+		var b bytes.Buffer
+		s, err := EncodeArrays(&b, someArrays(), ArrayOptions{Level: level})
+		if err != nil || s.File != int64(b.Len()) {
+			t.Fatal(err)
+		}
+		back, err := DecodeArrays(bytes.NewReader(b.Bytes()), int64(b.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sameArrays(someArrays(), back); err != nil {
+			t.Fatal(err)
+		}
+		for n := range b.Len() {
+			if _, err := DecodeArrays(bytes.NewReader(b.Bytes()[:n]), int64(n)); !refused(err) {
+				t.Fatalf("cut to %d bytes: %v", n, err)
+			}
+		}
+		if _, err := read(b.Bytes()); !refused(err) {
+			t.Errorf("arrays read as a model: %v", err)
+		}
+	}
+	b, _ := write(t, tiny(), Options{})
+	if _, err := DecodeArrays(bytes.NewReader(b), int64(len(b))); !refused(err) {
+		t.Errorf("a model read as arrays: %v", err)
+	}
+}
+
+func sameArrays(a, b []tensor.Named) error {
+	if len(a) != len(b) {
+		return fmt.Errorf("%d arrays against %d", len(a), len(b))
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || !sameTensor(a[i].T, b[i].T) {
+			return fmt.Errorf("array %q differs", a[i].Name)
+		}
+	}
+	return nil
+}
+
+func TestNPZ(t *testing.T) {
+	var npz, code, back bytes.Buffer
+	if err := tensor.WriteNPZ(&npz, someArrays()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := EncodeNPZ(&code, bytes.NewReader(npz.Bytes()), int64(npz.Len()), ArrayOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := DecodeNPZ(&back, bytes.NewReader(code.Bytes()), int64(code.Len())); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(npz.Bytes(), back.Bytes()) {
+		t.Error("the .npz differs")
+	}
+	if _, err := EncodeNPZ(&code, bytes.NewReader([]byte("no zip")), 6, ArrayOptions{}); err == nil {
+		t.Error("no .npz")
+	}
+}
+
+func FuzzDecodeArrays(f *testing.F) {
+	for _, level := range []Level{Small, FastLevel} {
+		var b bytes.Buffer
+		if _, err := EncodeArrays(&b, someArrays(), ArrayOptions{Level: level}); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, b := range [][]byte{b, fix(b)} {
+			arrays, err := DecodeArrays(bytes.NewReader(b), int64(len(b)), ReadOptions{MaxBytes: 64 << 20})
+			if err != nil {
+				if !refused(err) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			var again bytes.Buffer
+			if _, err := EncodeArrays(&again, arrays, ArrayOptions{Level: FastLevel}); err != nil {
+				t.Fatal(err)
+			}
+			back, err := DecodeArrays(bytes.NewReader(again.Bytes()), int64(again.Len()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sameArrays(arrays, back); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestMeasure prints bytes and speeds: go test ./format -run Measure -v -tensors DIR.
+func TestMeasure(t *testing.T) {
+	if *tensorsDir == "" {
+		t.Skip("no -tensors")
+	}
+	files, _ := filepath.Glob(filepath.Join(*tensorsDir, "*.npz"))
+	for _, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, level := range []Level{Small, FastLevel} {
+			var code bytes.Buffer
+			start := time.Now()
+			s, err := EncodeNPZ(&code, bytes.NewReader(src), int64(len(src)), ArrayOptions{Level: level})
+			enc := time.Since(start)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := int64(0)
+			for _, w := range s.Weights {
+				n += int64(w.Type.Shape.NumElements())
+			}
+			start = time.Now()
+			var back bytes.Buffer
+			if err := DecodeNPZ(&back, bytes.NewReader(code.Bytes()), int64(code.Len())); err != nil {
+				t.Fatal(err)
+			}
+			dec := time.Since(start)
+			a, _ := tensor.ReadNPZ(bytes.NewReader(src), int64(len(src)))
+			b, err := tensor.ReadNPZ(bytes.NewReader(back.Bytes()), int64(back.Len()))
+			if err != nil || sameArrays(a, b) != nil {
+				t.Fatalf("%s differs", name)
+			}
+			t.Logf("%-28s level %d %s: %7d bytes, data %7d; %.1f M/s encoding, %.1f decoding", filepath.Base(name), level, s.Weights[0].Coder,
+				s.File, s.Data, float64(n)/enc.Seconds()/1e6, float64(n)/dec.Seconds()/1e6)
+		}
+	}
+}

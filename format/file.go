@@ -1,0 +1,699 @@
+package format
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"sort"
+	"sync"
+
+	"whit/entropy"
+	"whit/graph"
+	"whit/internal/safefile"
+	"whit/tensor"
+	"whit/weight"
+)
+
+// File is what a .whit file holds.
+type File struct {
+	Graph   *graph.Graph // its Meta is the file's metadata
+	Card    []byte       // the model card as YAML; nil: none
+	Receipt []byte       // how the file came to be, opaque here; nil: none
+	// Sizes is set by Read.
+	Sizes Sizes
+}
+
+// Profile is what a file is made for.
+type Profile uint8
+
+// The profiles.
+const (
+	Compact Profile = iota // small: everything coded
+	Fast                   // loading without decoding: raw payloads, 64-byte aligned
+)
+
+// Options are how a file is written. The zero value is the compact profile.
+type Options struct {
+	Profile Profile
+	// Coder names the coder of symbols in the compact profile, as entropy.Coder.Name
+	// does; "" takes whichever gives the smallest file.
+	Coder string
+	// Strip leaves out all that running does not need: names other than those of
+	// inputs and outputs, declared output types, metadata and the receipt.
+	Strip bool
+	// Threads is how many groups of weights are coded at once; 0: GOMAXPROCS. The
+	// bytes do not depend on it.
+	Threads int
+}
+
+// ReadOptions bound what reading may do. The zero value is the documented default.
+type ReadOptions struct {
+	MaxBytes int64 // of memory for constants, ErrTooLarge beyond; 0: 4 GiB
+	Threads  int   // groups of weights decoded at once; 0: GOMAXPROCS
+}
+
+func readOptions(o []ReadOptions) (opt ReadOptions) {
+	if len(o) > 0 {
+		opt = o[0]
+	}
+	if opt.MaxBytes == 0 {
+		opt.MaxBytes = 4 << 30
+	}
+	return opt
+}
+
+// Sizes says where a file's bytes went. All but Weights and the fields of its
+// entries include the container's own bytes, so that they add up to File.
+type Sizes struct {
+	File      int64        `json:"file"`
+	Graph     int64        `json:"graph"`   // operators, attributes, interface, how constants are held
+	Data      int64        `json:"data"`    // the constants
+	Card      int64        `json:"card"`    // the model card
+	Names     int64        `json:"names"`   // names of values and nodes
+	Meta      int64        `json:"meta"`    // metadata
+	Receipt   int64        `json:"receipt"` // the receipt
+	Container int64        `json:"container"`
+	Weights   []WeightSize `json:"weights"`
+}
+
+// WeightSize is the share of one constant, in the order in which nodes read them.
+type WeightSize struct {
+	Name     string      `json:"name"`
+	Encoding string      `json:"encoding"` // as Weight.Kind; "tensor" where it is none; "sparse(codebook)" where nested
+	Coder    string      `json:"coder"`    // of its symbols: "context", ...; "elements"; "raw"
+	Type     tensor.Type `json:"-"`
+	Dense    int64       `json:"dense"`  // bytes of the elements as the network defines them
+	Memory   int64       `json:"memory"` // bytes that the encoding holds in memory
+	Bytes    int64       `json:"bytes"`  // in the file
+}
+
+// IsWhit reports whether a file that begins with b, at least 4 bytes, claims to be a .whit file.
+func IsWhit(b []byte) bool { return len(b) >= len(magic) && string(b[:len(magic)]) == magic }
+
+// EncodingName is a weight's Kind with what is nested in it, for example
+// "sparse(codebook)"; "tensor" for nil.
+func EncodingName(w weight.Weight) string {
+	switch w := w.(type) {
+	case nil:
+		return "tensor"
+	case weight.Sparse:
+		return "sparse(" + w.Values.Kind() + ")"
+	default:
+		return w.Kind()
+	}
+}
+
+func (it *item) size() WeightSize {
+	s := WeightSize{Name: it.name, Encoding: EncodingName(it.w), Coder: it.coder, Bytes: it.bytes}
+	if it.w != nil {
+		s.Type, s.Memory = it.w.Type(), it.w.Bytes()
+	} else {
+		s.Type, s.Memory = it.t.Type, int64(len(it.t.Bytes()))
+	}
+	s.Dense = int64(s.Type.NumBytes())
+	return s
+}
+
+// groupSize is how many symbols and bytes of elements one data chunk takes at
+// least before the next begins: chunks are decoded side by side.
+const groupSize = 4 << 20
+
+// groups cuts the list of constants into those of each data chunk.
+func groups(items []*item) [][]*item {
+	var gs [][]*item
+	size, from := 0, 0
+	for i, it := range items {
+		if it.block != nil {
+			size += len(it.block.Syms)
+		}
+		for _, e := range it.elems {
+			size += len(e.Data)
+		}
+		if size >= groupSize || i == len(items)-1 {
+			gs = append(gs, items[from:i+1])
+			size, from = 0, i+1
+		}
+	}
+	return gs
+}
+
+// parallel runs f(0..n-1) on up to threads goroutines and returns the first error by index.
+func parallel(n, threads int, f func(i int) error) error {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	errs := make([]error, n)
+	next := make(chan int, n)
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range min(n, threads) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = f(i)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// coderNumber is the number of a coder in files: its place in entropy.Coders.
+func coderNumber(name string) int {
+	for i, c := range entropy.Coders() {
+		if c.Name() == name {
+			return i
+		}
+	}
+	return -1
+}
+
+const fastElements = 0x10 // bit beside the coder's number
+
+// encodeGroup makes the payload of a coded data chunk and sets the items' sizes.
+func encodeGroup(items []*item, coders []string, fast bool) ([]byte, error) {
+	var blocks []entropy.Block
+	var elems []entropy.Elements
+	for _, it := range items {
+		if it.block != nil {
+			blocks = append(blocks, *it.block)
+		}
+		elems = append(elems, it.elems...)
+	}
+	var best []byte
+	var bestBlocks []entropy.Block
+	number := 0
+	for k, c := range entropy.Coders() {
+		if len(coders) > 0 && !slices.Contains(coders, c.Name()) {
+			continue
+		}
+		mine := append([]entropy.Block(nil), blocks...)
+		b, err := c.Append(nil, mine)
+		if errors.Is(err, entropy.ErrUnsuited) && len(coders) != 1 {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("coder %s: %w", c.Name(), err)
+		}
+		if bestBlocks == nil || len(b) < len(best) {
+			best, bestBlocks, number = b, mine, k
+		}
+	}
+	e, err := entropy.AppendElements(nil, elems, fast)
+	if err != nil {
+		return nil, err
+	}
+	w := wbuf{}
+	w.uint(uint64(len(items)))
+	mode := byte(number)
+	if fast {
+		mode |= fastElements
+	}
+	w.byte(mode)
+	w.bytes(best)
+	w.b = append(w.b, e...)
+	for _, it := range items {
+		it.coder = "elements"
+		it.bytes = 0
+		if it.block != nil {
+			it.bytes, it.coder = int64(bestBlocks[0].Coded), entropy.Coders()[number].Name()
+			bestBlocks = bestBlocks[1:]
+		}
+		for range it.elems {
+			it.bytes += int64(elems[0].Coded)
+			elems = elems[1:]
+		}
+	}
+	return w.b, nil
+}
+
+// Write writes f. The graph must verify and have no layouts or fused bodies: it is
+// a model graph. What is written depends on f and o only.
+func Write(w io.Writer, f *File, o Options) (Sizes, error) {
+	var s Sizes
+	var coders []string
+	if o.Coder != "" {
+		if coders = []string{o.Coder}; coderNumber(o.Coder) < 0 {
+			return s, fmt.Errorf("no coder %q", o.Coder)
+		}
+	}
+	if err := f.Graph.Verify(); err != nil {
+		return s, err
+	}
+	g := graphWriter{strip: o.Strip, raw: o.Profile == Fast}
+	if err := g.graph(f.Graph, false); err != nil {
+		return s, err
+	}
+	gs := groups(g.items)
+	payloads := make([][]byte, len(gs))
+	if o.Profile == Compact {
+		err := parallel(len(gs), o.Threads, func(i int) (err error) {
+			payloads[i], err = encodeGroup(gs[i], coders, false)
+			return err
+		})
+		if err != nil {
+			return s, err
+		}
+	}
+	cw := &chunkWriter{w: w}
+	cw.start()
+	s.Container = cw.n
+	s.Graph = cw.chunk(chunkGraph, g.w.b)
+	if !o.Strip {
+		if names := namesOf(f.Graph); names != nil {
+			s.Names = cw.chunk(chunkNames, packText(names))
+		}
+	}
+	if f.Card != nil {
+		s.Card = cw.chunk(chunkCard, packText(f.Card))
+	}
+	if !o.Strip && len(f.Graph.Meta) > 0 {
+		s.Meta = cw.chunk(chunkMeta, packText(metaText(f.Graph.Meta)))
+	}
+	if !o.Strip && f.Receipt != nil {
+		s.Receipt = cw.chunk(chunkReceipt, packText(f.Receipt))
+	}
+	for i, items := range gs {
+		if o.Profile == Compact {
+			s.Data += cw.chunk(chunkData, payloads[i])
+		} else {
+			s.Data += writeBlob(cw, items)
+		}
+	}
+	before := cw.n
+	err := cw.end()
+	s.Container += cw.n - before
+	s.File = cw.n
+	for _, it := range g.items {
+		s.Weights = append(s.Weights, it.size())
+	}
+	return s, err
+}
+
+// writeBlob writes a raw data chunk.
+func writeBlob(cw *chunkWriter, items []*item) int64 {
+	var count wbuf
+	count.uint(uint64(len(items)))
+	size := func(at int64) (n int64) { // of the payload, if it begins at byte at of the file
+		n = int64(len(count.b))
+		for _, it := range items {
+			for _, p := range it.raw() {
+				n += -(at+n)&(tensor.Align-1) + int64(len(p))
+			}
+		}
+		return n
+	}
+	// The size of the chunk's header depends on that of the payload, and the padding on the header's.
+	var at, n int64
+	for h := int64(2); ; h++ {
+		at = cw.n + h
+		n = size(at)
+		if int64(len(header(chunkBlob, int(n)))) == h {
+			break
+		}
+	}
+	parts := [][]byte{count.b}
+	at += int64(len(count.b))
+	zero := make([]byte, tensor.Align)
+	for _, it := range items {
+		it.coder, it.bytes = "raw", 0
+		for _, p := range it.raw() {
+			pad := -at & (tensor.Align - 1)
+			parts = append(parts, zero[:pad], p)
+			at += pad + int64(len(p))
+			it.bytes += pad + int64(len(p))
+		}
+	}
+	return cw.chunk(chunkBlob, parts...)
+}
+
+// WriteFile writes f to a file, whole or not at all: into a temporary file in the same
+// folder, which is read back and compared with f before it takes the name.
+func WriteFile(path string, f *File, o Options) (Sizes, error) {
+	var s Sizes
+	err := safefile.WriteChecked(path, func(w io.Writer) (err error) {
+		s, err = Write(w, f, o)
+		return err
+	}, func(tmp string) error {
+		back, err := ReadFile(tmp, ReadOptions{MaxBytes: math.MaxInt64, Threads: o.Threads})
+		if err != nil {
+			return err
+		}
+		return compare(f, back, o.Strip)
+	})
+	return s, err
+}
+
+// ReadFile reads a file.
+func ReadFile(path string, o ...ReadOptions) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	out, err := Read(f, st.Size(), o...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return out, nil
+}
+
+// group is a data chunk with the constants that it holds.
+type group struct {
+	c      chunk
+	places []place
+}
+
+// Read reads a file of size bytes whole, checks every checksum and returns a graph
+// that verifies. At most one ReadOptions is heeded. Errors about the bytes are
+// ErrCorrupt, ErrVersion or ErrTooLarge. Memory is bounded by MaxBytes for
+// constants and what decoding them takes at a time, and by 1100 times the file's size for the rest. Constants of a file in
+// the fast profile alias one block of memory that holds the file.
+func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
+	opt := readOptions(o)
+	chunks, err := readChunks(r, size)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{}
+	g := graphReader{names: map[string]bool{}}
+	var gs []group
+	seen := map[byte]bool{}
+	left := -1
+	var names, meta []byte
+	f.Sizes.File, f.Sizes.Container = size, size
+	for _, c := range chunks {
+		n := int64(len(header(c.typ, len(c.payload))) + len(c.payload) + 4)
+		f.Sizes.Container -= n
+		if c.typ != chunkData && c.typ != chunkBlob {
+			if seen[c.typ] {
+				return nil, corrupt("two chunks of type %#x", c.typ)
+			}
+			seen[c.typ] = true
+		}
+		switch c.typ {
+		case chunkGraph:
+			f.Sizes.Graph = n
+			g.r.b = c.payload
+			f.Graph = g.graph(0)
+			if err := g.r.end("the graph"); err != nil {
+				return nil, err
+			}
+			left = len(g.places)
+		case chunkData, chunkBlob:
+			f.Sizes.Data += n
+			if left < 0 {
+				return nil, corrupt("data before the graph")
+			}
+			var next group
+			if next, err = dataChunk(c, g.places[len(g.places)-left:]); err == nil {
+				left -= len(next.places)
+				gs = append(gs, next)
+			}
+		case chunkCard:
+			f.Sizes.Card = n
+			f.Card, err = unpackText(c.payload)
+		case chunkNames:
+			f.Sizes.Names = n
+			names, err = unpackText(c.payload)
+		case chunkMeta:
+			f.Sizes.Meta = n
+			meta, err = unpackText(c.payload)
+		case chunkReceipt:
+			f.Sizes.Receipt = n
+			f.Receipt, err = unpackText(c.payload)
+		default:
+			err = corrupt("chunk of type %#x in a model", c.typ)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if f.Graph == nil {
+		return nil, corrupt("no graph")
+	}
+	if left > 0 {
+		return nil, corrupt("%d constants without data", left)
+	}
+	all, err := decodeAll(g.places, gs, opt)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range g.places {
+		it := all[i]
+		switch {
+		case p.value == nil:
+			p.node.Attrs[p.attr] = it.t
+		case it.w != nil:
+			p.value.Weight, p.value.Type = it.w, it.w.Type()
+		default:
+			p.value.Data, p.value.Type = it.t, it.t.Type
+		}
+	}
+	if names != nil {
+		if err := g.readNames(f.Graph, names); err != nil {
+			return nil, err
+		}
+	}
+	g.finish()
+	if meta != nil {
+		if f.Graph.Meta, err = readMeta(meta); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.Graph.Verify(); err != nil {
+		return nil, corrupt("%v", err)
+	}
+	for _, v := range g.values {
+		f.Graph.Reserve(v.Name)
+	}
+	for i, p := range g.places {
+		if p.value != nil {
+			all[i].name = p.value.Name
+		} else {
+			all[i].name = p.node.Name + "." + p.attr
+		}
+		f.Sizes.Weights = append(f.Sizes.Weights, all[i].size())
+	}
+	return f, nil
+}
+
+// dataChunk is a data chunk with the constants, the first of places, that it says it holds.
+func dataChunk(c chunk, places []place) (group, error) {
+	k, m := countOf(c.payload)
+	if m == 0 || k > uint64(len(places)) || k == 0 {
+		return group{}, corrupt("chunk at byte %d: data of %d constants, %d expected", c.at, k, len(places))
+	}
+	return group{chunk{c.typ, c.at + int64(m), c.payload[m:]}, places[:k]}, nil
+}
+
+// decodeAll makes all constants, in order, within the limit on memory.
+func decodeAll(places []place, gs []group, opt ReadOptions) ([]*item, error) {
+	budget := opt.MaxBytes
+	for _, p := range places {
+		if budget -= p.d.memory(); budget < 0 {
+			return nil, fmt.Errorf("%w: the limit is %d", ErrTooLarge, opt.MaxBytes)
+		}
+	}
+	items := make([][]*item, len(gs))
+	err := parallel(len(gs), opt.Threads, func(i int) (err error) {
+		items[i], err = gs[i].decode()
+		return err
+	})
+	return slices.Concat(items...), err
+}
+
+// countOf reads the number that a data chunk begins with, and its size; 0: corrupt.
+func countOf(b []byte) (uint64, int) {
+	r := rbuf{b: b}
+	k := r.uint()
+	if r.err != nil {
+		return 0, 0
+	}
+	return k, len(b) - len(r.b)
+}
+
+// decode makes the constants of a data chunk.
+func (g group) decode() ([]*item, error) {
+	items := make([]*item, len(g.places))
+	if g.c.typ == chunkBlob {
+		r := &rawReader{b: g.c.payload, at: g.c.at}
+		for i, p := range g.places {
+			size := len(r.b)
+			w, t, err := p.d.buildRaw(r)
+			if err != nil {
+				return nil, err
+			}
+			items[i] = &item{w: w, t: t, coder: "raw", bytes: int64(size - len(r.b))}
+		}
+		if len(r.b) > 0 {
+			return nil, corrupt("%d bytes after raw data", len(r.b))
+		}
+		return items, nil
+	}
+	r := rbuf{b: g.c.payload}
+	mode := r.byte()
+	code := r.bytes()
+	if r.err != nil {
+		return nil, r.err
+	}
+	coders := entropy.Coders()
+	number := int(mode &^ fastElements)
+	if number >= len(coders) {
+		return nil, corrupt("coder %d", number)
+	}
+	var blocks []entropy.Block
+	var elems []entropy.Elements
+	for _, p := range g.places {
+		b, e := p.d.streams()
+		if b != nil {
+			blocks = append(blocks, *b)
+		}
+		elems = append(elems, e...)
+	}
+	if err := coders[number].Decode(blocks, code); err != nil {
+		return nil, corrupt("%v", err)
+	}
+	if err := entropy.DecodeElements(elems, r.b, mode&fastElements != 0); err != nil {
+		return nil, corrupt("%v", err)
+	}
+	for i, p := range g.places {
+		it := &item{coder: "elements"}
+		b, e := p.d.streams()
+		if b != nil {
+			*b = blocks[0]
+			blocks = blocks[1:]
+			it.coder, it.bytes = coders[number].Name(), int64(b.Coded)
+		}
+		copy(e, elems)
+		elems = elems[len(e):]
+		for _, x := range e {
+			it.bytes += int64(x.Coded)
+		}
+		var err error
+		if it.w, it.t, err = p.d.build(b, e); err != nil {
+			return nil, err
+		}
+		items[i] = it
+	}
+	return items, nil
+}
+
+// metaText is the text of a metadata chunk: pairs of strings, sorted.
+func metaText(m map[string]string) []byte {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	var w wbuf
+	for _, k := range keys {
+		w.str(k)
+		w.str(m[k])
+	}
+	return w.b
+}
+
+func readMeta(b []byte) (map[string]string, error) {
+	m := map[string]string{}
+	r := rbuf{b: b}
+	for len(r.b) > 0 {
+		k, v := r.str(), r.str()
+		if _, twice := m[k]; twice {
+			r.fail("metadata %q stands twice", k)
+		}
+		m[k] = v
+	}
+	return m, r.err
+}
+
+// named walks a graph in the order in which graphReader lists values and nodes.
+func named(g *graph.Graph, depth int, value func(v *graph.Value, inFile bool), node func(n *graph.Node)) {
+	seen := map[*graph.Value]bool{}
+	isOut := map[*graph.Value]bool{}
+	if depth == 0 {
+		for _, v := range g.Outputs {
+			isOut[v] = v.Kind == graph.Computed
+		}
+	}
+	see := func(v *graph.Value) {
+		if v != nil && !seen[v] {
+			seen[v] = true
+			value(v, isOut[v] || depth == 0 && v.Kind == graph.Input)
+		}
+	}
+	for _, v := range g.Inputs {
+		see(v)
+	}
+	for _, n := range g.Nodes {
+		for _, v := range n.In {
+			see(v)
+		}
+		names := make([]string, 0, len(n.Attrs))
+		for name := range n.Attrs {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		for _, name := range names {
+			switch a := n.Attrs[name].(type) {
+			case *graph.Graph:
+				named(a, depth+1, value, node)
+			case []*graph.Graph:
+				for _, s := range a {
+					named(s, depth+1, value, node)
+				}
+			}
+		}
+		for _, v := range n.Out {
+			see(v)
+		}
+		node(n)
+	}
+	for _, v := range g.Outputs {
+		see(v)
+	}
+}
+
+// namesOf is the text of the names chunk: the graph's name and documentation, the
+// names of values that the graph chunk does not hold, and those of nodes.
+func namesOf(g *graph.Graph) []byte {
+	var w, nodes wbuf
+	w.str(g.Name)
+	w.str(g.Doc)
+	named(g, 0, func(v *graph.Value, inFile bool) {
+		if !inFile {
+			w.str(v.Name)
+		}
+	}, func(n *graph.Node) { nodes.str(n.Name) })
+	return append(w.b, nodes.b...)
+}
+
+func (g *graphReader) readNames(out *graph.Graph, b []byte) error {
+	r := rbuf{b: b}
+	out.Name, out.Doc = r.str(), r.str()
+	for _, v := range g.values {
+		if v.Name == "" {
+			v.Name = r.str()
+			g.names[v.Name] = true
+		}
+	}
+	for _, n := range g.nodes {
+		n.Name = r.str()
+	}
+	return r.end("names")
+}

@@ -1,0 +1,511 @@
+package format
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"whit/graph"
+	"whit/tensor"
+	"whit/weight"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// pruned makes a float32 tensor with the given share of normal values, the rest zero.
+func pruned(seed uint64, density float64, shape ...int) *tensor.Tensor {
+	r := rand.New(rand.NewPCG(seed, 7))
+	t := tensor.New(tensor.Float32, shape...)
+	x := tensor.Of[float32](t)
+	for i := range x {
+		if r.Float64() < density {
+			x[i] = float32(r.NormFloat64())
+		}
+	}
+	return t
+}
+
+// shared quantises the non-zeros of t to 2k levels and holds them as sparse(codebook).
+func shared(t *tensor.Tensor, k float64) weight.Sparse {
+	q := t.Clone()
+	x := tensor.Of[float32](q)
+	for i, v := range x {
+		if v != 0 {
+			x[i] = float32((math.Floor(float64(v)*k/3) + .5) * 3 / k)
+		}
+	}
+	s, err := weight.SparseOf(q, nil)
+	if err != nil {
+		panic(err)
+	}
+	c, ok := weight.CodebookOf(s.Values.Dense(), 1000)
+	if !ok {
+		panic("too many values")
+	}
+	s.Values = c
+	return s
+}
+
+// lenet is LeNet-300-100 under Deep Compression, as a model graph.
+func lenet() *File {
+	g := graph.New("lenet300")
+	x := g.AddInput("input", tensor.Float32, -1, 1, 28, 28)
+	v := g.Add("", "Flatten", nil, x)
+	sizes := []int{784, 300, 100, 10}
+	for i := 1; i < 4; i++ {
+		w := g.NewWeight(fmt.Sprintf("fc%d.weight", i), shared(pruned(uint64(i), []float64{0, .08, .09, .26}[i], sizes[i], sizes[i-1]), 16))
+		b := g.NewConst(fmt.Sprintf("fc%d.bias", i), pruned(uint64(10+i), 1, sizes[i]))
+		v = g.Add("", "Gemm", map[string]any{"transB": int64(1)}, v, w, b)
+		if i < 3 {
+			v = g.Add("", "Relu", nil, v)
+		}
+	}
+	v.Name = "logits"
+	v.Decl = graph.Decl{DType: tensor.Float32, Ranked: true, Dims: []graph.Dim{{Size: -1}, {Size: 10}}}
+	g.Outputs = []*graph.Value{v}
+	return &File{Graph: g, Card: []byte("card: 1\ntask: classify\ninput: {name: input, color: gray, scale: 0.003921569}\nlicence: Apache-2.0\n")}
+}
+
+// zoo has every form of constant, attribute and value, small.
+func zoo() *File {
+	g := graph.New("zoo \"é\"")
+	g.Doc = "all of it"
+	g.Meta = map[string]string{"b": "2", "a": "", "": "empty key"}
+	x := g.AddInput("x", tensor.Float32, -1, 3)
+	x.Decl.Dims[0].Name = "batch"
+	y := g.AddInput("unranked", tensor.Invalid)
+	y.Decl.Ranked, y.Decl.Dims = false, nil
+	cond := g.AddInput("cond", tensor.Bool)
+	f32 := tensor.From([]float32{1, float32(math.Copysign(0, -1)), float32(math.NaN()), 3}, 4)
+	palette := tensor.New(tensor.Float32, 6, 8)
+	tensor.Of[float32](palette)[5] = -2
+	q := tensor.From([]int8{-128, 127, 0, 5, 5, -7}, 2, 3)
+	u := tensor.From([]uint8{0, 255, 128, 3, 4, 128}, 2, 3)
+	codes := tensor.From([]uint16{300, 2, 2, 0}, 2, 2)
+	book := make([]float32, 301)
+	book[300], book[0] = -1, float32(math.Inf(1))
+	small := weight.Codebook{Indices: tensor.From([]uint8{2, 0, 1}, 3), Centroids: []float32{-3, -1, 2}}
+	mask := []uint64{0b10_0110}
+	half := tensor.New(tensor.Float16, 3)
+	tensor.Convert(half, tensor.From([]float32{1, 2, -1}, 3))
+	in := []*graph.Value{x, nil, y,
+		g.NewConst("f32", f32),
+		g.NewConst("palette", palette),
+		g.NewConst("masked", pruned(6, .2, 8, 70)),
+		g.NewWeight("masked weight", weight.Dense{T: pruned(7, .6, 500)}),
+		g.NewConst("i64", tensor.Ints(-1, 1<<40, 3)),
+		g.NewConst("shape", tensor.Ints(0, -1, 300)),
+		g.NewConst("bools", tensor.From([]bool{true, false}, 2)),
+		g.NewConst("u64", tensor.From([]uint64{1 << 63}, 1)),
+		g.NewConst("u32", tensor.From([]uint32{7, 9}, 2)),
+		g.NewConst("i16", tensor.From([]int16{-7, 9}, 2, 1)),
+		g.NewConst("scalar", tensor.Scalar(float32(3))),
+		g.NewConst("f64", tensor.Scalar(math.Pi)),
+		g.NewConst("none", tensor.New(tensor.Float32, 0, 7)),
+		g.NewConst("int4", tensor.New(tensor.Int4, 3)),
+		g.NewConst("f8", tensor.New(tensor.Float8E4M3FN, 3)),
+		g.NewVar(graph.Param, "param", pruned(3, 1, 2, 5)),
+		g.NewVar(graph.State, "state", pruned(4, .5, 40)),
+		g.NewWeight("dense", weight.Dense{T: pruned(5, 1, 3, 3)}),
+		g.NewWeight("dense f16", weight.Dense{T: half}),
+		g.NewWeight("int8", weight.Int8{Q: q, Axis: weight.PerTensor, Scale: []float32{.5}}),
+		g.NewWeight("int8 axis", weight.Int8{Q: u, Axis: 1, Scale: []float32{.5, 1, 2}, Zero: []int32{128, 0, 3}}),
+		g.NewWeight("codebook", weight.Codebook{Indices: codes, Centroids: book}),
+		g.NewWeight("sparse", weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: mask, Values: weight.Dense{T: tensor.From([]float32{1, 0, -1}, 3)}}),
+		g.NewWeight("sparse f16", weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: mask, Values: weight.Dense{T: half}}),
+		g.NewWeight("sparse codebook", weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: mask, Values: small}),
+		g.NewWeight("sparse int8", weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: mask,
+			Values: weight.Int8{Q: tensor.From([]int8{0, -3, 4}, 3), Axis: weight.PerTensor, Scale: []float32{2}}}),
+		g.NewWeight("sparse int8 axis", weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: mask,
+			Values: weight.Int8{Q: tensor.From([]uint8{9, 1, 4}, 3), Axis: 0, Scale: []float32{2, 3, 4}, Zero: []int32{1, 2, 3}}}),
+		g.NewWeight("sparse empty", weight.Sparse{Shape: tensor.Shape{9}, Mask: []uint64{0}, Values: weight.Dense{T: tensor.New(tensor.Float32, 0)}}),
+	}
+	sub := graph.New("then")
+	sx := sub.AddInput("sx", tensor.Float32, 2)
+	sv := sub.Add("", "Add", nil, sx, sub.NewConst("sub const", tensor.From([]float32{1, 2}, 2)))
+	sv.Name = "sub out"
+	sub.Outputs = []*graph.Value{sv}
+	sub2 := graph.New("else")
+	sub2.Outputs = []*graph.Value{sub2.AddInput("sx2", tensor.Float32, 2)}
+	sub3 := graph.New("third")
+	sub3.Outputs = []*graph.Value{sub3.AddInput("sx3", tensor.Float32)}
+	outs := g.AddN("my.domain", "Strange", map[string]any{
+		"int": int64(-5), "small": int64(63), "float": float32(2.5), "alpha": float32(1), "neg zero": float32(math.Copysign(0, -1)),
+		"string": "s", "ints": []int64{1, -1, math.MinInt64}, "many": make([]int64, 40), "floats": []float32{1, float32(math.NaN())},
+		"strings": []string{"a", ""}, "tensor": tensor.Ints(1, 2, 3), "value": tensor.From([]float32{1.5}, 1), "then_branch": sub, "graphs": []*graph.Graph{sub2, sub3},
+	}, 5, in...)
+	n := g.Nodes[0]
+	n.Out[1], n.Out[3] = nil, nil
+	relu := g.Add("", "Relu", nil, outs[2])
+	more := g.AddN("", "Split", map[string]any{"axis": int64(1)}, 2, relu)
+	c := g.Add("", "If", nil, cond)
+	c.Name = "out c"
+	g.Outputs = []*graph.Value{c, more[1], x, in[3], more[1]}
+	return &File{Graph: g, Card: []byte{}, Receipt: []byte("steps: []")}
+}
+
+func write(t testing.TB, f *File, o Options) ([]byte, Sizes) {
+	t.Helper()
+	var b bytes.Buffer
+	s, err := Write(&b, f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes(), s
+}
+
+func read(b []byte) (*File, error) { return Read(bytes.NewReader(b), int64(len(b))) }
+
+func TestRoundTrip(t *testing.T) {
+	for name, f := range map[string]*File{"lenet": lenet(), "zoo": zoo(), "empty": {Graph: graph.New("")}} {
+		for _, o := range []Options{{}, {Profile: Fast}, {Strip: true}, {Profile: Fast, Strip: true}, {Coder: "raw"}, {Coder: "huffman"}, {Coder: "relative"}, {Coder: "context"}} {
+			t.Run(fmt.Sprintf("%s/%+v", name, o), func(t *testing.T) {
+				if err := f.Graph.Verify(); err != nil {
+					t.Fatal(err)
+				}
+				b, s := write(t, f, o)
+				back, err := read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := compare(f, back, o.Strip); err != nil {
+					t.Fatal(err)
+				}
+				if !o.Strip {
+					if a, b := f.Graph.String(), back.Graph.String(); a != b && !strings.Contains(a, "NaN") {
+						t.Errorf("graphs differ:\n%s\n%s", a, b)
+					}
+				}
+				again, _ := write(t, back, o)
+				if !bytes.Equal(b, again) {
+					t.Error("what was read is written as other bytes")
+				}
+				for _, s := range []Sizes{s, back.Sizes} {
+					if s.File != int64(len(b)) || s.Container+s.Graph+s.Data+s.Card+s.Names+s.Meta+s.Receipt != s.File {
+						t.Errorf("sizes do not add up: %+v", s)
+					}
+					total := int64(0)
+					for _, w := range s.Weights {
+						total += w.Bytes
+					}
+					if len(s.Weights) > 0 && (total > s.Data || total < s.Data-64) {
+						t.Errorf("weights have %d of %d bytes", total, s.Data)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestDeterministic: the bytes depend on the file and the options alone.
+func TestDeterministic(t *testing.T) {
+	one, _ := write(t, zoo(), Options{Threads: 1})
+	for range 5 {
+		if b, _ := write(t, zoo(), Options{Threads: 3}); !bytes.Equal(one, b) {
+			t.Fatal("bytes differ")
+		}
+	}
+}
+
+func TestOverhead(t *testing.T) {
+	b, s := write(t, lenet(), Options{})
+	t.Logf("%d bytes: %+v", len(b), s)
+	if n := s.File - s.Data; n > 400 {
+		t.Errorf("%d bytes beside the data", n)
+	}
+	b, s = write(t, lenet(), Options{Strip: true})
+	t.Logf("stripped %d bytes: %+v", len(b), s)
+	if n := s.File - s.Data - s.Card; n > 120 {
+		t.Errorf("%d bytes beside data and card", n)
+	}
+}
+
+func TestFastIsAligned(t *testing.T) {
+	b, _ := write(t, lenet(), Options{Profile: Fast})
+	f, err := read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range f.Graph.Values() {
+		if v.Data != nil && !aligned64(v.Data.Bytes()) {
+			t.Errorf("%q is not aligned in memory", v.Name)
+		}
+		if s, ok := v.Weight.(weight.Sparse); ok && !aligned64(s.Values.(weight.Codebook).Indices.Bytes()) {
+			t.Errorf("indices of %q are not aligned in memory", v.Name)
+		}
+		if v.Data != nil {
+			if i := bytes.Index(b, v.Data.Bytes()); i < 0 || i%64 != 0 {
+				t.Errorf("%q stands at byte %d", v.Name, i)
+			}
+		}
+	}
+}
+
+func aligned64(b []byte) bool {
+	return fmt.Sprintf("%p", b)[len(fmt.Sprintf("%p", b))-1] == '0' && addr(b)%64 == 0
+}
+
+func addr(b []byte) (a uint64) {
+	fmt.Sscanf(fmt.Sprintf("%p", b), "0x%x", &a)
+	return a
+}
+
+// tiny is a file of few bytes with every chunk.
+func tiny() *File {
+	g := graph.New("t")
+	g.Meta = map[string]string{"k": "v"}
+	w := weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: []uint64{0b100101}, Values: weight.Codebook{Indices: tensor.From([]uint8{0, 1, 0}, 3), Centroids: []float32{-.5, .25}}}
+	v := g.Add("", "Gemm", map[string]any{"transB": int64(1)}, g.AddInput("x", tensor.Float32, -1, 3), g.NewWeight("w", w), g.NewConst("b", tensor.From([]float32{1, -2}, 2)))
+	v.Name = "y"
+	v.Decl = graph.Decl{DType: tensor.Float32, Ranked: true, Dims: []graph.Dim{{Size: -1}, {Size: 2}}}
+	g.Outputs = []*graph.Value{v}
+	return &File{Graph: g, Card: []byte("card: 1\n"), Receipt: []byte("r")}
+}
+
+func refused(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion) || errors.Is(err, ErrTooLarge)
+}
+
+func TestEveryCutAndFlip(t *testing.T) {
+	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo()} {
+		for _, o := range []Options{{}, {Profile: Fast}} {
+			b, _ := write(t, f, o)
+			for n := range b {
+				if _, err := read(b[:n]); !refused(err) {
+					t.Fatalf("%s %+v cut to %d of %d bytes: %v", name, o, n, len(b), err)
+				}
+			}
+			if _, err := read(append(bytes.Clone(b), 0)); !refused(err) {
+				t.Errorf("%s: a byte more: %v", name, err)
+			}
+			for i := range b {
+				d := bytes.Clone(b)
+				for x := 1; x < 256; x++ {
+					if name == "zoo" && x&(x-1) != 0 {
+						continue
+					}
+					d[i] = b[i] ^ byte(x)
+					if _, err := read(d); !refused(err) {
+						t.Fatalf("%s %+v byte %d of %d changed by %#x: %v", name, o, i, len(b), x, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// fix recomputes the checksums of a damaged file as far as its chunks can be told.
+func fix(b []byte) []byte {
+	b = bytes.Clone(b)
+	at := len(magic) + 1
+	for at < len(b) {
+		n, k := binary.Uvarint(b[at+1:])
+		if k <= 0 || n > uint64(len(b)) || at+1+k+int(n)+4 > len(b) {
+			break
+		}
+		end := at + 1 + k + int(n)
+		crc := crc32.Checksum(b[at:end], castagnoli)
+		if b[at] == chunkEnd {
+			crc = crc32.Checksum(b[:end], castagnoli)
+		}
+		binary.LittleEndian.PutUint32(b[end:], crc)
+		at = end + 4
+	}
+	return b
+}
+
+// check reads damaged bytes: an error of the right kind, or a graph that verifies
+// and can be written again.
+func check(t testing.TB, b []byte) {
+	f, err := Read(bytes.NewReader(b), int64(len(b)), ReadOptions{MaxBytes: 64 << 20})
+	if err != nil {
+		if !refused(err) {
+			t.Fatalf("error is %v", err)
+		}
+		return
+	}
+	if err := f.Graph.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	var w bytes.Buffer
+	if _, err := Write(&w, f, Options{Profile: Fast, Strip: true}); err != nil {
+		t.Fatalf("cannot be written again: %v", err)
+	}
+	again, err := Read(bytes.NewReader(w.Bytes()), int64(w.Len()))
+	if err != nil {
+		t.Fatalf("cannot be read again: %v", err)
+	}
+	if err := compare(f, again, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamageWithChecksumsRecomputed(t *testing.T) {
+	long := os.Getenv("WHIT_LONG") != ""
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // thousands of readers of some megabytes each
+	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo()} {
+		for _, o := range []Options{{Coder: "context"}, {Profile: Fast}, {Coder: "relative"}} {
+			b, _ := write(t, f, o)
+			step := 5
+			if name == "zoo" {
+				step = 61
+			}
+			if long {
+				step = 1
+			}
+			for i := len(magic); i < len(b); i += step {
+				for _, x := range []byte{1, 2, 0x80, b[i]} {
+					d := bytes.Clone(b)
+					d[i] ^= x
+					check(t, fix(d))
+				}
+			}
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, file := range []*File{tiny(), zoo()} {
+		for _, o := range []Options{{}, {Profile: Fast}, {Coder: "relative"}} {
+			b, _ := write(f, file, o)
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		check(t, b)
+		check(t, fix(b))
+	})
+}
+
+func TestChunksThatAreNotKnown(t *testing.T) {
+	build := func(typ byte, version uint64) []byte {
+		b, _ := write(t, tiny(), Options{})
+		var out bytes.Buffer
+		w := &chunkWriter{w: &out}
+		w.write(binary.AppendUvarint([]byte(magic), version))
+		w.chunk(typ, []byte("payload"))
+		out.Write(b[len(magic)+1:])
+		return fix(out.Bytes())
+	}
+	if f, err := read(build(0xf0, Version)); err != nil || f.Graph == nil {
+		t.Errorf("unknown optional chunk: %v", err)
+	}
+	if _, err := read(build(0x70, Version)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("unknown critical chunk: %v", err)
+	}
+	if _, err := read(build(0x70, 100)); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "needs whit >= 0.100") {
+		t.Errorf("newer file: %v", err)
+	}
+}
+
+func TestBombs(t *testing.T) {
+	bomb := func(g []byte, data []byte) []byte {
+		var out bytes.Buffer
+		w := &chunkWriter{w: &out}
+		w.start()
+		w.chunk(chunkGraph, g)
+		if data != nil {
+			w.chunk(chunkData, data)
+		}
+		w.end()
+		return out.Bytes()
+	}
+	constant := func(shape tensor.Shape) []byte {
+		w := wbuf{}
+		w.b = append(w.b, 0, 0, 0, 1, 1) // no inputs, no nodes, one output: a constant
+		(&desc{form: formSymbols, dtype: tensor.Int64, shape: shape}).write(&w)
+		return w.b
+	}
+	deep := func(n int) (b []byte) {
+		for range n {
+			b = append(b, 0, 0, 1, 3, 0x21, 0, 53, attrGraph) // a Relu whose attribute is a graph
+		}
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"2^40 elements":     bomb(constant(tensor.Shape{1 << 20, 1 << 20}), []byte{1, 3, 2, 0, 0}),
+		"overflow":          bomb(constant(tensor.Shape{1 << 40, 1 << 40}), []byte{1, 3, 0}),
+		"2^30 inputs":       bomb(binary.AppendUvarint([]byte{0}, 1<<30), nil),
+		"2^63 nodes":        bomb(binary.AppendUvarint([]byte{0, 0}, 1<<63), nil),
+		"nesting":           bomb(deep(10000), nil),
+		"constants no data": bomb(constant(tensor.Shape{1}), nil),
+		"no graph":          bomb(nil, nil),
+	} {
+		if _, err := read(b); !refused(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ok := bomb(constant(tensor.Shape{2}), append([]byte{1, 0, 5}, 0, 0, 0, 0, 0))
+	f, err := read(ok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tensor.Of[int64](f.Graph.Outputs[0].Data); got[0] != 0 || got[1] != 0 {
+		t.Error(got)
+	}
+	if _, err := Read(bytes.NewReader(ok), int64(len(ok)), ReadOptions{MaxBytes: 10}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("over the limit: %v", err)
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.whit")
+	s, err := WriteFile(path, zoo(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := ReadFile(path)
+	if err != nil || f.Sizes.File != s.File {
+		t.Fatal(err)
+	}
+	// What cannot be written leaves the old file and nothing else.
+	bad := zoo()
+	bad.Graph.Nodes[0].Attrs["bad"] = 3.5
+	if _, err := WriteFile(path, bad, Options{}); err == nil {
+		t.Fatal("an attribute of type float64")
+	}
+	if _, err := ReadFile(path); err != nil {
+		t.Error(err)
+	}
+	if es, _ := os.ReadDir(dir); len(es) != 1 {
+		t.Errorf("%d files are left", len(es))
+	}
+	if _, err := ReadFile(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	if _, err := Write(&bytes.Buffer{}, zoo(), Options{Coder: "none"}); err == nil {
+		t.Error("unknown coder")
+	}
+}
+
+func TestGroups(t *testing.T) {
+	g := graph.New("big")
+	v := g.AddInput("x", tensor.Float32, 1)
+	for i := range 3 {
+		v = g.Add("", "Add", nil, v, g.NewWeight(fmt.Sprint("w", i), shared(pruned(uint64(i), .01, 2000, 2500), 8)))
+	}
+	g.Outputs = []*graph.Value{v}
+	f := &File{Graph: g}
+	b, s := write(t, f, Options{Coder: "relative"})
+	back, err := read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compare(f, back, false); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Weights) != 3 || s.Weights[0].Encoding != "sparse(codebook)" || s.Weights[0].Coder != "relative" {
+		t.Errorf("%+v", s.Weights)
+	}
+}
