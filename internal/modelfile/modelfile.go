@@ -1,0 +1,161 @@
+package modelfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"whit/card"
+	"whit/format"
+	"whit/graph"
+	"whit/onnx"
+)
+
+// File is a model that has been read.
+type File struct {
+	Path   string
+	Base   string // the path's last element
+	Format string // "onnx" or "whit"
+	Bytes  int64  // of the file, and of an ONNX model's external data
+	Graph  *graph.Graph
+	Card   *card.Card // nil: none was found
+	// Sizes says where the bytes of a .whit file are; nil for ONNX.
+	Sizes *format.Sizes
+}
+
+// Load reads the model at path. cardFlag is a card file or the name of a preset,
+// "" for the card that the model has with it (in the file, then beside it).
+func Load(path, cardFlag string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	base := filepath.Base(path)
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", base)
+	}
+	m := &File{Path: path, Base: base, Bytes: st.Size()}
+	var own []byte
+	if m.Format, err = sniff(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", base, err)
+	}
+	switch m.Format {
+	case "whit":
+		w, err := format.Read(f, st.Size())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", base, err)
+		}
+		m.Graph, own, m.Sizes = w.Graph, w.Card, &w.Sizes
+	default:
+		if m.Graph, err = onnx.ReadFile(path); err != nil {
+			return nil, err
+		}
+		own = []byte(m.Graph.Meta[card.MetaKey])
+	}
+	c, err := card.Load(card.Source{Flag: cardFlag, Own: own, Model: path, Meta: m.Graph.Meta})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", base, err)
+	}
+	if !c.IsZero() {
+		m.Card = &c
+	}
+	return m, nil
+}
+
+// sniff tells the format from the first bytes.
+func sniff(r io.ReaderAt) (string, error) {
+	var b [8]byte
+	if _, err := r.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if format.IsWhit(b[:]) {
+		return "whit", nil
+	}
+	return "onnx", nil
+}
+
+// Read is Load for a model behind a ReaderAt: no file beside it is looked at.
+func Read(r io.ReaderAt, size int64) (*graph.Graph, card.Card, error) {
+	kind, err := sniff(r)
+	if err != nil {
+		return nil, card.Card{}, err
+	}
+	var g *graph.Graph
+	var own []byte
+	if kind == "whit" {
+		f, err := format.Read(r, size)
+		if err != nil {
+			return nil, card.Card{}, err
+		}
+		g, own = f.Graph, f.Card
+	} else {
+		if g, err = onnx.Read(r, size, onnx.Options{}); err != nil {
+			return nil, card.Card{}, err
+		}
+		own = []byte(g.Meta[card.MetaKey])
+	}
+	c, err := card.Load(card.Source{Own: own, Meta: g.Meta})
+	return g, c, err
+}
+
+// CheckName refuses names of outputs whose ending does not say the format.
+func CheckName(path string) error {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".onnx", ".whit":
+		return nil
+	}
+	return fmt.Errorf("%s: a model's name ends in .onnx or .whit", filepath.Base(path))
+}
+
+// Save writes the model with its card (nil: none), whole or not at all, and
+// returns the file's size.
+func Save(path string, g *graph.Graph, c *card.Card) (int64, error) {
+	if err := CheckName(path); err != nil {
+		return 0, err
+	}
+	var own []byte
+	if c != nil {
+		b, err := c.YAML()
+		if err != nil {
+			return 0, err
+		}
+		own = b
+	}
+	h, _ := g.Clone()
+	delete(h.Meta, card.MetaKey)
+	if strings.ToLower(filepath.Ext(path)) == ".whit" {
+		if _, err := format.WriteFile(path, &format.File{Graph: h, Card: own}, format.Options{}); err != nil {
+			return 0, err
+		}
+	} else {
+		if own != nil {
+			if h.Meta == nil {
+				h.Meta = map[string]string{}
+			}
+			h.Meta[card.MetaKey] = string(bytes.TrimSpace(own))
+		}
+		if err := onnx.WriteFile(path, h); err != nil {
+			return 0, err
+		}
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+// ParseCard reads a card that is part of the program.
+func ParseCard(y string) (*card.Card, error) {
+	c, err := card.Parse([]byte(y), nil)
+	return &c, err
+}
