@@ -1,0 +1,56 @@
+package compress
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"whit/compress/search"
+)
+
+var update = flag.Bool("update", false, "write the generated part of docs/recipes.md")
+
+// TestDocs holds the list of methods in docs/recipes.md to the code.
+func TestDocs(t *testing.T) {
+	var b strings.Builder
+	for _, m := range search.Methods {
+		fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n| parameter | default | allowed | meaning |\n|---|---|---|---|\n", m.Name, strings.ToUpper(m.Doc[:1])+m.Doc[1:])
+		for _, p := range m.Params {
+			r := DefaultRecipe()
+			r.Steps = r.Steps[:1]
+			r.Steps[0].Method, r.Steps[0].Set = m.Name, map[string]any{p.Name: p.Default}
+			_, def, _ := strings.Cut(FormatRecipe(r, false), "    "+p.Name+": ")
+			allowed := p.Kind.String()
+			switch {
+			case p.Choices != nil:
+				allowed = strings.Join(p.Choices, ", ")
+			case p.Min != 0 || p.Max != 0:
+				allowed = fmt.Sprintf("%s, %s to %s", allowed, strconv.FormatFloat(p.Min, 'g', 7, 64), strconv.FormatFloat(p.Max, 'g', 7, 64))
+			}
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", p.Name, strings.TrimSpace(def), allowed, p.Doc)
+		}
+	}
+	b.WriteString("\n")
+	const name = "../docs/recipes.md"
+	doc, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok1 := strings.Cut(string(doc), "<!-- methods:")
+	mark, rest, ok2 := strings.Cut(rest, "-->\n")
+	_, tail, ok3 := strings.Cut(rest, "<!-- end of methods -->")
+	if !ok1 || !ok2 || !ok3 {
+		t.Fatal("the marks are gone")
+	}
+	want := head + "<!-- methods:" + mark + "-->\n" + b.String() + "<!-- end of methods -->" + tail
+	if *update {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != string(doc) {
+		t.Error("docs/recipes.md does not list the methods as they are; go test ./compress -run TestDocs -update")
+	}
+}

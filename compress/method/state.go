@@ -1,0 +1,348 @@
+package method
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"whit/graph"
+	"whit/tensor"
+	"whit/train"
+	"whit/weight"
+)
+
+// State is a model on its way through the methods. It has no test set.
+type State struct {
+	// Graph is the model graph; its weights are float32 constants that methods
+	// replace (never write in place: other graphs share them). What Layers say of
+	// masks and codebooks already holds for the constants.
+	Graph *graph.Graph
+	// Float is the model as it came; it stays as it is.
+	Float *graph.Graph
+	// Layers are what can be compressed, in node order.
+	Layers []*Layer
+	// Train is for fitting and calibration, Choice for every decision. Both are
+	// labelled: where the data are not, by the float model.
+	Train, Choice train.Dataset
+	// NoFinetune: methods must not train.
+	NoFinetune bool
+	// Seed is where all randomness comes from.
+	Seed    uint64
+	Threads int
+	// Progress, if set, hears what happens.
+	Progress func(Event)
+	// Memo keeps finished fits and measurements; nil: nothing is kept.
+	Memo *Memo
+
+	// Stages are the steps so far, the model as it came first.
+	Stages []Stage
+	// Curves are what scans measured.
+	Curves []Curve
+	// Chosen is the sparsity of each layer that the last scan chose.
+	Chosen LayerValues
+
+	// Draws counts what has been drawn at random so far, so that no two draws share
+	// a stream.
+	Draws uint64
+
+	fits int
+}
+
+// Event is a line of progress. Done and Total count epochs or measurements; 0: unknown.
+type Event struct {
+	Stage       string // what is being done
+	Message     string // figures so far, may be empty
+	Done, Total float64
+}
+
+// Layer is a weight that can be compressed, and the bias beside it.
+type Layer struct {
+	Name    string // the weight's name without ".weight", or the node's
+	Node    *graph.Node
+	OutAxis int // the axis of the weight that counts output units
+	Weight  Held
+	Bias    *Held // nil: none, or shared with another layer
+}
+
+// Held says how one constant is held.
+type Held struct {
+	Value *graph.Value
+	// Mask names the elements that are stored, as weight.Sparse has it; nil: all.
+	Mask []uint64
+	// Centroids and Index are a codebook: stored element i is Centroids[Index[i]];
+	// Index has an entry for every element, stored or not. nil: no codebook.
+	Centroids []float32
+	Index     []uint16
+}
+
+// Data is the constant's elements; they must not be written.
+func (h *Held) Data() []float32 { return tensor.Of[float32](h.Value.Data) }
+
+// Len is the number of elements.
+func (h *Held) Len() int { return h.Value.Type.Shape.NumElements() }
+
+// Stored is the number of elements that the mask keeps.
+func (h *Held) Stored() int {
+	if h.Mask == nil {
+		return h.Len()
+	}
+	return popcount(h.Mask)
+}
+
+// Set replaces the elements; x is kept. Where the held value has a mask, what it
+// drops is zeroed in x first.
+func (h *Held) Set(x []float32) {
+	if h.Mask != nil {
+		for i := range x {
+			if h.Mask[i/64]>>(i%64)&1 == 0 {
+				x[i] = 0
+			}
+		}
+	}
+	h.Value.Data = tensor.From(x, h.Value.Type.Shape...)
+}
+
+// Prune sets the mask and zeroes what it drops. A codebook is kept.
+func (h *Held) Prune(mask []uint64) {
+	h.Mask = mask
+	h.Set(slices.Clone(h.Data()))
+}
+
+// Share sets the codebook and the elements from it.
+func (h *Held) Share(centroids []float32, index []uint16) {
+	h.Centroids, h.Index = centroids, index
+	x := make([]float32, len(index))
+	for i, k := range index {
+		x[i] = centroids[k]
+	}
+	h.Set(x)
+}
+
+// freeze is the constant as a weight; nil: dense as it stands.
+func (h *Held) freeze() (weight.Weight, error) {
+	shape := h.Value.Type.Shape
+	switch {
+	case h.Mask == nil && h.Centroids == nil:
+		return nil, nil
+	case h.Centroids == nil:
+		return weight.SparseOf(h.Value.Data, h.Mask)
+	}
+	index := h.Index
+	if h.Mask != nil {
+		index = nil
+		for i, k := range h.Index {
+			if h.Mask[i/64]>>(i%64)&1 == 1 {
+				index = append(index, k)
+			}
+		}
+		shape = tensor.Shape{len(index)}
+	}
+	q := tensor.New(tensor.Uint16, shape...)
+	copy(tensor.Of[uint16](q), index)
+	book := h.Centroids
+	if len(index) == 0 {
+		book = nil
+	}
+	c, err := weight.NewCodebook(q, book)
+	if err != nil {
+		return nil, err
+	}
+	c = c.Sorted()
+	if h.Mask == nil {
+		return c, nil
+	}
+	return weight.NewSparse(h.Value.Type.Shape, h.Mask, c)
+}
+
+// Stage is the model after a step.
+type Stage struct {
+	Name string
+	// Graph is the model then, frozen; it is not written to JSON.
+	Graph *graph.Graph
+	// Bytes is the size as the paper's tables count it at this stage.
+	Bytes int64
+	// Stored is the number of weights that are not pruned.
+	Stored int
+	// Choice is the model's figures on the choice split.
+	Choice Eval
+}
+
+// Curve is how one layer answers to the loss of a part of its weights.
+type Curve struct {
+	Layer string
+	// Granularity is "weight", "node" or "layer".
+	Granularity string
+	Points      []CurvePoint
+}
+
+// CurvePoint is the whole model's error (0..1) and loss on the choice split with
+// the fraction (0..1) of the layer's weights zeroed.
+type CurvePoint struct {
+	Fraction    float64
+	Error, Loss float64
+}
+
+// FindLayers lists the layers of a graph that can be compressed: Conv, Gemm and
+// MatMul whose weight is a float32 constant. A weight that several nodes read is
+// one layer. Names that keep (a glob, "" for none) matches are left out.
+func FindLayers(g *graph.Graph, keep string) []*Layer {
+	uses := g.Uses()
+	seen := map[*graph.Value]bool{}
+	names := map[string]bool{}
+	var ls []*Layer
+	for _, n := range g.Nodes {
+		if n.Domain != "" {
+			continue
+		}
+		w := n.Input(1)
+		if w == nil || w.Kind != graph.Const || seen[w] || w.Type.DType != tensor.Float32 || len(w.Type.Shape) < 2 || w.Type.Shape.NumElements() == 0 {
+			continue
+		}
+		axis := 0
+		switch n.Op {
+		case "Conv":
+		case "Gemm":
+			if n.Int("transB", 0) == 0 {
+				axis = 1
+			}
+		case "MatMul":
+			axis = len(w.Type.Shape) - 1
+		default:
+			continue
+		}
+		seen[w] = true
+		name, plain := strings.CutSuffix(w.Name, ".weight")
+		if !plain && n.Name != "" {
+			name = n.Name
+		}
+		for base, i := name, 2; names[name]; i++ {
+			name = fmt.Sprintf("%s#%d", base, i)
+		}
+		names[name] = true
+		if keep != "" && (Match(keep, name) || Match(keep, w.Name)) {
+			continue
+		}
+		if w.Data == nil { // held under an encoding: methods work on the expansion
+			w.Data, w.Weight = w.Tensor(), nil
+		}
+		l := &Layer{Name: name, Node: n, OutAxis: axis, Weight: Held{Value: w}}
+		if b := n.Input(2); b != nil && b.Kind == graph.Const && b.Type.DType == tensor.Float32 && len(uses[b]) == 1 && b.Type.Shape.NumElements() > 0 {
+			if b.Data == nil {
+				b.Data, b.Weight = b.Tensor(), nil
+			}
+			l.Bias = &Held{Value: b}
+		}
+		ls = append(ls, l)
+	}
+	return ls
+}
+
+// Match lists the layers that a glob matches; an error where it matches none.
+func (s *State) Match(glob string) ([]*Layer, error) {
+	var out []*Layer
+	var names []string
+	for _, l := range s.Layers {
+		names = append(names, l.Name)
+		if Match(glob, l.Name) {
+			out = append(out, l)
+		}
+	}
+	if out == nil {
+		return nil, fmt.Errorf("layers %q: no layer matches; there are %s", glob, strings.Join(names, ", "))
+	}
+	return out, nil
+}
+
+// Freeze is a copy of the model graph whose compressed layers are held as what
+// their masks and codebooks make of them.
+func (s *State) Freeze() (*graph.Graph, error) {
+	c, m := s.Graph.Clone()
+	for _, l := range s.Layers {
+		for _, h := range l.held() {
+			w, err := h.freeze()
+			if err != nil {
+				return nil, fmt.Errorf("layer %s: %w", l.Name, err)
+			}
+			if w != nil {
+				v := m[h.Value]
+				v.Weight, v.Data = w, nil
+			}
+		}
+	}
+	return c, c.Verify()
+}
+
+func (l *Layer) held() []*Held {
+	if l.Bias == nil {
+		return []*Held{&l.Weight}
+	}
+	return []*Held{&l.Weight, l.Bias}
+}
+
+// Bytes is the model's size as Deep Compression's tables count it: pruned,
+// quantised and under Huffman codes. What is not in Layers counts in float32.
+func (s *State) Bytes() (pruned, quantised, huffman int64) {
+	rest := DenseBytes(s.Graph)
+	for _, l := range s.Layers {
+		for _, h := range l.held() {
+			rest -= 4 * int64(h.Len())
+		}
+	}
+	pruned, quantised, huffman = rest, rest, rest
+	for _, l := range s.Layers {
+		p := l.SizeOf()
+		pruned += p.Pruned
+		quantised += p.Quantised
+		huffman += p.Huffman
+	}
+	return pruned, quantised, huffman
+}
+
+// DenseBytes is the size of all float constants of a graph in float32: what ratios
+// are counted against.
+func DenseBytes(g *graph.Graph) (n int64) {
+	for _, v := range g.Values() {
+		if (v.Kind == graph.Const || v.Kind == graph.Param || v.Kind == graph.State) && v.Type.DType.IsFloat() {
+			n += 4 * int64(v.Type.Shape.NumElements())
+		}
+	}
+	return n
+}
+
+// Stage measures the state on the choice split and records it. bytes is its size
+// as counted at this stage.
+func (s *State) Stage(ctx context.Context, name string, bytes int64) (Stage, error) {
+	g, err := s.Freeze()
+	if err != nil {
+		return Stage{}, err
+	}
+	e, err := s.Measure(ctx, s.Graph)
+	if err != nil {
+		return Stage{}, err
+	}
+	st := Stage{Name: name, Graph: g, Bytes: bytes, Choice: e}
+	for _, l := range s.Layers {
+		st.Stored += l.Weight.Stored()
+	}
+	s.Stages = append(s.Stages, st)
+	s.Tell(Event{Stage: name, Message: fmt.Sprintf("%d bytes, error %.2f%% on %d held-out images", bytes, 100*e.Error, e.N)})
+	return st, nil
+}
+
+// Tell reports an event.
+func (s *State) Tell(e Event) {
+	if s.Progress != nil {
+		s.Progress(e)
+	}
+}
+
+// First is the first n samples of a dataset, as a dataset.
+func First(ds train.Dataset, n int) train.Dataset { return first{ds, n} }
+
+type first struct {
+	train.Dataset
+	n int
+}
+
+func (f first) Len() int { return f.n }

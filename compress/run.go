@@ -1,0 +1,820 @@
+package compress
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"whit/card"
+	"whit/compress/method"
+	"whit/compress/search"
+	"whit/data"
+	"whit/format"
+	"whit/graph"
+	"whit/internal/cpu"
+	"whit/internal/safefile"
+	"whit/tensor"
+	"whit/train"
+)
+
+// Run compresses the model graph g, which is not changed: by o.Recipe, or by a
+// search within o.Budget. It writes o.Out and returns what was measured on that file.
+// Where a budget is missed, the error is an *UnmetError, the result is returned with
+// it, and the best candidate is written beside Out as NAME.unmet.whit.
+func Run(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options) (*Result, error) {
+	started := time.Now()
+	r, err := newRun(ctx, g, c, d, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.workDir(); err != nil {
+		return nil, err
+	}
+	if r.o.Recipe != nil {
+		err = r.recipe(ctx)
+	} else {
+		err = r.search(ctx, started)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := r.finish(ctx, started); err != nil {
+		return nil, err
+	}
+	if o.WorkDir != "" {
+		if err := clearWork(o.WorkDir); err != nil {
+			return r.res, err
+		}
+	}
+	if len(r.missed) > 0 {
+		return r.res, &UnmetError{Missed: r.missed, Path: r.path}
+	}
+	return r.res, nil
+}
+
+type run struct {
+	o      Options
+	g      *graph.Graph
+	card   []byte
+	labels []string
+	res    *Result
+	state  *method.State
+	// open gives the test part; it is called in finish and nowhere else.
+	open     func(context.Context) (data.Dataset, error)
+	labelled bool
+	missed   []Budgeted
+	path     string // the file that was written
+}
+
+func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options) (*run, error) {
+	if d.Set == nil {
+		return nil, errors.New("compress: no data")
+	}
+	if err := g.Verify(); err != nil {
+		return nil, err
+	}
+	if o.Minimize != "" && o.Minimize != "size" {
+		return nil, fmt.Errorf("minimize %q is not possible yet, want size", o.Minimize)
+	}
+	for _, m := range o.Methods {
+		if !knows(m) {
+			return nil, fmt.Errorf("unknown method %q, want one of %s", m, methodNames())
+		}
+	}
+	if p := o.Budget.MaxDrop; p != nil && !(*p >= 0 && *p <= 1) {
+		return nil, fmt.Errorf("max drop %v, want 0 to 1", *p)
+	}
+	if o.Recipe == nil && o.Budget == (Budget{}) {
+		half := 0.005
+		o.Budget = Budget{MaxDrop: &half, Time: 10 * time.Minute}
+	}
+	tr, choice, open, err := splits(d)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{o: o, open: open, labels: c.Labels}
+	r.g, _ = g.Clone()
+	if r.labels == nil {
+		r.labels = d.Set.Labels()
+	}
+	if !c.IsZero() {
+		if r.card, err = c.YAML(); err != nil {
+			return nil, err
+		}
+	}
+	if r.labelled, err = labelled(ctx, d.Set); err != nil {
+		return nil, err
+	}
+	switch {
+	case o.Metric == "" && r.labelled, o.Metric == "top1" && r.labelled:
+		r.o.Metric = "top1"
+	case o.Metric == "" || o.Metric == "agreement":
+		r.o.Metric = "agreement"
+	case o.Metric == "top1":
+		return nil, errors.New("metric top1 needs labels, and the data have none")
+	default:
+		return nil, fmt.Errorf("unknown metric %q, want top1 or agreement", o.Metric)
+	}
+	r.res = &Result{Schema: Schema, Tool: o.Tool, Model: base(o.Model), Output: base(o.Out), Seed: o.Seed, Replay: o.Replay,
+		Card: string(r.card), Machine: Machine{CPU: o.CPU, OS: runtime.GOOS, Arch: runtime.GOARCH, Threads: o.Threads},
+		Budgets: []BudgetRow{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Histograms: []Histogram{}, Flips: []Flip{}, Nodes: []NodeTime{}}
+	r.res.Machine.Features = strings.Fields(cpu.Detect().String())
+	if o.Threads == 0 {
+		r.res.Machine.Threads = cpu.PhysicalCores()
+	}
+	if r.res.Tool.Go == "" {
+		r.res.Tool.Go = runtime.Version()
+	}
+	if o.Recipe == nil && !o.NoFinetune && tr.Len() < minFinetune {
+		o.NoFinetune, r.o.NoFinetune = true, true
+		r.res.Refused = append(r.res.Refused, Refusal{"fine-tuning", fmt.Sprintf("%d images to train on would be learned by heart; it takes %d", tr.Len(), minFinetune)})
+	}
+	use := "pruning, training, codebooks"
+	if o.NoFinetune {
+		use = "codebooks; nothing was trained"
+	}
+	r.res.Splits = []Split{{"train", use, tr.Len(), splitHash(tr)}, {"choice", "every decision", choice.Len(), splitHash(choice)}}
+	if r.o.Metric == "agreement" {
+		if tr, choice, err = r.taught(ctx, tr, choice); err != nil {
+			return nil, err
+		}
+	}
+	sg, _ := g.Clone()
+	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice,
+		NoFinetune: o.NoFinetune, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
+	r.refuse(method.FindLayers(r.g, ""))
+	if len(r.state.Layers) == 0 {
+		return nil, errors.New("nothing to compress: no Conv, Gemm or MatMul with a constant float32 weight")
+	}
+	return r, nil
+}
+
+// refuse notes the layers that stay as they are.
+func (r *run) refuse(all []*method.Layer) {
+	in := map[string]bool{}
+	for _, l := range r.state.Layers {
+		in[l.Weight.Value.Name] = true
+	}
+	known := map[*graph.Node]bool{}
+	for _, l := range all {
+		known[l.Node] = true
+		if !in[l.Weight.Value.Name] {
+			r.res.Refused = append(r.res.Refused, Refusal{"layer " + l.Name, "it was to be kept as it is"})
+		}
+	}
+	for _, n := range r.g.Nodes {
+		if n.Domain != "" || known[n] {
+			continue
+		}
+		switch w := n.Input(1); {
+		case n.Op != "Conv" && n.Op != "Gemm" && n.Op != "MatMul" && n.Op != "ConvTranspose" || w == nil:
+		case w.Kind != graph.Const:
+			r.res.Refused = append(r.res.Refused, Refusal{"node " + n.Name, n.Op + " of a weight that is computed, not constant"})
+		case n.Op == "ConvTranspose":
+			r.res.Refused = append(r.res.Refused, Refusal{"node " + n.Name, "ConvTranspose is not compressed yet"})
+		case w.Type.DType != tensor.Float32:
+			r.res.Refused = append(r.res.Refused, Refusal{"node " + n.Name, fmt.Sprintf("its weight is %v, not float32", w.Type.DType)})
+		}
+	}
+}
+
+// minFinetune is how many images a search wants before it trains: with 120 of
+// MNIST's it lost more by learning them than it won by repairing the network.
+const minFinetune = 500
+
+// taught gives the splits the float model's decisions as labels.
+func (r *run) taught(ctx context.Context, tr, choice data.Dataset) (a, b data.Dataset, err error) {
+	out := []data.Dataset{tr, choice}
+	for i, ds := range out {
+		y, err := decisions(ctx, r.g, ds, r.o.Threads)
+		if err != nil {
+			return nil, nil, err
+		}
+		out[i] = relabelled{ds, y}
+	}
+	return out[0], out[1], nil
+}
+
+// workDir makes the folder of finished work.
+func (r *run) workDir() error {
+	if r.o.WorkDir == "" {
+		return nil
+	}
+	if !r.o.Resume {
+		if err := clearWork(r.o.WorkDir); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(r.o.WorkDir, 0o755); err != nil {
+		return err
+	}
+	salt := []string{"1", r.o.Tool.Version, fmt.Sprint(r.o.Seed), r.o.Metric}
+	for _, s := range r.res.Splits {
+		salt = append(salt, s.Hash)
+	}
+	r.state.Memo = &method.Memo{Dir: r.o.WorkDir, Salt: strings.Join(salt, " ")}
+	return nil
+}
+
+// clearWork removes what a run keeps in its work folder, and the folder where
+// nothing else is in it.
+func clearWork(dir string) error {
+	for _, pattern := range []string{"*.memo", "*.ckpt", "candidate.whit", ".*.tmp*", ".whit-*"} {
+		names, err := filepath.Glob(filepath.Join(globQuote(dir), pattern))
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			if err := os.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	if es, err := os.ReadDir(dir); err != nil || len(es) > 0 {
+		return nil // not there, or not only ours
+	}
+	return os.Remove(dir)
+}
+
+// globQuote makes a path a pattern that matches itself.
+func globQuote(s string) string {
+	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(s)
+}
+
+// start measures the model as it came.
+func (r *run) start(ctx context.Context) error {
+	st, err := r.state.Stage(ctx, "dense", method.DenseBytes(r.g))
+	if err != nil {
+		return err
+	}
+	if r.o.Metric != "top1" || st.Choice.N < 50 {
+		return nil
+	}
+	classes, err := r.classes(ctx)
+	if err != nil {
+		return err
+	}
+	if classes > 1 && 1-st.Choice.Error < 1.5/float64(classes) {
+		return fmt.Errorf("%w: %.1f%% of %d images are right, with %d classes; see what fits with 'whit check MODEL --data DATA'",
+			ErrBaseline, 100*(1-st.Choice.Error), st.Choice.N, classes)
+	}
+	return nil
+}
+
+// classes is the number of logits.
+func (r *run) classes(ctx context.Context) (int, error) {
+	e, err := train.Evaluate(ctx, r.g, method.First(r.state.Choice, 1), train.EvalOptions{Threads: r.o.Threads, Logits: true})
+	return e.Classes, err
+}
+
+func (r *run) recipe(ctx context.Context) error {
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	r.res.Title = r.o.Recipe.Name
+	r.res.Recipe = FormatRecipe(r.o.Recipe, false)
+	for i, st := range r.o.Recipe.Steps {
+		if err := r.state.Step(ctx, st, search.Methods); err != nil {
+			return fmt.Errorf("step %d (%s): %w", i+1, st.Method, err)
+		}
+	}
+	last := r.state.Stages[0].Bytes
+	for i, s := range r.state.Stages {
+		n, err := r.fileBytes(s.Graph)
+		if err != nil {
+			return err
+		}
+		c := Candidate{Name: s.Name, Bytes: n, Metric: 1 - s.Choice.Error, Chosen: i == len(r.state.Stages)-1}
+		if n != last || c.Chosen { // stages that differ in counting only are one file
+			if k := len(r.res.Pareto); k > 0 && r.res.Pareto[k-1].Bytes == n {
+				r.res.Pareto = r.res.Pareto[:k-1]
+			}
+			r.res.Pareto = append(r.res.Pareto, c)
+		}
+		last = n
+	}
+	return nil
+}
+
+func (r *run) search(ctx context.Context, started time.Time) error {
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	so := search.Options{MaxDrop: 1, Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Steps: r.o.Steps,
+		Fit: train.Options{Batch: r.o.Batch, Optimizer: r.o.Optimizer, Augment: r.o.Augment, LR: r.o.LR}}
+	if p := r.o.Budget.MaxDrop; p != nil {
+		// With a promise and a size both, the smallest model within the promise meets both or neither.
+		so.MaxDrop, so.Target = *p, 0
+	}
+	if r.o.Budget.Time > 0 {
+		so.Deadline = started.Add(r.o.Budget.Time)
+	}
+	f, err := search.Run(ctx, r.state, so)
+	if err != nil {
+		return err
+	}
+	r.state = f.State
+	r.res.Title = "search"
+	rec := &Recipe{Name: "found", Steps: f.Steps}
+	if len(f.Steps) > 0 {
+		r.res.Recipe = FormatRecipe(rec, false)
+	}
+	for _, c := range f.Candidates {
+		r.res.Pareto = append(r.res.Pareto, Candidate{c.Name, c.Bytes, 1 - c.Eval.Error, c.Chosen})
+	}
+	for _, x := range f.Refused {
+		r.res.Refused = append(r.res.Refused, Refusal{x.What, x.Why})
+	}
+	if r.o.Budget.Time > 0 {
+		took := time.Since(started)
+		b := BudgetRow{Name: "time", Unit: "s", Promise: r.o.Budget.Time.Seconds(), Measured: took.Seconds(), Met: true}
+		if f.TimedOut {
+			b.Note = "it ended the search"
+		}
+		r.res.Budgets = append(r.res.Budgets, b)
+	}
+	return nil
+}
+
+func (r *run) file(g *graph.Graph) *format.File { return &format.File{Graph: g, Card: r.card} }
+
+// fileBytes is the size of the file that g would make.
+func (r *run) fileBytes(g *graph.Graph) (int64, error) {
+	var n counter
+	_, err := format.Write(&n, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
+	return int64(n), err
+}
+
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
+
+// finish writes the file, reads it back and, for the first and only time, opens the test split.
+func (r *run) finish(ctx context.Context, started time.Time) error {
+	res := r.res
+	g, err := r.state.Freeze()
+	if err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	sizes, err := format.Write(&buf, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
+	if err != nil {
+		return err
+	}
+	// The file gets its name when the verdict is known; until then it is measured
+	// where work is kept.
+	work := ""
+	if dir := r.o.WorkDir; dir != "" {
+		work = filepath.Join(dir, "candidate.whit")
+	} else if r.o.Out != "" || r.o.Measure != nil {
+		dir, err := os.MkdirTemp("", "whit-*")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		work = filepath.Join(dir, "candidate.whit")
+	}
+	var after *format.File
+	if work != "" {
+		if err := safefile.WriteBytes(work, buf.Bytes()); err != nil {
+			return err
+		}
+		after, err = format.ReadFile(work)
+	} else {
+		after, err = format.Read(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
+	}
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(buf.Bytes())
+	res.SHA256 = hex.EncodeToString(sum[:])
+	res.Bytes = Bytes{Before: method.DenseBytes(r.g), After: int64(buf.Len())}
+	res.Bytes.Ratio = float64(res.Bytes.Before) / float64(res.Bytes.After)
+	r.tell("measure", "the written file on the test split")
+	if err := r.test(ctx, after.Graph); err != nil {
+		return err
+	}
+	if r.o.Measure != nil {
+		m, err := r.o.Measure(ctx, r.g, work)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			res.Latency, res.Memory = m.Latency, m.Memory
+			res.Nodes = append(res.Nodes, m.Nodes...)
+		}
+	}
+	r.layers(sizes)
+	r.curves()
+	r.histograms()
+	r.budgets()
+	res.Seconds = time.Since(started).Seconds()
+	r.path = r.o.Out
+	if len(r.missed) > 0 && r.o.Out != "" {
+		r.path = strings.TrimSuffix(r.o.Out, ".whit") + ".unmet.whit"
+		res.Unmet = base(r.path)
+	}
+	res.Met = len(r.missed) == 0
+	r.verdict()
+	if r.path != "" {
+		return safefile.WriteBytes(r.path, buf.Bytes())
+	}
+	return nil
+}
+
+func (r *run) tell(stage, msg string) {
+	if r.o.Progress != nil {
+		r.o.Progress(Event{Stage: stage, Message: msg})
+	}
+}
+
+// test opens the test split and measures on it the model as it came, the written
+// file, and the stages between.
+func (r *run) test(ctx context.Context, after *graph.Graph) error {
+	res := r.res
+	ds, err := r.open(ctx)
+	if err != nil {
+		return fmt.Errorf("test split: %w", err)
+	}
+	if ds.Len() == 0 {
+		return errors.New("test split: it is empty")
+	}
+	res.Splits = append(res.Splits, Split{"test", "the final figures, once", ds.Len(), splitHash(ds)})
+	before, err := decisions(ctx, r.g, ds, r.o.Threads)
+	if err != nil {
+		return err
+	}
+	now, err := decisions(ctx, after, ds, r.o.Threads)
+	if err != nil {
+		return err
+	}
+	truth := before
+	if r.o.Metric == "top1" {
+		if truth, err = labels(ctx, ds); err != nil {
+			return err
+		}
+	}
+	m := Metric{Name: r.o.Metric}
+	var both, neither int
+	for i, y := range truth {
+		if before[i] != now[i] {
+			m.Changed++
+			if len(res.Flips) < maxFlips {
+				res.Flips = append(res.Flips, r.flip(i, y, before[i], now[i]))
+			}
+		}
+		if y < 0 {
+			continue
+		}
+		m.N++
+		switch a, b := before[i] == y, now[i] == y; {
+		case a && b:
+			both++
+		case a:
+			m.Lost++
+		case b:
+			m.Gained++
+		default:
+			neither++
+		}
+	}
+	if m.N == 0 {
+		return errors.New("test split: no sample has a label")
+	}
+	m.Before, m.After = rate(both+m.Lost, m.N), rate(both+m.Gained, m.N)
+	m.Drop = paired(both, m.Lost, m.Gained, neither, z95)
+	m.Bound = paired(both, m.Lost, m.Gained, neither, z95u).High
+	res.Metric = m
+	for k := range res.Flips {
+		if k >= r.o.Images || r.o.Image == nil {
+			break
+		}
+		if res.Flips[k].PNG, err = r.o.Image(res.Flips[k].Index); err != nil {
+			return err
+		}
+	}
+	return r.stages(ctx, ds, truth, m)
+}
+
+// maxFlips bounds the list of decisions that flipped.
+const maxFlips = 500
+
+func (r *run) flip(i int, y, before, now int32) Flip {
+	name := func(c int32) string {
+		if c >= 0 && int(c) < len(r.labels) {
+			return r.labels[c]
+		}
+		return ""
+	}
+	f := Flip{Index: i, Label: int(y), Before: int(before), After: int(now), LabelName: name(y), BeforeName: name(before), AfterName: name(now)}
+	if r.o.Metric != "top1" {
+		f.Label, f.LabelName = -1, ""
+	}
+	return f
+}
+
+func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metric) error {
+	res := r.res
+	weights := 0
+	for _, l := range r.state.Layers {
+		weights += l.Weight.Len()
+	}
+	var paper *method.Paper
+	if r.o.Recipe != nil {
+		paper = r.o.Recipe.Paper
+	}
+	if paper != nil {
+		res.PaperCited = paper.Source
+	}
+	add := func(name string, s Stage) {
+		s.Name = name
+		s.Ratio = float64(res.Bytes.Before) / float64(s.Bytes)
+		if p, ok := paper.Stage(name); ok {
+			if p.Ratio > 0 {
+				s.PaperRatio = &p.Ratio
+			}
+			if p.Error >= 0 {
+				s.PaperError = &p.Error
+			}
+		}
+		res.Stages = append(res.Stages, s)
+	}
+	errRate := func(wrong, n int) ErrorRate { return ErrorRate{rate(wrong, n), n} }
+	var kept float64
+	all := r.state.Stages
+	for i, st := range all {
+		if i+1 < len(all) && all[i+1].Name == st.Name {
+			continue // a rung on the way; the candidates show it
+		}
+		kept = float64(st.Stored) / float64(weights)
+		s := Stage{Bytes: st.Bytes, Kept: kept, Choice: errRate(int(math.Round(st.Choice.Error*float64(st.Choice.N))), st.Choice.N)}
+		same := i > 0 && all[i-1].Graph == st.Graph
+		switch {
+		case i == 0:
+			s.Test = errRate(m.N-int(math.Round(m.Before.Value*float64(m.N))), m.N)
+		case same:
+			s.Test = res.Stages[len(res.Stages)-1].Test
+		default:
+			got, err := decisions(ctx, st.Graph, ds, r.o.Threads)
+			if err != nil {
+				return err
+			}
+			wrong, n := 0, 0
+			for k, y := range truth {
+				if y >= 0 {
+					n++
+					if got[k] != y {
+						wrong++
+					}
+				}
+			}
+			s.Test = errRate(wrong, n)
+		}
+		add(st.Name, s)
+	}
+	add(".whit file", Stage{Bytes: res.Bytes.After, Kept: kept, Test: errRate(m.N-int(math.Round(m.After.Value*float64(m.N))), m.N)})
+	return nil
+}
+
+func (r *run) layers(sizes format.Sizes) {
+	// The file lists its constants in the order in which nodes read them, and may have dropped their names.
+	at := map[*graph.Value]int64{}
+	k := 0
+	for _, v := range constants(r.state.Graph) {
+		if k < len(sizes.Weights) {
+			at[v] = sizes.Weights[k].Bytes
+		}
+		k++
+	}
+	if k != len(sizes.Weights) {
+		at = nil
+	}
+	for _, l := range r.state.Layers {
+		p := l.SizeOf()
+		row := Layer{Name: l.Name, Op: l.Node.OpName(), Shape: l.Weight.Value.Type.Shape, Weights: p.Weights, Stored: p.Stored, Encoding: "dense",
+			Codebook: len(l.Weight.Centroids), Bits: p.Bits, IndexBits: p.IndexBits, CodeBits: p.CodeBits, GapBits: p.GapBits,
+			Pruned: p.Pruned, Quantised: p.Quantised, Huffman: p.Huffman, Dense: 4 * int64(p.Weights), File: at[l.Weight.Value]}
+		switch {
+		case l.Weight.Mask != nil && l.Weight.Centroids != nil:
+			row.Encoding = "sparse(codebook)"
+		case l.Weight.Mask != nil:
+			row.Encoding = "sparse(dense)"
+		case l.Weight.Centroids != nil:
+			row.Encoding = "codebook"
+		}
+		if l.Bias != nil {
+			row.Dense += 4 * int64(l.Bias.Len())
+			row.File += at[l.Bias.Value]
+		}
+		r.res.Layers = append(r.res.Layers, row)
+	}
+}
+
+// constants lists a graph's constants in the order in which nodes read them.
+func constants(g *graph.Graph) (out []*graph.Value) {
+	for _, v := range g.Values() {
+		if v.Kind == graph.Const {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func (r *run) curves() {
+	for _, c := range r.state.Curves {
+		k := Curve{Layer: c.Layer, Granularity: c.Granularity}
+		for _, p := range c.Points {
+			k.Points = append(k.Points, CurvePoint{p.Fraction, p.Error, p.Loss})
+		}
+		for _, l := range r.state.Layers {
+			if l.Name == c.Layer && c.Granularity == "weight" {
+				k.Chosen = 1 - float64(l.Weight.Stored())/float64(l.Weight.Len())
+			}
+		}
+		r.res.Curves = append(r.res.Curves, k)
+	}
+}
+
+const histBins = 48
+
+func (r *run) histograms() {
+	before := map[string]*graph.Value{}
+	for _, v := range constants(r.g) {
+		before[v.Name] = v
+	}
+	for _, l := range r.state.Layers {
+		old := before[l.Weight.Value.Name]
+		if old == nil {
+			continue
+		}
+		a, b := tensor.Of[float32](old.Tensor()), l.Weight.Data()
+		h := Histogram{Layer: l.Name, Before: make([]int, histBins), After: make([]int, histBins), Marks: []float64{}}
+		lo, hi := float32(0), float32(0)
+		for _, x := range [][]float32{a, b} {
+			for _, v := range x {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+		}
+		if lo == hi {
+			hi = lo + 1
+		}
+		h.Min, h.Max = float64(lo), float64(hi)
+		bin := func(v float32) int {
+			return min(int(float64(v-lo)/float64(hi-lo)*histBins), histBins-1)
+		}
+		for _, v := range a {
+			h.Before[bin(v)]++
+		}
+		used := map[uint16]bool{}
+		for i, v := range b {
+			if l.Weight.Mask == nil || l.Weight.Mask[i/64]>>(i%64)&1 == 1 {
+				h.After[bin(v)]++
+				if l.Weight.Centroids != nil {
+					used[l.Weight.Index[i]] = true
+				}
+			}
+		}
+		for k, c := range l.Weight.Centroids {
+			if used[uint16(k)] {
+				h.Marks = append(h.Marks, float64(c))
+			}
+		}
+		r.res.Histograms = append(r.res.Histograms, h)
+	}
+}
+
+// budgets compares promises with the figures.
+func (r *run) budgets() {
+	res, b := r.res, r.o.Budget
+	rows := []BudgetRow{}
+	miss := func(name, by string) { r.missed = append(r.missed, Budgeted{name, by}) }
+	if b.MaxDrop != nil {
+		m := &res.Metric
+		row := BudgetRow{Name: "max drop", Unit: "points", Promise: 100 * *b.MaxDrop, Measured: 100 * m.Drop.Value, Met: m.Drop.Value <= *b.MaxDrop}
+		res.Certified = m.Bound <= *b.MaxDrop
+		switch {
+		case !row.Met:
+			by := fmt.Sprintf("%.2f points", row.Measured-row.Promise)
+			row.Note = "by " + by
+			miss("max drop", by)
+		case res.Certified:
+			row.Note = "certified: with 95% confidence at most " + fmt.Sprintf("%.2f points", 100*m.Bound)
+		default:
+			if m.NeedN = needed(m.Drop.Value, float64(m.Lost+m.Gained)/float64(m.N), *b.MaxDrop); m.NeedN > 0 {
+				m.NeedN = max(m.NeedN, m.N+m.N/10+1) // the interval is a little wider than the estimate
+			}
+			row.Note = "not certified"
+			if m.NeedN > 0 {
+				row.Note += fmt.Sprintf(": that takes about %d images", m.NeedN)
+			}
+		}
+		rows = append(rows, row)
+	}
+	if b.TargetSize > 0 {
+		row := BudgetRow{Name: "target size", Unit: "bytes", Promise: float64(b.TargetSize), Measured: float64(res.Bytes.After), Met: res.Bytes.After <= b.TargetSize}
+		if !row.Met {
+			by := fmt.Sprintf("%d bytes", res.Bytes.After-b.TargetSize)
+			row.Note = "by " + by
+			miss("target size", by)
+		}
+		rows = append(rows, row)
+	}
+	if b.TargetLatency > 0 {
+		want := float64(b.TargetLatency) / float64(time.Millisecond)
+		row := BudgetRow{Name: "target latency", Unit: "ms", Promise: want}
+		if res.Latency != nil {
+			row.Measured = res.Latency.After.Value
+			row.Met = row.Measured <= want
+			row.Note = ""
+			if !row.Met {
+				row.Note = fmt.Sprintf("by %.3g ms", row.Measured-want)
+			}
+		} else {
+			row.Note = "not measured"
+		}
+		if !row.Met {
+			miss("target latency", strings.TrimPrefix(row.Note, "by "))
+		}
+		rows = append(rows, row)
+	}
+	res.Budgets = append(rows, res.Budgets...)
+}
+
+// verdict is the sentence that the report opens with.
+func (r *run) verdict() {
+	res := r.res
+	name := res.Model
+	if name == "" {
+		name = "The model"
+	}
+	m := res.Metric
+	what := "accuracy"
+	if m.Name == "agreement" {
+		what = "agreement with the float model"
+	}
+	pts := 100 * m.Drop.Value
+	var drop string
+	switch {
+	case math.Abs(pts) < 0.005:
+		drop = "keeps its " + what
+	case pts > 0:
+		drop = fmt.Sprintf("loses %.2f points of %s", pts, what)
+	default:
+		drop = fmt.Sprintf("gains %.2f points of %s", -pts, what)
+	}
+	if m.Name == "agreement" {
+		drop = fmt.Sprintf("decides as before on %.2f%%", 100*m.After.Value)
+		res.Verdict = fmt.Sprintf("%s is %.1f times smaller and %s of %s test images.", name, res.Bytes.Ratio, drop, thousands(m.N))
+	} else {
+		res.Verdict = fmt.Sprintf("%s is %.1f times smaller and %s on %s test images.", name, res.Bytes.Ratio, drop, thousands(m.N))
+	}
+	if len(r.missed) > 0 {
+		var by []string
+		for _, b := range r.missed {
+			by = append(by, b.Name+" by "+b.By)
+		}
+		res.Verdict = "A budget was missed (" + strings.Join(by, ", ") + "): " + res.Verdict
+	}
+}
+
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func base(name string) string {
+	if name == "" {
+		return ""
+	}
+	return filepath.Base(name)
+}
+
+func knows(name string) bool {
+	for _, m := range search.Methods {
+		if m.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func methodNames() string {
+	var s []string
+	for _, m := range search.Methods {
+		s = append(s, m.Name)
+	}
+	return strings.Join(s, ", ")
+}

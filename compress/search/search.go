@@ -1,0 +1,409 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"whit/compress/method"
+	"whit/compress/prune"
+	"whit/compress/quant"
+	"whit/graph"
+	"whit/train"
+)
+
+// Methods are the methods that searches and recipes use, in the order in which
+// they are listed.
+var Methods = []*method.Method{prune.Scan, prune.Magnitude, quant.Codebook}
+
+// Options say what to look for.
+type Options struct {
+	// MaxDrop is the promise: how much the metric (1 - error on the choice split) may
+	// fall, 0..1.
+	MaxDrop float64
+	// Target is the size in bytes at which the search may stop; 0: as small as it gets.
+	Target int64
+	// Deadline ends the search with the best so far; zero: none.
+	Deadline time.Time
+	// Methods are the names of those that may be used; nil: all.
+	Methods []string
+	// Steps is how many training steps a fit takes at least; 0: 400.
+	Steps int
+	// Fit is how fine-tuning trains; Epochs is set by the search.
+	Fit train.Options
+	// Bytes is the size of a frozen model's file.
+	Bytes func(*graph.Graph) (int64, error)
+}
+
+// Candidate is a model that was tried.
+type Candidate struct {
+	Name   string
+	Bytes  int64
+	Eval   method.Eval
+	Drop   float64 // of the metric on the choice split, 0..1
+	Chosen bool
+}
+
+// Refusal is what was not done, and why.
+type Refusal struct{ What, Why string }
+
+// Found is the outcome of a search.
+type Found struct {
+	State *method.State
+	// Steps replay the state from the model as it came.
+	Steps      []method.Step
+	Candidates []Candidate
+	Refused    []Refusal
+	// TimedOut: the deadline ended the search.
+	TimedOut bool
+}
+
+// slack is the part of the promise that the choice split may show: the test split
+// will differ, and the best of many candidates looks better than it is.
+const slack = 0.7
+
+// foretold is the part of the promise that the margins of a small choice split may
+// foretell: a test split of its size is off by as much again.
+const foretold = 0.35
+
+// rungs are the overall sparsities that are tried one after the other.
+var rungs = []float64{0.5, 0.7, 0.8, 0.87, 0.91, 0.94, 0.955, 0.967, 0.976, 0.983, 0.988, 0.992}
+
+// Run searches from the state s, which is not changed.
+func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
+	base, err := s.Measure(ctx, s.Graph)
+	if err != nil {
+		return nil, err
+	}
+	c := s.Clone()
+	r := &runner{o: o, base: base, f: &Found{State: c}, start: c}
+	if err := r.note("as it came", r.f.State); err != nil {
+		return nil, err
+	}
+	if r.may("magnitude") {
+		if err := r.prune(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if r.may("codebook") {
+		if err := r.shareAll(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for i := range r.f.Candidates {
+		r.f.Candidates[i].Chosen = i == r.chosen
+	}
+	return r.f, nil
+}
+
+type runner struct {
+	o      Options
+	base   method.Eval
+	f      *Found
+	chosen int           // among the candidates
+	start  *method.State // as it came, with the scan
+	held   []rung        // the sparsest last
+}
+
+// rung is a pruned model that keeps the promise.
+type rung struct {
+	name  string
+	state *method.State
+	steps []method.Step
+}
+
+func (r *runner) may(name string) bool {
+	if r.o.Methods == nil {
+		return true
+	}
+	for _, m := range r.o.Methods {
+		if m == name {
+			return true
+		}
+	}
+	return false
+}
+
+// late reports, and remembers, that the deadline has passed.
+func (r *runner) late(what string) bool {
+	if r.o.Deadline.IsZero() || time.Now().Before(r.o.Deadline) {
+		return false
+	}
+	if !r.f.TimedOut {
+		r.f.TimedOut = true
+		r.f.Refused = append(r.f.Refused, Refusal{what, "the time was over"})
+	}
+	return true
+}
+
+// note measures a state's file and adds it to the candidates.
+func (r *runner) note(name string, s *method.State) error {
+	g, err := s.Freeze()
+	if err != nil {
+		return err
+	}
+	n, err := r.o.Bytes(g)
+	if err != nil {
+		return err
+	}
+	e := r.base
+	if len(s.Stages) > 0 {
+		e = s.Stages[len(s.Stages)-1].Choice
+	}
+	r.f.Candidates = append(r.f.Candidates, Candidate{Name: name, Bytes: n, Eval: e, Drop: e.Error - r.base.Error})
+	return nil
+}
+
+// try applies a step to a copy of the best state. The copy takes its place where the
+// promise holds and the file is smaller.
+func (r *runner) try(ctx context.Context, name string, from *method.State, steps []method.Step, st method.Step) (c Candidate, next *method.State, ok bool, err error) {
+	next = from.Clone()
+	if err := next.Step(ctx, st, Methods); err != nil {
+		return c, nil, false, err
+	}
+	if err := r.note(name, next); err != nil {
+		return c, nil, false, err
+	}
+	c = r.f.Candidates[len(r.f.Candidates)-1]
+	ok = r.holds(c)
+	if ok && c.Bytes < r.f.Candidates[r.chosen].Bytes {
+		r.chosen = len(r.f.Candidates) - 1
+		r.f.State, r.f.Steps = next, append(append([]method.Step{}, steps...), st)
+	}
+	return c, next, ok, nil
+}
+
+// holds reports whether a candidate keeps the promise on the choice split with
+// room: for the best of many looking better than it is, for half a standard error of
+// the paired difference, and, where the split is small, for what its margins foretell.
+func (r *runner) holds(c Candidate) bool {
+	flips := 0
+	for i, ok := range c.Eval.Correct {
+		if ok != r.base.Correct[i] {
+			flips++
+		}
+	}
+	se := math.Sqrt(float64(flips)) / float64(max(1, c.Eval.N))
+	return c.Drop <= slack*r.o.MaxDrop+1e-12 && c.Drop+se/2 <= r.o.MaxDrop+1e-12 &&
+		expectedLoss(r.base, c.Eval) <= foretold*r.o.MaxDrop+1e-12
+}
+
+// expectedLoss is the share of images, 0..1, that a candidate is expected to get wrong
+// of those that the model before gets right, from how much it moves the margins: the
+// margin after is taken as a multiple of the one before and noise, both fitted to all
+// images; the noise as Laplace's, whose tails are as long as networks' are. It sees trouble long before a decision flips, which a hundred images
+// may not show once. 0 where margins are not kept.
+func expectedLoss(before, after method.Eval) float64 {
+	n := len(before.Margin)
+	if n < 2 || n != len(after.Margin) {
+		return 0
+	}
+	var bb, bc float64
+	for i, b := range before.Margin {
+		bb += float64(b) * float64(b)
+		bc += float64(b) * float64(after.Margin[i])
+	}
+	if bb == 0 {
+		return 0
+	}
+	slope, ss := bc/bb, 0.0
+	for i, b := range before.Margin {
+		d := float64(after.Margin[i]) - slope*float64(b)
+		ss += d * d
+	}
+	noise := math.Sqrt(ss / float64(n-1))
+	lost := 0.0
+	for _, b := range before.Margin {
+		if b > 0 {
+			lost += math.Exp(-math.Sqrt2*max(0, slope*float64(b))/noise) / 2
+		}
+	}
+	if math.IsNaN(lost) { // no noise at all
+		return 0
+	}
+	return lost / float64(n)
+}
+
+// why says how a candidate broke the promise.
+func (r *runner) why(c Candidate) string {
+	if e := expectedLoss(r.base, c.Eval); c.Drop <= slack*r.o.MaxDrop && e > foretold*r.o.MaxDrop {
+		return fmt.Sprintf("the choice split is small; by how its margins move, %.2f points are expected to be lost, %.2f are allowed there", 100*e, 100*foretold*r.o.MaxDrop)
+	}
+	if c.Drop <= slack*r.o.MaxDrop {
+		return fmt.Sprintf("on %d images of the choice split too many decisions change to trust a fall of %.2f points", c.Eval.N, 100*c.Drop)
+	}
+	return fmt.Sprintf("the choice split falls by %.2f points; of the promised %.2f, %.2f are allowed there", 100*c.Drop, 100*r.o.MaxDrop, 100*slack*r.o.MaxDrop)
+}
+
+func (r *runner) reached() bool {
+	return r.o.Target > 0 && r.f.Candidates[r.chosen].Bytes <= r.o.Target
+}
+
+// fit is the arguments of training for a step.
+func (r *runner) fit(s *method.State, set map[string]any, epochs string, scale float64) map[string]any {
+	if s.NoFinetune {
+		set[epochs] = 0 // said plainly: a replay knows it too
+		return set
+	}
+	o := r.o.Fit
+	batch := o.Batch
+	if batch == 0 {
+		batch = 128
+	}
+	steps := r.o.Steps
+	if steps == 0 {
+		steps = 400
+	}
+	perEpoch := max(1, (s.Train.Len()+batch-1)/batch)
+	set[epochs] = min(max(2, (steps+perEpoch-1)/perEpoch), 40)
+	set["lr"] = 1e-3 * scale
+	if o.LR > 0 {
+		set["lr"] = o.LR * scale
+	}
+	set["batch"] = batch
+	if o.Optimizer != "" {
+		set["optimizer"] = o.Optimizer
+	}
+	if o.Augment != "" {
+		set["augment"] = o.Augment
+	}
+	return set
+}
+
+// prune climbs the rungs.
+func (r *runner) prune(ctx context.Context) error {
+	s := r.f.State
+	scan := method.Step{Method: "scan", Set: map[string]any{"granularity": []string{"weight"}, "images": 2000}}
+	if err := s.Step(ctx, scan, Methods); err != nil {
+		return err
+	}
+	at, steps := s, []method.Step(nil)
+	for i, target := range rungs {
+		what := fmt.Sprintf("%.1f%% sparsity", 100*target)
+		if r.late("pruning to "+what) || r.reached() {
+			return nil
+		}
+		share, err := prune.Share(s.Curves, s.Layers, target)
+		if err != nil {
+			return err
+		}
+		for k := range share { // short numbers: they end up in a recipe
+			share[k].Value = math.Round(share[k].Value*1e4) / 1e4
+		}
+		set := r.fit(s, map[string]any{"sparsity": share, "rounds": 1}, "final", 1)
+		st := method.Step{Method: "magnitude", Set: set}
+		c, next, ok, err := r.try(ctx, what, at, steps, st)
+		if errors.Is(err, train.ErrNoGradient) {
+			r.f.Refused = append(r.f.Refused, Refusal{"fine-tuning", err.Error()})
+			r.f.State.NoFinetune, s.NoFinetune = true, true
+			return r.prune(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if !ok && !s.NoFinetune { // once more, longer
+			longer := map[string]any{}
+			for k, v := range set {
+				longer[k] = v
+			}
+			longer["final"] = 3 * set["final"].(int)
+			st.Set = longer
+			if c, next, ok, err = r.try(ctx, what+", trained longer", at, steps, st); err != nil {
+				return err
+			}
+		}
+		if !ok {
+			r.f.Refused = append(r.f.Refused, Refusal{"pruning to " + what, r.why(c)})
+			if s.NoFinetune && i > 0 {
+				return r.between(ctx, s, rungs[i-1], target)
+			}
+			return nil
+		}
+		steps = append(append([]method.Step{}, steps...), st)
+		at = next
+		r.held = append(r.held, rung{r.f.Candidates[len(r.f.Candidates)-1].Name, next, steps})
+		if s.NoFinetune { // every rung from the dense model: nothing was learned between
+			at, steps = s, nil
+		}
+	}
+	return nil
+}
+
+// between halves the step from a sparsity that holds to one that does not, without training.
+func (r *runner) between(ctx context.Context, s *method.State, lo, hi float64) error {
+	for range 4 {
+		mid := (lo + hi) / 2
+		share, err := prune.Share(s.Curves, s.Layers, mid)
+		if err != nil {
+			return err
+		}
+		_, _, ok, err := r.try(ctx, fmt.Sprintf("%.1f%% sparsity", 100*mid), s, nil, method.Step{Method: "magnitude", Set: r.fit(s, map[string]any{"sparsity": share, "rounds": 1}, "final", 1)})
+		if err != nil {
+			return err
+		}
+		if ok {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return nil
+}
+
+// shareAll shares the weights of the sparsest model that keeps the promise, and
+// where that leaves no room for codebooks, of the ones before it.
+func (r *runner) shareAll(ctx context.Context) error {
+	from := append([]rung{{state: r.start}}, r.held...)
+	if r.f.State != from[len(from)-1].state { // found between rungs
+		from = append(from, rung{r.f.Candidates[r.chosen].Name, r.f.State, r.f.Steps})
+	}
+	for i := len(from) - 1; i >= 0; i-- {
+		n, err := r.share(ctx, from[i])
+		if err != nil {
+			return err
+		}
+		// The next sparser model can be smaller with more bits; two that allow codebooks are enough.
+		if n > 0 && i < len(from)-1 || n > 2 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// share takes bits away while the promise holds, and returns how often it did.
+func (r *runner) share(ctx context.Context, base rung) (held int, err error) {
+	from, steps, pruned := base.state, base.steps, base.name
+	failed := 0
+	for _, bits := range []int{8, 6, 5, 4, 3, 2} {
+		what := fmt.Sprintf("codebooks of %d bits", bits)
+		if r.late(what) || r.reached() {
+			return held, nil
+		}
+		set := r.fit(from, map[string]any{"bits": method.Uniform(float64(bits)), "bias_bits": max(bits, 4)}, "epochs", 0.5)
+		name := what
+		if len(steps) > 0 {
+			name = pruned + ", " + what
+		}
+		st := method.Step{Method: "codebook", Set: set}
+		c, _, ok, err := r.try(ctx, name, from, steps, st)
+		if errors.Is(err, train.ErrNoGradient) {
+			r.f.Refused = append(r.f.Refused, Refusal{"fine-tuning", err.Error()})
+			from.NoFinetune = true
+			return r.share(ctx, base)
+		}
+		if err != nil {
+			return held, err
+		}
+		if ok {
+			held++
+		} else {
+			r.f.Refused = append(r.f.Refused, Refusal{what, r.why(c)})
+			if failed++; failed > 1 || bits < 5 {
+				return held, nil
+			}
+		}
+	}
+	return held, nil
+}
