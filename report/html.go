@@ -1,0 +1,354 @@
+package report
+
+import (
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"whit/compress"
+)
+
+// Options say how the page is written. The zero value is the default.
+type Options struct {
+	// Images is how many of the user's images may go into the page; 0: none.
+	Images int
+}
+
+//go:embed page.css
+var css string
+
+//go:embed page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"short": func(s string) string {
+		if len(s) > 12 {
+			return s[:12]
+		}
+		return s
+	},
+	"count":   func(n int) string { return group(int64(n)) },
+	"bytes":   group,
+	"percent": percent,
+	"ms":      ms,
+	"loss":    func(x float64) string { return digits(x, 3) },
+	"join":    func(s []string) string { return strings.Join(s, ", ") },
+	"plural":  plural,
+	"class":   className,
+}).Parse(pageText))
+
+type figure struct {
+	Name, Big, Unit string
+	Lines           []string
+	SVG             template.HTML
+}
+
+type budgetRow struct {
+	Name, Promise, Measured, Note string
+	Met                           bool
+}
+
+type stageRow struct {
+	Name, Bytes, Ratio, PaperRatio, Kept, Choice, Test, PaperError string
+	Last                                                           bool
+}
+
+type layerRow struct {
+	Name, Op, Shape, Weights, Kept, Codebook, Bits, IndexBits, HuffBits, Dense, Pruned, Quantised, Huffman, File string
+}
+
+type image struct {
+	Alt, Caption string
+	Src          template.URL
+}
+
+type page struct {
+	R                                     *compress.Result
+	CSS                                   template.CSS
+	Seal                                  string
+	SealIcon                              template.HTML
+	Figures                               []figure
+	IntervalNote, MetricName              string
+	Budgets                               []budgetRow
+	MetricNotes, FlipNotes                []string
+	Stages                                []stageRow
+	HasPaper, HasChoice, HasTest, HasFile bool
+	Layers                                []layerRow
+	LayerNote                             string
+	StagePlot, LayerPlot, Pareto          template.HTML
+	FlipPlot, NodePlot                    template.HTML
+	Curves, Hists                         []template.HTML
+	Images                                []image
+	By                                    map[string]bool // the granularities of Curves
+}
+
+// The widths that plots are drawn for, in CSS pixels.
+const (
+	wide   = 960
+	narrow = 340
+	small  = 310
+)
+
+// HTML writes the page. Errors are the writer's.
+func HTML(w io.Writer, r *compress.Result, o Options) error {
+	copied := *r // base names only, whatever the caller put there
+	copied.Model, copied.Output, copied.Unmet = base(r.Model), base(r.Output), base(r.Unmet)
+	r = &copied
+	p := &page{R: r, CSS: template.CSS(css), MetricName: metricName(r.Metric.Name)}
+	p.head()
+	p.budgets()
+	p.stages()
+	p.layers()
+	p.plots()
+	p.flips(o.Images)
+	return pageTemplate.Execute(w, p)
+}
+
+func base(name string) string {
+	if name == "" {
+		return ""
+	}
+	return path.Base(strings.ReplaceAll(name, `\`, "/"))
+}
+
+func metricName(m string) string {
+	switch m {
+	case "top1":
+		return "Accuracy (top-1)"
+	case "agreement":
+		return "Agreement with the float model"
+	case "":
+		return "Metric"
+	}
+	return strings.ToUpper(m[:1]) + m[1:]
+}
+
+func (p *page) head() {
+	r := p.R
+	p.SealIcon = `<svg width="15" height="15" viewBox="0 0 15 15" aria-hidden="true"><path d="M2.5 8l3.5 3.5L12.5 4" fill="none" stroke="currentColor" stroke-width="2.2" stroke-linecap="round" stroke-linejoin="round"/></svg>`
+	switch {
+	case !r.Met:
+		p.Seal = "A budget was missed"
+		p.SealIcon = `<svg width="15" height="15" viewBox="0 0 15 15" aria-hidden="true"><path d="M3 3l9 9M12 3l-9 9" fill="none" stroke="currentColor" stroke-width="2.2" stroke-linecap="round"/></svg>`
+	case len(r.Budgets) == 0:
+		p.Seal = "Done; no budget was set"
+	case r.Certified:
+		p.Seal = "All budgets met, the drop certified at 95%"
+	default:
+		p.Seal = "All budgets met by the measured figures"
+	}
+	m := r.Metric
+	f := figure{Name: p.MetricName, Big: percent(m.After.Value), Lines: []string{
+		fmt.Sprintf("%s to %s; was %s", percent(m.After.Low), percent(m.After.High), percent(m.Before.Value)),
+		fmt.Sprintf("on %s test images", group(int64(m.N))),
+		fmt.Sprintf("drop %s points (%s to %s)", points(m.Drop.Value), points(m.Drop.Low), points(m.Drop.High)),
+	}, SVG: svg("fig-metric", pairBar(p.MetricName, m.Before, m.After, false), 220, "")}
+	if m.N == 0 {
+		f = figure{Name: p.MetricName, Big: "–", Lines: []string{"not measured"}}
+	}
+	p.Figures = append(p.Figures, f)
+	exact := func(n int64) compress.Interval { x := float64(n); return compress.Interval{Value: x, Low: x, High: x} }
+	p.Figures = append(p.Figures, figure{Name: "Size on disk", Big: ratio(r.Bytes.Ratio), Unit: "smaller", Lines: []string{
+		group(r.Bytes.After) + " bytes, all counted",
+		"was " + group(r.Bytes.Before) + ", weights in fp32",
+	}, SVG: svg("fig-bytes", pairBar("Size", exact(r.Bytes.Before), exact(r.Bytes.After), true), 220, "")})
+	f = figure{Name: "Time for one image", Big: "–", Lines: []string{"not measured"}}
+	if l := r.Latency; l != nil {
+		f = figure{Name: "Median time of one run", Big: ms(l.After.Value), Unit: "ms", Lines: []string{
+			fmt.Sprintf("%s to %s; was %s", ms(l.After.Low), ms(l.After.High), ms(l.Before.Value)),
+			fmt.Sprintf("batch %d, %s, %s", l.Batch, plural(r.Machine.Threads, "thread", "threads"), plural(l.Runs, "run", "runs")),
+		}, SVG: svg("fig-ms", pairBar("Latency", l.Before, l.After, false), 220, "")}
+	}
+	p.Figures = append(p.Figures, f)
+	f = figure{Name: "Peak memory", Big: "–", Lines: []string{"not measured"}}
+	if m := r.Memory; m != nil {
+		v, u, _ := strings.Cut(bytesShort(m.After.Value), " ")
+		f = figure{Name: "Peak memory of a process", Big: v, Unit: u, Lines: []string{
+			fmt.Sprintf("%s to %s", bytesShort(m.After.Low), bytesShort(m.After.High)), "was " + bytesShort(m.Before.Value),
+		}, SVG: svg("fig-mem", pairBar("Peak memory", m.Before, m.After, false), 220, "")}
+	}
+	p.Figures = append(p.Figures, f)
+	p.IntervalNote = "95% intervals; of the time, the middle 95% of the runs"
+
+	if m.N > 0 {
+		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("On %s test images %s: %s only the original had right, %s only the compressed model. The drop is %s percentage points, 95%% interval %s to %s (paired); with 95%% confidence it is at most %s.",
+			group(int64(m.N)), changed(m.Changed), group(int64(m.Lost)), group(int64(m.Gained)), points(m.Drop.Value), points(m.Drop.Low), points(m.Drop.High), points(m.Bound)))
+		if m.NeedN > 0 {
+			p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("To certify the promise at this drop and rate of changes, about %s test images are needed.", group(int64(m.NeedN))))
+		}
+	}
+	if r.Unmet != "" {
+		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("The best candidate was kept as %s.", r.Unmet))
+	}
+}
+
+func changed(n int) string {
+	if n == 1 {
+		return "1 decision differs"
+	}
+	return group(int64(n)) + " decisions differ"
+}
+
+func amount(x float64, unit string) string {
+	switch unit {
+	case "bytes":
+		return group(int64(x)) + " bytes"
+	case "points":
+		return fixed(x, 2) + " points"
+	case "ratio":
+		return ratio(x)
+	case "percent":
+		return fixed(x, 2) + "%"
+	}
+	return digits(x, 3) + " " + unit
+}
+
+func (p *page) budgets() {
+	for _, b := range p.R.Budgets {
+		p.Budgets = append(p.Budgets, budgetRow{b.Name, amount(b.Promise, b.Unit), amount(b.Measured, b.Unit), b.Note, b.Met})
+	}
+}
+
+func errorRate(e compress.ErrorRate) string {
+	if e.N == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%s (%s–%s)", percent(e.Value), fixed(100*e.Low, 2), fixed(100*e.High, 2))
+}
+
+func (p *page) stages() {
+	r := p.R
+	for i, s := range r.Stages {
+		p.HasPaper = p.HasPaper || s.PaperRatio != nil || s.PaperError != nil
+		p.HasChoice = p.HasChoice || s.Choice.N > 0
+		p.HasTest = p.HasTest || s.Test.N > 0
+		row := stageRow{Name: s.Name, Bytes: group(s.Bytes), Ratio: ratio(s.Ratio), PaperRatio: "–", PaperError: "–",
+			Kept: fixed(100*s.Kept, 1) + "%", Choice: errorRate(s.Choice), Test: errorRate(s.Test), Last: i == len(r.Stages)-1}
+		if s.PaperRatio != nil {
+			row.PaperRatio = ratio(*s.PaperRatio)
+		}
+		if s.PaperError != nil {
+			row.PaperError = percent(*s.PaperError)
+		}
+		p.Stages = append(p.Stages, row)
+	}
+	if len(r.Stages) > 0 {
+		p.StagePlot = both("stages", stagePlot(r.Stages))
+	}
+}
+
+func dash(n int) string {
+	if n == 0 {
+		return "–"
+	}
+	return group(int64(n))
+}
+
+func (p *page) layers() {
+	r := p.R
+	for _, l := range r.Layers {
+		p.HasFile = p.HasFile || l.File > 0
+		row := layerRow{Name: l.Name, Op: l.Op, Weights: group(int64(l.Weights)), Kept: "–", Codebook: dash(l.Codebook), Bits: fmt.Sprint(l.Bits),
+			IndexBits: dash(l.IndexBits), HuffBits: "–", Dense: group(l.Dense), Pruned: group(l.Pruned), Quantised: group(l.Quantised), Huffman: group(l.Huffman), File: group(l.File)}
+		var dims []string
+		for _, d := range l.Shape {
+			dims = append(dims, fmt.Sprint(d))
+		}
+		row.Shape = strings.Join(dims, "×")
+		if l.Weights > 0 {
+			row.Kept = fixed(100*float64(l.Stored)/float64(l.Weights), 1) + "%"
+		}
+		if l.CodeBits+l.GapBits > 0 {
+			row.HuffBits = fixed(l.CodeBits, 1) + " + " + fixed(l.GapBits, 1)
+		}
+		p.Layers = append(p.Layers, row)
+	}
+	if len(r.Layers) == 0 {
+		return
+	}
+	what := "under Huffman codes, as the paper counts"
+	if p.HasFile {
+		what = "in the written file"
+	}
+	p.LayerNote = "Each layer in float32 and " + what + ", on a logarithmic axis."
+	p.LayerPlot = both("layers", layerPlot(r.Layers))
+}
+
+func both(id string, q plot) template.HTML {
+	return svg(id, q, wide, "wide") + svg(id+"-n", q, narrow, "narrow")
+}
+
+func (p *page) plots() {
+	r := p.R
+	var layers []string
+	maxErr, baseErr := 0.0, 0.0
+	p.By = map[string]bool{}
+	for _, c := range r.Curves {
+		p.By[c.Granularity] = true
+		if !slices.Contains(layers, c.Layer) {
+			layers = append(layers, c.Layer)
+		}
+		for _, q := range c.Points {
+			maxErr = max(maxErr, q.Error)
+			if q.Fraction == 0 {
+				baseErr = q.Error
+			}
+		}
+	}
+	for i, l := range layers {
+		var cs []compress.Curve
+		for _, c := range r.Curves {
+			if c.Layer == l {
+				cs = append(cs, c)
+			}
+		}
+		p.Curves = append(p.Curves, svg(fmt.Sprintf("curve%d", i), curvePlot(l, cs, maxErr, baseErr), small, ""))
+	}
+	if len(r.Pareto) > 0 {
+		p.Pareto = both("pareto", paretoPlot(r.Pareto, p.MetricName))
+	}
+	for i, h := range r.Histograms {
+		p.Hists = append(p.Hists, svg(fmt.Sprintf("hist%d", i), histPlot(h), small, ""))
+	}
+	if len(r.Nodes) > 0 {
+		p.NodePlot = both("nodes", nodePlot(r.Nodes))
+	}
+}
+
+func (p *page) flips(images int) {
+	r := p.R
+	m := r.Metric
+	switch {
+	case m.N == 0:
+		p.FlipNotes = []string{"Not measured."}
+		return
+	case m.Changed == 0:
+		p.FlipNotes = []string{fmt.Sprintf("None of %s.", group(int64(m.N)))}
+		return
+	}
+	note := fmt.Sprintf("%s of %s (%s).", changed(m.Changed), group(int64(m.N)), percent(float64(m.Changed)/float64(m.N)))
+	if len(r.Flips) < m.Changed {
+		note += fmt.Sprintf(" The first %s are listed.", group(int64(len(r.Flips))))
+	}
+	p.FlipNotes = []string{note}
+	if len(r.Flips) == 0 {
+		return
+	}
+	p.FlipPlot = both("flips", flipPlot(r.Flips))
+	for _, f := range r.Flips {
+		if len(f.PNG) == 0 || len(p.Images) >= images {
+			continue
+		}
+		c := fmt.Sprintf("%s → %s", className(f.Before, f.BeforeName), className(f.After, f.AfterName))
+		if f.Label >= 0 {
+			c += fmt.Sprintf(", is %s", className(f.Label, f.LabelName))
+		}
+		p.Images = append(p.Images, image{Alt: fmt.Sprintf("Test image %d", f.Index), Caption: c,
+			Src: template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(f.PNG))})
+	}
+}

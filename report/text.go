@@ -1,0 +1,141 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"whit/compress"
+)
+
+// Text writes the result for a terminal: the verdict, the figures, the budgets
+// and the stage table.
+func Text(w io.Writer, r *compress.Result) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, r.Verdict)
+	b.WriteByte('\n')
+	m := r.Metric
+	t := table{head: []string{"", "before", "after", "95% interval"}, left: 1}
+	if m.N > 0 {
+		t.add(metricName(m.Name), percent(m.Before.Value), percent(m.After.Value), percent(m.After.Low)+" to "+percent(m.After.High))
+		t.add("drop, points", "", points(m.Drop.Value), points(m.Drop.Low)+" to "+points(m.Drop.High))
+	}
+	t.add("bytes", group(r.Bytes.Before), group(r.Bytes.After), ratio(r.Bytes.Ratio)+" smaller")
+	if l := r.Latency; l != nil {
+		t.add("median ms", ms(l.Before.Value), ms(l.After.Value), ms(l.After.Low)+" to "+ms(l.After.High))
+	}
+	if q := r.Memory; q != nil {
+		t.add("peak memory", bytesShort(q.Before.Value), bytesShort(q.After.Value), bytesShort(q.After.Low)+" to "+bytesShort(q.After.High))
+	}
+	t.write(&b)
+	if len(r.Budgets) > 0 {
+		b.WriteByte('\n')
+		t := table{head: []string{"budget", "promise", "measured", ""}, left: 1}
+		for _, x := range r.Budgets {
+			met := "met"
+			if !x.Met {
+				met = "MISSED"
+			}
+			if x.Note != "" {
+				met += ", " + x.Note
+			}
+			t.add(x.Name, amount(x.Promise, x.Unit), amount(x.Measured, x.Unit), met)
+		}
+		t.write(&b)
+	}
+	if len(r.Stages) > 0 {
+		b.WriteByte('\n')
+		stageTable(&b, r)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// StageTable writes the size and error of every stage, with the paper's figures beside ours.
+func StageTable(w io.Writer, r *compress.Result) error {
+	var b strings.Builder
+	stageTable(&b, r)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func stageTable(b *strings.Builder, r *compress.Result) {
+	p := &page{R: r}
+	p.stages()
+	t := table{head: []string{"stage", "bytes", "ratio"}, left: 1}
+	if p.HasPaper {
+		t.head = append(t.head, "paper")
+	}
+	t.head = append(t.head, "kept")
+	if p.HasChoice {
+		t.head = append(t.head, "error, choice")
+	}
+	if p.HasTest {
+		t.head = append(t.head, "error, test")
+	}
+	if p.HasPaper {
+		t.head = append(t.head, "paper")
+	}
+	for _, s := range p.Stages {
+		row := []string{s.Name, s.Bytes, s.Ratio}
+		if p.HasPaper {
+			row = append(row, s.PaperRatio)
+		}
+		row = append(row, s.Kept)
+		if p.HasChoice {
+			row = append(row, s.Choice)
+		}
+		if p.HasTest {
+			row = append(row, s.Test)
+		}
+		if p.HasPaper {
+			row = append(row, s.PaperError)
+		}
+		t.add(row...)
+	}
+	t.write(b)
+}
+
+// table sets columns: the first left ones to the left, the others to the right.
+type table struct {
+	head []string
+	rows [][]string
+	left int
+}
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+func (t *table) write(b *strings.Builder) {
+	width := make([]int, len(t.head))
+	for _, r := range append([][]string{t.head}, t.rows...) {
+		for i, c := range r {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	line := func(r []string) {
+		var s strings.Builder
+		for i, c := range r {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
+			switch {
+			case i > 0:
+				s.WriteString("  ")
+			}
+			if i < t.left || i == len(r)-1 && t.head[i] == "" {
+				s.WriteString(c + pad)
+			} else {
+				s.WriteString(pad + c)
+			}
+		}
+		b.WriteString(strings.TrimRight(s.String(), " ") + "\n")
+	}
+	line(t.head)
+	rule := make([]string, len(width))
+	for i, w := range width {
+		rule[i] = strings.Repeat("─", w)
+	}
+	line(rule)
+	for _, r := range t.rows {
+		line(r)
+	}
+}
