@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"whit/train"
+)
+
+type evalResult struct {
+	Schema int     `json:"schema"`
+	Model  string  `json:"model"`
+	Set    string  `json:"set"`
+	N      int     `json:"n"`
+	Metric string  `json:"metric"`
+	Value  float64 `json:"value"`
+	Error  float64 `json:"error"`
+	Loss   float64 `json:"loss"`
+	Speed  float64 `json:"samples_per_second"`
+}
+
+func evalCmd() *cobra.Command {
+	var (
+		dataName, cardFlag string
+		threads, batch     int
+		asJSON             bool
+	)
+	c := &cobra.Command{
+		Use:   "eval MODEL",
+		Short: "Measure a model on a dataset",
+		Long: `Measure a classifier on labelled data: top-1 error and cross-entropy. On MNIST, and on
+a folder that has train/ and test/, the test set is measured.`,
+		Example: "  whit eval model.whit --data mnist\n  whit eval model.onnx --data images/ --json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := load(args[0], cardFlag)
+			if err != nil {
+				return err
+			}
+			if err := supported(f); err != nil {
+				return err
+			}
+			sets, err := openData(c.Context(), f, dataName)
+			if err != nil {
+				return err
+			}
+			set, name := sets.Test, "test"
+			if set == nil {
+				set, name = sets.All, "all"
+			}
+			t0 := time.Now()
+			e, err := train.Evaluate(c.Context(), f.Graph, set, train.EvalOptions{Threads: threads, Batch: batch})
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.Base, err)
+			}
+			if e.N == 0 {
+				return usage("%s has no labels", dataName)
+			}
+			r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: "top1", Value: 1 - e.Error, Error: e.Error, Loss: e.Loss,
+				Speed: float64(set.Len()) / time.Since(t0).Seconds()}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), r)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%%, loss %.4f on %d samples (%s), %.0f samples/s\n", f.Base, 100*r.Error, r.Loss, r.N, name, r.Speed)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&dataName, "data", "mnist", "mnist, a folder of labelled images, a folder of idx files, or an .npz")
+	c.Flags().StringVar(&cardFlag, "card", "", "model card file, or a preset: imagenet, unit, symmetric, raw")
+	c.Flags().StringVar(&cardFlag, "preprocess", "", "the same as --card")
+	c.Flags().IntVar(&threads, "threads", 0, "workers (0: physical cores)")
+	c.Flags().IntVar(&batch, "batch", 0, "samples a run (0: 256)")
+	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
+	return c
+}

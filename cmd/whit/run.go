@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"whit/data"
+	"whit/graph"
+	"whit/internal/modelfile"
+	"whit/internal/safefile"
+	"whit/plan"
+	"whit/tensor"
+)
+
+func runCmd() *cobra.Command {
+	var (
+		inputs   []string
+		output   string
+		cardFlag string
+		seeded   bool
+		threads  int
+		asJSON   bool
+		sh       = shapes{}
+	)
+	c := &cobra.Command{
+		Use:   "run MODEL",
+		Short: "Run a model once on .npy, .npz or image inputs",
+		Long: `Run a model once. Inputs are .npy files, one .npz with an array for each input, or
+pictures, which the model card turns into the input. Outputs go to an .npz file, or
+are summarised on the terminal.`,
+		Example: `  whit run model.onnx --input input=x.npy --output y.npz
+  whit run model.whit --input picture.png
+  whit run model.onnx --seed-input --output y.npz`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(inputs) == 0 && !seeded {
+				return usage("give --input or --seed-input")
+			}
+			f, err := load(args[0], cardFlag)
+			if err != nil {
+				return err
+			}
+			if err := supported(f); err != nil {
+				return err
+			}
+			feeds, err := readInputs(f, inputs)
+			if err != nil {
+				return err
+			}
+			for name, t := range feeds {
+				if _, given := sh[name]; !given {
+					sh[name] = t.Shape
+				}
+			}
+			types, err := binding(f.Graph, sh)
+			if err != nil {
+				return err
+			}
+			for _, v := range f.Graph.Inputs {
+				if feeds[v.Name] != nil {
+					types[v.Name] = feeds[v.Name].Type
+				} else if !seeded {
+					return usage("input %q is missing", v.Name)
+				}
+			}
+			p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads})
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.Base, err)
+			}
+			pl, err := p.Plan(types)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.Base, err)
+			}
+			s, err := pl.NewSession()
+			if err != nil {
+				return err
+			}
+			for i, v := range f.Graph.Inputs {
+				if t := feeds[v.Name]; t != nil {
+					copy(s.Input(v.Name).Bytes(), t.Bytes())
+				} else {
+					fillSeeded(s.Input(v.Name), uint64(i)+1)
+				}
+			}
+			if err := s.Run(c.Context()); err != nil {
+				return fmt.Errorf("%s: %w", f.Base, err)
+			}
+			var named []tensor.Named
+			for _, v := range p.Outputs() {
+				named = append(named, tensor.Named{Name: v.Name, T: s.Output(v.Name)})
+			}
+			if output != "" {
+				unlock, err := safefile.Lock(output)
+				if err != nil {
+					return err
+				}
+				defer unlock()
+				if err := safefile.Write(output, func(w io.Writer) error { return tensor.WriteNPZ(w, named) }); err != nil {
+					return err
+				}
+			}
+			return summarise(c, f, named, asJSON)
+		},
+	}
+	c.Flags().StringArrayVarP(&inputs, "input", "i", nil, "NAME=FILE or FILE: .npy, .npz or a picture (repeatable)")
+	c.Flags().StringVarP(&output, "output", "o", "", "write the outputs to this .npz file")
+	c.Flags().StringVar(&cardFlag, "card", "", "model card file, or a preset: imagenet, unit, symmetric, raw")
+	c.Flags().StringVar(&cardFlag, "preprocess", "", "the same as --card")
+	c.Flags().BoolVar(&seeded, "seed-input", false, "fill inputs that are not given with seeded normal values")
+	c.Flags().IntVar(&threads, "threads", 0, "workers (0: physical cores)")
+	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
+	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
+	return c
+}
+
+// readInputs reads what --input names.
+func readInputs(f *modelfile.File, inputs []string) (map[string]*tensor.Tensor, error) {
+	feeds := map[string]*tensor.Tensor{}
+	for _, arg := range inputs {
+		name, file, named := strings.Cut(arg, "=")
+		if !named {
+			file = arg
+			if len(f.Graph.Inputs) != 1 && strings.ToLower(filepath.Ext(file)) != ".npz" {
+				return nil, usage("the model has %d inputs: give --input NAME=FILE", len(f.Graph.Inputs))
+			}
+			if len(f.Graph.Inputs) > 0 {
+				name = f.Graph.Inputs[0].Name
+			}
+		}
+		var v *graph.Value
+		for _, in := range f.Graph.Inputs {
+			if in.Name == name {
+				v = in
+			}
+		}
+		if v == nil {
+			return nil, usage("the model has no input %q", name)
+		}
+		switch strings.ToLower(filepath.Ext(file)) {
+		case ".npy":
+			t, err := readNPY(file)
+			if err != nil {
+				return nil, err
+			}
+			feeds[name] = t
+		case ".npz":
+			arrays, err := readNPZ(file)
+			if err != nil {
+				return nil, err
+			}
+			if len(arrays) == 1 {
+				feeds[name] = arrays[0].T
+				continue
+			}
+			for _, a := range arrays {
+				if slices.ContainsFunc(f.Graph.Inputs, func(in *graph.Value) bool { return in.Name == a.Name }) {
+					feeds[a.Name] = a.T
+				}
+			}
+		default:
+			t, err := readPicture(f, v, file)
+			if err != nil {
+				return nil, err
+			}
+			feeds[name] = t
+		}
+	}
+	return feeds, nil
+}
+
+func readNPY(file string) (*tensor.Tensor, error) {
+	r, _, err := openSized(file)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	t, err := tensor.ReadNPY(bufio.NewReader(r))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
+	}
+	return t, nil
+}
+
+func readNPZ(file string) ([]tensor.Named, error) {
+	r, size, err := openSized(file)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	m, err := tensor.ReadNPZ(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
+	}
+	return m, nil
+}
+
+func openSized(file string) (*os.File, int64, error) {
+	r, err := os.Open(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	st, err := r.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", filepath.Base(file))
+	}
+	if err != nil {
+		r.Close()
+		return nil, 0, err
+	}
+	return r, st.Size(), nil
+}
+
+// readPicture turns a picture into one sample of the input as the card says.
+func readPicture(f *modelfile.File, v *graph.Value, file string) (*tensor.Tensor, error) {
+	if f.Card == nil {
+		return nil, usage("%s has no model card: give --card FILE or --preprocess imagenet|unit|symmetric|raw", f.Base)
+	}
+	img, err := data.DecodeImage(file)
+	if err != nil {
+		return nil, err
+	}
+	types, err := binding(&graph.Graph{Inputs: []*graph.Value{v}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	t := tensor.New(types[v.Name].DType, types[v.Name].Shape...)
+	if err := f.Card.Preprocess(t, img); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
+	}
+	return t, nil
+}
+
+type outputSummary struct {
+	Name string  `json:"name"`
+	Type string  `json:"type"`
+	Min  float64 `json:"min"`
+	Max  float64 `json:"max"`
+	Mean float64 `json:"mean"`
+	Top  []top   `json:"top,omitempty"`
+}
+
+type top struct {
+	Index int     `json:"index"`
+	Label string  `json:"label,omitempty"`
+	Value float64 `json:"value"`
+}
+
+// summarise prints each output: range, mean, and for a classifier the best five.
+func summarise(c *cobra.Command, f *modelfile.File, outs []tensor.Named, asJSON bool) error {
+	var rows []outputSummary
+	for _, o := range outs {
+		t := o.T
+		r := outputSummary{Name: o.Name, Type: t.Type.String()}
+		if t.DType == tensor.Float32 && t.Len() > 0 {
+			x := tensor.Of[float32](t)
+			r.Min, r.Max = math.Inf(1), math.Inf(-1)
+			for _, y := range x {
+				r.Min, r.Max, r.Mean = min(r.Min, float64(y)), max(r.Max, float64(y)), r.Mean+float64(y)/float64(len(x))
+			}
+			if len(t.Shape) == 2 && t.Shape[0] == 1 && f.Card != nil && f.Card.Task == "classify" {
+				idx := make([]int, len(x))
+				for i := range idx {
+					idx[i] = i
+				}
+				sort.SliceStable(idx, func(a, b int) bool { return x[idx[a]] > x[idx[b]] })
+				for _, i := range idx[:min(5, len(idx))] {
+					e := top{Index: i, Value: float64(x[i])}
+					if i < len(f.Card.Labels) {
+						e.Label = f.Card.Labels[i]
+					}
+					r.Top = append(r.Top, e)
+				}
+			}
+		}
+		rows = append(rows, r)
+	}
+	w := c.OutOrStdout()
+	if asJSON {
+		for i := range rows { // JSON has no NaN or infinity
+			for _, p := range []*float64{&rows[i].Min, &rows[i].Max, &rows[i].Mean} {
+				if math.IsNaN(*p) || math.IsInf(*p, 0) {
+					*p = 0
+				}
+			}
+		}
+		return printJSON(w, map[string]any{"schema": 1, "model": f.Base, "outputs": rows})
+	}
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s %s: min %.6g, mean %.6g, max %.6g\n", r.Name, r.Type, r.Min, r.Mean, r.Max)
+		for _, e := range r.Top {
+			fmt.Fprintf(w, "  %4d  %9.4f  %s\n", e.Index, e.Value, e.Label)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"whit/data"
+	"whit/internal/modelfile"
+	"whit/internal/safefile"
+	"whit/train"
+	"whit/zoo"
+)
+
+type trainResult struct {
+	Schema  int     `json:"schema"`
+	Arch    string  `json:"arch"`
+	Output  string  `json:"output"`
+	Error   float64 `json:"error"`
+	Loss    float64 `json:"loss"`
+	N       int     `json:"n"`
+	Speed   float64 `json:"samples_per_second"`
+	Seconds float64 `json:"seconds"`
+	Epochs  int     `json:"epochs"`
+}
+
+func trainCmd() *cobra.Command {
+	var (
+		arch, dataName, output, recipe string
+		threads                        int
+		resume, asJSON                 bool
+		o                              train.Options
+	)
+	c := &cobra.Command{
+		Use:   "train",
+		Short: "Train an architecture of the zoo on a dataset",
+		Long: `Train an architecture of the zoo on a dataset and write it as .onnx (or .whit, by the
+ending of the output). What is not given is the architecture's default. The same
+seed, data and options give the same bytes, whatever the number of threads. An
+interrupted run goes on with --resume from OUT.work/. The error is measured on the
+test set, where there is one.`,
+		Example: "  whit train --arch lenet300 --data mnist -o lenet300.onnx\n  whit train --arch lenet5 --data mnist --epochs 20 --seed 7 -o lenet5.onnx --json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			a, err := zoo.Find(arch)
+			if err != nil {
+				return usageError{err}
+			}
+			if output == "" {
+				output = arch + ".onnx"
+			}
+			if err := modelfile.CheckName(output); err != nil {
+				return usageError{err}
+			}
+			opt := train.Defaults(arch)
+			if recipe != "" {
+				if err := readYAML(recipe, &opt); err != nil {
+					return err
+				}
+			}
+			override(c, &opt, &o)
+			opt.Seed, opt.Threads = o.Seed, threads
+			if opt, err = opt.WithDefaults(); err != nil {
+				return usageError{err}
+			}
+			ctx := c.Context()
+			crd, err := modelfile.ParseCard(a.Card)
+			if err != nil {
+				return err
+			}
+			sets, err := data.Open(ctx, dataName, crd, a.Input, data.Options{})
+			if err != nil {
+				return err
+			}
+			trainSet, testSet := sets.Train, sets.Test
+			if trainSet == nil {
+				trainSet = sets.All
+			}
+			unlock, err := safefile.Lock(output)
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			work := output + ".work"
+			if err := os.MkdirAll(work, 0o755); err != nil {
+				return err
+			}
+			g, err := zoo.Build(arch, opt.Seed)
+			if err != nil {
+				return err
+			}
+			train.Promote(g)
+			opt.Checkpoint, opt.Resume = filepath.Join(work, "train.ckpt"), resume
+			var bar bar
+			opt.Progress = func(e train.Event) {
+				if bar.b == nil {
+					bar = newBar(c.ErrOrStderr(), int64(e.Steps), "training "+arch)
+				}
+				bar.set(int64(e.Step))
+				bar.describe(fmt.Sprintf("epoch %d/%d, loss %.3f, error %.2f%%", e.Epoch, e.Epochs, e.Loss, 100*e.Error))
+			}
+			start := time.Now()
+			res, err := train.Run(ctx, g, trainSet, opt)
+			bar.done()
+			if err != nil {
+				return err
+			}
+			r := trainResult{Schema: 1, Arch: arch, Output: filepath.Base(output), Speed: res.SamplesPerSecond, Seconds: time.Since(start).Seconds(), Epochs: res.Epochs}
+			train.Demote(g)
+			on, set := "test set", testSet
+			if set == nil {
+				on, set = "training set", trainSet
+			}
+			e, err := train.Evaluate(ctx, g, set, train.EvalOptions{Threads: threads})
+			if err != nil {
+				return err
+			}
+			r.Error, r.Loss, r.N = e.Error, e.Loss, e.N
+			if _, err := modelfile.Save(output, g, crd); err != nil {
+				return err
+			}
+			os.RemoveAll(work)
+			if asJSON {
+				return printJSON(c.OutOrStdout(), r)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%% on the %s (%d samples), %d epochs in %.1f s, %.0f samples/s\n",
+				output, 100*r.Error, on, r.N, r.Epochs, r.Seconds, r.Speed)
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&arch, "arch", "lenet300", "architecture: lenet300, lenet5")
+	f.StringVar(&dataName, "data", "mnist", "mnist, a folder of labelled images, a folder of idx files, or an .npz")
+	f.StringVarP(&output, "output", "o", "", "model to write, .onnx or .whit (default ARCH.onnx)")
+	f.IntVar(&o.Epochs, "epochs", 0, "epochs (default: the architecture's)")
+	f.IntVar(&o.Batch, "batch", 0, "samples a step (default 128)")
+	f.Uint64Var(&o.Seed, "seed", 1, "seed of the initial weights, the order, the augmentation")
+	f.StringVar(&o.Optimizer, "optimizer", "", "adamw, adam or sgd")
+	f.Float64Var(&o.LR, "lr", 0, "learning rate")
+	f.StringVar(&o.Schedule, "schedule", "", "cosine, step or constant")
+	f.StringVar(&o.Augment, "augment", "", "none, or a list such as shift2,rotate10,scale10,flip,cutout4")
+	f.Float64Var(&o.WeightDecay, "weight-decay", 0, "weight decay")
+	f.Float64Var(&o.LabelSmoothing, "label-smoothing", 0, "label smoothing, 0 to 1")
+	f.Float64Var(&o.EMA, "ema", 0, "decay of the moving average of weights")
+	f.StringVar(&recipe, "recipe", "", "YAML file of training options")
+	f.IntVar(&threads, "threads", 0, "workers (0: physical cores)")
+	f.BoolVar(&resume, "resume", false, "go on where an interrupted run stopped")
+	f.BoolVar(&asJSON, "json", false, "one line of JSON")
+	return c
+}
+
+// override copies the options whose flags were given.
+func override(c *cobra.Command, dst, src *train.Options) {
+	set := c.Flags().Changed
+	if set("epochs") {
+		dst.Epochs = src.Epochs
+	}
+	if set("batch") {
+		dst.Batch = src.Batch
+	}
+	if set("optimizer") {
+		dst.Optimizer = src.Optimizer
+		if !set("lr") {
+			dst.LR = 0
+		}
+	}
+	if set("lr") {
+		dst.LR = src.LR
+	}
+	if set("schedule") {
+		dst.Schedule = src.Schedule
+	}
+	if set("augment") {
+		dst.Augment = src.Augment
+	}
+	if set("weight-decay") {
+		dst.WeightDecay = src.WeightDecay
+	}
+	if set("label-smoothing") {
+		dst.LabelSmoothing = src.LabelSmoothing
+	}
+	if set("ema") {
+		dst.EMA = src.EMA
+	}
+}
+
+// The files of recipes and of training options that are read, at most, in bytes.
+const (
+	maxYAML    = 1 << 20
+	maxOptions = 1 << 16
+)
+
+// readYAML reads a small, flat YAML file, "key: value" lines; unknown keys are
+// errors with their line. Nesting is refused before the YAML library builds a tree,
+// which takes it time and memory that grow with the square of the depth.
+func readYAML(name string, v any) error {
+	r, size, err := openSized(name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	base := filepath.Base(name)
+	if size > maxOptions {
+		return fmt.Errorf("%s: %d bytes, at most %d expected", base, size, maxOptions)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxOptions))
+	if err != nil {
+		return err
+	}
+	for i, line := range strings.Split(string(b), "\n") {
+		text := strings.TrimSpace(strings.TrimPrefix(strings.TrimRight(line, "\r"), "\ufeff"))
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		if strings.ContainsAny(line[:1], " \t-?[{") && !strings.HasPrefix(line, "---") || strings.ContainsAny(text, "[]{}&*!") {
+			return fmt.Errorf("%s:%d: want one \"option: value\" a line", base, i+1)
+		}
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.DisallowUnknownField()).Decode(v); err != nil {
+		return fmt.Errorf("%s: %s", base, yaml.FormatError(err, false, false))
+	}
+	return nil
+}
