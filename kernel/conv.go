@@ -16,7 +16,7 @@ func init() {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_conv", Priority: 10,
 			Match: func(n *graph.Node, _ *Env) bool {
-				m, _ := unfuse(n, "Conv")
+				m, _, _ := unfuseSum(n, "Conv")
 				if m == nil || !f32Node(m) || !m.In[1].IsConst() {
 					return false
 				}
@@ -24,13 +24,23 @@ func init() {
 				return ok && m.In[1].Type.Shape.NumElements() > 0
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-				m, _ := unfuse(n, "Conv")
+				m, _, add := unfuseSum(n, "Conv")
 				w, _ := convWindow(m)
-				return Layouts{In: []graph.Layout{nhwc(w.halo())}, Out: []graph.Layout{nhwc([4]int{})}}
+				return convLayouts(w.halo(), add)
 			},
 			Prepare: prepareConv,
 		})
 	}
+}
+
+// convLayouts is NHWC in and out, with that halo, and for what is added after.
+func convLayouts(halo [4]int, add int) Layouts {
+	l := Layouts{In: []graph.Layout{nhwc(halo)}, Out: []graph.Layout{nhwc([4]int{})}}
+	if add >= 0 {
+		l.In = append(l.In, make([]graph.Layout, add-1)...)
+		l.In = append(l.In, nhwc([4]int{}))
+	}
+	return l
 }
 
 func convWindow(n *graph.Node) (window, bool) {
@@ -73,7 +83,7 @@ func packConv(e *Env, u *kern.Micro, v *graph.Value, groups int) []float32 {
 }
 
 func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
-	n, act := unfuse(fn, "Conv")
+	n, act, add := unfuseSum(fn, "Conv")
 	w, _ := convWindow(n)
 	u := kern.F32(e.CPU)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
@@ -109,10 +119,17 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	if bias {
 		t.Flags |= kern.FlagCol
 	}
+	var r view
+	if add >= 0 {
+		r = viewOf(fn.In[add])
+		t.LDR = r.sw
+		t.Flags |= kern.FlagAdd
+		p.InPlace = []int{add}
+	}
 
 	// Rows of output pixels; one long row where rows follow each other in both images.
 	rows, cols := w.oh, w.ow
-	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && x.sh == x.w*x.sw && y.sh == y.w*y.sw {
+	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && x.sh == x.w*x.sw && y.sh == y.w*y.sw && r.sh == r.w*r.sw {
 		rows, cols = 1, w.oh*w.ow
 	}
 	calls := (cols + u.MR - 1) / u.MR
@@ -127,9 +144,12 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, _ []byte) {
 		t := t
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
-		var b []float32
+		var b, sum []float32
 		if bias {
 			b = f32s(c.In[2])
+		}
+		if add >= 0 {
+			sum = f32s(c.In[add])
 		}
 		u0, u1 := part(tile%nu, nu, units)
 		p0, p1 := part(tile/nu, np, len(panels))
@@ -153,7 +173,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 			}
 			for i := u0; i < u1; {
 				// All calls of the row that fall into this tile.
-				r, c0 := i/chunks, i%chunks
+				line, c0 := i/chunks, i%chunks
 				c1 := min(chunks, c0+u1-i)
 				if chunks == 1 {
 					c0, c1 = 0, calls
@@ -161,11 +181,15 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 				} else {
 					i += c1 - c0
 				}
-				img, oy := r/rows, r%rows
+				img, oy := line/rows, line%rows
 				ra := x.at + img*x.sn + (oy*w.sh-w.ph)*x.sh - w.pw*x.sw + pn.a
 				rc := y.at + img*y.sn + oy*y.sh + pn.c
+				rr := r.at + img*r.sn + oy*r.sh + pn.c
 				for j := c0; j < c1; j++ {
 					from, to := part(j, calls, cols)
+					if add >= 0 {
+						t.R = sum[rr+from*t.LDR:]
+					}
 					t.M = to - from
 					t.A = in[ra+from*t.RSA:]
 					t.C = out[rc+from*t.LDC:]

@@ -29,27 +29,55 @@ func (a activation) flags() int {
 // whit.Fused that ends in an activation. It returns the operator's node as if it
 // stood alone, with n's inputs and outputs, and the activation. nil: n is something else.
 func unfuse(n *graph.Node, name string) (*graph.Node, activation) {
+	m, act, add := unfuseSum(n, name)
+	if add >= 0 {
+		return nil, activation{}
+	}
+	return m, act
+}
+
+// unfuseSum is unfuse for kernels that can add an input of n to the result before
+// the activation: add is the input's index, -1 if there is none.
+func unfuseSum(n *graph.Node, name string) (m *graph.Node, act activation, add int) {
 	if n.Domain == "" && n.Op == name {
-		return n, noActivation
+		return n, noActivation, -1
 	}
 	b := n.Graph("body")
-	if n.Domain != graph.Domain || n.Op != "Fused" || b == nil || len(b.Nodes) != 2 || len(b.Outputs) != 1 {
-		return nil, activation{}
+	if n.Domain != graph.Domain || n.Op != "Fused" || b == nil || len(b.Nodes) < 2 || len(b.Outputs) != 1 || len(b.Inputs) != len(n.In) {
+		return nil, activation{}, -1
 	}
-	m, act := b.Nodes[0], b.Nodes[1]
-	if m.Domain != "" || m.Op != name || len(m.In) != len(n.In) || act.Input(0) != m.Out[0] || b.Outputs[0] != act.Out[0] {
-		return nil, activation{}
+	first := b.Nodes[0]
+	inputs := len(first.In)
+	if first.Domain != "" || first.Op != name || inputs > len(n.In) {
+		return nil, activation{}, -1
 	}
-	for i, v := range m.In {
-		if i >= len(b.Inputs) || v != b.Inputs[i] {
-			return nil, activation{}
+	for i, v := range first.In {
+		if v != b.Inputs[i] {
+			return nil, activation{}, -1
 		}
 	}
-	a, ok := limits(act)
-	if !ok {
-		return nil, activation{}
+	y, rest := first.Out[0], b.Nodes[1:]
+	add = -1
+	if a := rest[0]; a.Domain == "" && a.Op == "Add" {
+		if inputs >= len(b.Inputs) || (a.In[0] != y || a.In[1] != b.Inputs[inputs]) && (a.In[1] != y || a.In[0] != b.Inputs[inputs]) {
+			return nil, activation{}, -1
+		}
+		add, inputs = inputs, inputs+1
+		y, rest = a.Out[0], rest[1:]
 	}
-	return &graph.Node{Name: n.Name, Op: name, Attrs: m.Attrs, In: n.In, Out: n.Out}, a
+	act = noActivation
+	if len(rest) > 0 {
+		a, ok := limits(rest[0])
+		if !ok || rest[0].Input(0) != y {
+			return nil, activation{}, -1
+		}
+		act = a
+		y, rest = rest[0].Out[0], rest[1:]
+	}
+	if len(rest) > 0 || inputs != len(n.In) || b.Outputs[0] != y {
+		return nil, activation{}, -1
+	}
+	return &graph.Node{Name: n.Name, Op: name, Attrs: first.Attrs, In: n.In[:len(first.In)], Out: n.Out}, act, add
 }
 
 // limits is a float32 Relu or Clip of constant bounds as limits. A NaN bound limits nothing.

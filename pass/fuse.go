@@ -8,64 +8,92 @@ import (
 )
 
 // Fuse joins nodes that one kernel can do in one pass into a whit.Fused node whose
-// body holds them, if accept says so of the fused node: a Conv or Gemm with the Relu
-// or Clip after it, and a Transpose with the Reshapes around it (channel shuffle).
-// Nothing else may read what lies between. On a bound graph the fused node and its
-// body are typed.
+// body holds them, if accept says so of the fused node: a Conv with the Add after it
+// (a residual) and the Relu or Clip after that, a Conv or Gemm with a Relu or Clip,
+// and a Transpose with the Reshapes around it (channel shuffle). Nothing else may
+// read what lies between. On a bound graph the fused node and its body are typed.
 func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 	fuseShuffles(g, accept)
 	uses := g.Uses()
-	for _, act := range slices.Clone(g.Nodes) {
-		if act.Domain != "" || act.Op != "Relu" && act.Op != "Clip" {
-			continue
+	// reader is the only node that reads n's only output, nil if there is none.
+	reader := func(n *graph.Node, ops ...string) *graph.Node {
+		if len(n.Out) != 1 || len(uses[n.Out[0]]) != 1 {
+			return nil
 		}
-		x := act.In[0]
-		n := x.Producer
-		if n == nil || n.Domain != "" || n.Op != "Conv" && n.Op != "Gemm" || len(uses[x]) != 1 || uses[x][0].Node != act {
-			continue
+		r := uses[n.Out[0]][0].Node
+		if r == nil || r.Domain != "" || !slices.Contains(ops, r.Op) || len(r.Out) != 1 || slices.Contains(r.In, nil) && r.Op == "Add" {
+			return nil
 		}
-		known := true
-		for _, v := range act.In[1:] {
-			known = known && (v == nil || v.IsConst())
-		}
-		if !known || slices.Contains(n.In, nil) {
-			continue
-		}
-		b := graph.New(n.Name)
-		b.Nodes = []*graph.Node{{Name: g.NewName(n.Name), Op: n.Op, Attrs: n.Attrs},
-			{Name: g.NewName(act.Name), Op: act.Op, Attrs: act.Attrs}}
-		for range n.In {
-			in := &graph.Value{Name: g.NewName("in"), Kind: graph.Input, Decl: graph.Decl{Ranked: false}}
-			b.Inputs = append(b.Inputs, in)
-		}
-		b.Nodes[0].In = slices.Clone(b.Inputs)
-		mid := &graph.Value{Name: g.NewName("mid"), Producer: b.Nodes[0]}
-		b.Nodes[0].Out = []*graph.Value{mid}
-		b.Nodes[1].In = []*graph.Value{mid}
-		for _, v := range act.In[1:] {
-			if v == nil {
-				b.Nodes[1].In = append(b.Nodes[1].In, nil)
-				continue
-			}
-			b.Nodes[1].In = append(b.Nodes[1].In, b.NewConst(g.NewName("bound"), v.Tensor()))
-		}
-		out := &graph.Value{Name: g.NewName("out"), Producer: b.Nodes[1]}
-		b.Nodes[1].Out = []*graph.Value{out}
-		b.Outputs = []*graph.Value{out}
-		f := &graph.Node{Name: n.Name, Domain: graph.Domain, Op: "Fused", Attrs: map[string]any{"body": b},
-			In: n.In, Out: []*graph.Value{act.Out[0]}}
-		if act.Out[0].Bound() {
-			if _, err := op.Infer(f); err != nil {
-				continue
-			}
-		}
-		if !accept(f) {
-			continue
-		}
-		act.Out[0].Producer = f
-		g.Before(act, f)
-		g.Nodes = slices.DeleteFunc(g.Nodes, func(m *graph.Node) bool { return m == act || m == n })
+		return r
 	}
+	for _, n := range slices.Clone(g.Nodes) {
+		if n.Domain != "" || n.Op != "Conv" && n.Op != "Gemm" || len(n.Out) != 1 || slices.Contains(n.In, nil) {
+			continue
+		}
+		if add := reader(n, "Add"); n.Op == "Conv" && add != nil && slices.Contains(g.Nodes, add) && residual(n, add) {
+			if act := reader(add, "Relu", "Clip"); act != nil && fuseChain(g, accept, n, add, act) || fuseChain(g, accept, n, add) {
+				continue
+			}
+		}
+		if act := reader(n, "Relu", "Clip"); act != nil {
+			fuseChain(g, accept, n, act)
+		}
+	}
+}
+
+// residual reports whether add adds a value of the same shape that is computed elsewhere.
+func residual(n, add *graph.Node) bool {
+	other := add.In[0]
+	if other == n.Out[0] {
+		other = add.In[1]
+	}
+	return other != n.Out[0] && !other.IsConst() && other.Bound() && other.Type.Equal(n.Out[0].Type)
+}
+
+// fuseChain replaces nodes of which each reads the one before by a whit.Fused node
+// in the place of the last. The first node's inputs and what an Add reads beside
+// the chain are its inputs; the bounds of a Clip stay constants of the body.
+func fuseChain(g *graph.Graph, accept func(*graph.Node) bool, chain ...*graph.Node) bool {
+	b := graph.New(chain[0].Name)
+	var in []*graph.Value
+	var mid *graph.Value
+	for i, n := range chain {
+		m := &graph.Node{Name: g.NewName(n.Name), Op: n.Op, Attrs: n.Attrs}
+		for _, v := range n.In {
+			switch {
+			case i > 0 && v == chain[i-1].Out[0]:
+				v = mid
+			case i == 0 || n.Op == "Add":
+				in = append(in, v)
+				v = &graph.Value{Name: g.NewName("in"), Kind: graph.Input, Decl: graph.Decl{Ranked: false}}
+				b.Inputs = append(b.Inputs, v)
+			case v != nil && !v.IsConst():
+				return false
+			case v != nil:
+				v = b.NewConst(g.NewName("bound"), v.Tensor())
+			}
+			m.In = append(m.In, v)
+		}
+		mid = &graph.Value{Name: g.NewName("mid"), Producer: m}
+		m.Out = []*graph.Value{mid}
+		b.Nodes = append(b.Nodes, m)
+	}
+	b.Outputs = []*graph.Value{mid}
+	last := chain[len(chain)-1]
+	y := last.Out[0]
+	f := &graph.Node{Name: chain[0].Name, Domain: graph.Domain, Op: "Fused", Attrs: map[string]any{"body": b}, In: in, Out: []*graph.Value{y}}
+	if y.Bound() {
+		if _, err := op.Infer(f); err != nil {
+			return false
+		}
+	}
+	if !accept(f) {
+		return false
+	}
+	y.Producer = f
+	g.Before(last, f)
+	g.Nodes = slices.DeleteFunc(g.Nodes, func(m *graph.Node) bool { return slices.Contains(chain, m) })
+	return true
 }
 
 // fuseShuffles joins Reshape, Transpose, Reshape of constant shapes.

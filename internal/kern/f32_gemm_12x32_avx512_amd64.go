@@ -17,6 +17,7 @@ package kern
 //			acc *= t.Alpha                        // with FlagAlpha
 //			acc += t.Col[j]                       // with FlagCol
 //			acc += t.Row[i]                       // with FlagRow
+//			acc += t.R[i*t.LDR+j]                 // with FlagAdd
 //			acc = min(t.Hi, max(t.Lo, acc))       // with FlagClamp; NaN stays
 //			t.C[i*t.LDC+j] = acc
 //		}

@@ -87,7 +87,7 @@ m1w2k:
 	DECQ         R10
 	JNZ          m1w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m1w2store
 	TESTQ        $0x00000002, DX
 	JZ           m1w2col
@@ -118,11 +118,32 @@ m1w2coladd:
 
 m1w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m1w2clamp
+	JZ           m1w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
 	VADDPS       Z28, Z1, Z1
+
+m1w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m1w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m1w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	JMP       m1w2clamp
+
+m1w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
 
 m1w2clamp:
 	TESTQ        $0x00000010, DX
@@ -211,7 +232,7 @@ m2w2k:
 	DECQ         R10
 	JNZ          m2w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m2w2store
 	TESTQ        $0x00000002, DX
 	JZ           m2w2col
@@ -246,7 +267,7 @@ m2w2coladd:
 
 m2w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m2w2clamp
+	JZ           m2w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -254,6 +275,34 @@ m2w2row:
 	VBROADCASTSS 4(AX), Z28
 	VADDPS       Z28, Z2, Z2
 	VADDPS       Z28, Z3, Z3
+
+m2w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m2w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m2w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	JMP       m2w2clamp
+
+m2w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
 
 m2w2clamp:
 	TESTQ        $0x00000010, DX
@@ -363,7 +412,7 @@ m3w2k:
 	DECQ         R10
 	JNZ          m3w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m3w2store
 	TESTQ        $0x00000002, DX
 	JZ           m3w2col
@@ -402,7 +451,7 @@ m3w2coladd:
 
 m3w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m3w2clamp
+	JZ           m3w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -413,6 +462,41 @@ m3w2row:
 	VBROADCASTSS 8(AX), Z28
 	VADDPS       Z28, Z4, Z4
 	VADDPS       Z28, Z5, Z5
+
+m3w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m3w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m3w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	JMP       m3w2clamp
+
+m3w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
 
 m3w2clamp:
 	TESTQ        $0x00000010, DX
@@ -546,7 +630,7 @@ m4w2k:
 	DECQ         R10
 	JNZ          m4w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m4w2store
 	TESTQ        $0x00000002, DX
 	JZ           m4w2col
@@ -589,7 +673,7 @@ m4w2coladd:
 
 m4w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m4w2clamp
+	JZ           m4w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -603,6 +687,48 @@ m4w2row:
 	VBROADCASTSS 12(AX), Z28
 	VADDPS       Z28, Z6, Z6
 	VADDPS       Z28, Z7, Z7
+
+m4w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m4w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m4w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	JMP       m4w2clamp
+
+m4w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
 
 m4w2clamp:
 	TESTQ        $0x00000010, DX
@@ -757,7 +883,7 @@ m5w2k:
 	DECQ         R10
 	JNZ          m5w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m5w2store
 	TESTQ        $0x00000002, DX
 	JZ           m5w2col
@@ -804,7 +930,7 @@ m5w2coladd:
 
 m5w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m5w2clamp
+	JZ           m5w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -821,6 +947,55 @@ m5w2row:
 	VBROADCASTSS 16(AX), Z28
 	VADDPS       Z28, Z8, Z8
 	VADDPS       Z28, Z9, Z9
+
+m5w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m5w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m5w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	JMP       m5w2clamp
+
+m5w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
 
 m5w2clamp:
 	TESTQ        $0x00000010, DX
@@ -996,7 +1171,7 @@ m6w2k:
 	DECQ         R10
 	JNZ          m6w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m6w2store
 	TESTQ        $0x00000002, DX
 	JZ           m6w2col
@@ -1047,7 +1222,7 @@ m6w2coladd:
 
 m6w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m6w2clamp
+	JZ           m6w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -1067,6 +1242,62 @@ m6w2row:
 	VBROADCASTSS 20(AX), Z28
 	VADDPS       Z28, Z10, Z10
 	VADDPS       Z28, Z11, Z11
+
+m6w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m6w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m6w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      CX, AX
+	VADDPS    (AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	JMP       m6w2clamp
+
+m6w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	VADDPS 64(AX), Z11, Z11
 
 m6w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1265,7 +1496,7 @@ m7w2k:
 	DECQ         R10
 	JNZ          m7w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m7w2store
 	TESTQ        $0x00000002, DX
 	JZ           m7w2col
@@ -1320,7 +1551,7 @@ m7w2coladd:
 
 m7w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m7w2clamp
+	JZ           m7w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -1343,6 +1574,69 @@ m7w2row:
 	VBROADCASTSS 24(AX), Z28
 	VADDPS       Z28, Z12, Z12
 	VADDPS       Z28, Z13, Z13
+
+m7w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m7w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m7w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      CX, AX
+	VADDPS    (AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      CX, AX
+	VADDPS    (AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z13, Z13
+	JMP       m7w2clamp
+
+m7w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	VADDPS 64(AX), Z11, Z11
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	VADDPS 64(AX), Z13, Z13
 
 m7w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1562,7 +1856,7 @@ m8w2k:
 	DECQ         R10
 	JNZ          m8w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m8w2store
 	TESTQ        $0x00000002, DX
 	JZ           m8w2col
@@ -1621,7 +1915,7 @@ m8w2coladd:
 
 m8w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m8w2clamp
+	JZ           m8w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -1647,6 +1941,76 @@ m8w2row:
 	VBROADCASTSS 28(AX), Z28
 	VADDPS       Z28, Z14, Z14
 	VADDPS       Z28, Z15, Z15
+
+m8w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m8w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m8w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      CX, AX
+	VADDPS    (AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      CX, AX
+	VADDPS    (AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z13, Z13
+	ADDQ      CX, AX
+	VADDPS    (AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z15, Z15
+	JMP       m8w2clamp
+
+m8w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	VADDPS 64(AX), Z11, Z11
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	VADDPS 64(AX), Z13, Z13
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	VADDPS 64(AX), Z15, Z15
 
 m8w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1887,7 +2251,7 @@ m9w2k:
 	DECQ         R10
 	JNZ          m9w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m9w2store
 	TESTQ        $0x00000002, DX
 	JZ           m9w2col
@@ -1950,7 +2314,7 @@ m9w2coladd:
 
 m9w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m9w2clamp
+	JZ           m9w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -1979,6 +2343,83 @@ m9w2row:
 	VBROADCASTSS 32(AX), Z28
 	VADDPS       Z28, Z16, Z16
 	VADDPS       Z28, Z17, Z17
+
+m9w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m9w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m9w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      CX, AX
+	VADDPS    (AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      CX, AX
+	VADDPS    (AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z13, Z13
+	ADDQ      CX, AX
+	VADDPS    (AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z15, Z15
+	ADDQ      CX, AX
+	VADDPS    (AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z17, Z17
+	JMP       m9w2clamp
+
+m9w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	VADDPS 64(AX), Z11, Z11
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	VADDPS 64(AX), Z13, Z13
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	VADDPS 64(AX), Z15, Z15
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
+	VADDPS 64(AX), Z17, Z17
 
 m9w2clamp:
 	TESTQ        $0x00000010, DX
@@ -2242,7 +2683,7 @@ m10w2k:
 	DECQ         R10
 	JNZ          m10w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m10w2store
 	TESTQ        $0x00000002, DX
 	JZ           m10w2col
@@ -2309,7 +2750,7 @@ m10w2coladd:
 
 m10w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m10w2clamp
+	JZ           m10w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -2341,6 +2782,90 @@ m10w2row:
 	VBROADCASTSS 36(AX), Z28
 	VADDPS       Z28, Z18, Z18
 	VADDPS       Z28, Z19, Z19
+
+m10w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m10w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m10w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      CX, AX
+	VADDPS    (AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      CX, AX
+	VADDPS    (AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z13, Z13
+	ADDQ      CX, AX
+	VADDPS    (AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z15, Z15
+	ADDQ      CX, AX
+	VADDPS    (AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z17, Z17
+	ADDQ      CX, AX
+	VADDPS    (AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z19, Z19
+	JMP       m10w2clamp
+
+m10w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	VADDPS 64(AX), Z11, Z11
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	VADDPS 64(AX), Z13, Z13
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	VADDPS 64(AX), Z15, Z15
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
+	VADDPS 64(AX), Z17, Z17
+	ADDQ   CX, AX
+	VADDPS (AX), Z18, Z18
+	VADDPS 64(AX), Z19, Z19
 
 m10w2clamp:
 	TESTQ        $0x00000010, DX
@@ -2625,7 +3150,7 @@ m11w2k:
 	DECQ         R10
 	JNZ          m11w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m11w2store
 	TESTQ        $0x00000002, DX
 	JZ           m11w2col
@@ -2696,7 +3221,7 @@ m11w2coladd:
 
 m11w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m11w2clamp
+	JZ           m11w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -2731,6 +3256,97 @@ m11w2row:
 	VBROADCASTSS 40(AX), Z28
 	VADDPS       Z28, Z20, Z20
 	VADDPS       Z28, Z21, Z21
+
+m11w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m11w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m11w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      CX, AX
+	VADDPS    (AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      CX, AX
+	VADDPS    (AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z13, Z13
+	ADDQ      CX, AX
+	VADDPS    (AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z15, Z15
+	ADDQ      CX, AX
+	VADDPS    (AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z17, Z17
+	ADDQ      CX, AX
+	VADDPS    (AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z19, Z19
+	ADDQ      CX, AX
+	VADDPS    (AX), Z20, Z20
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z21, Z21
+	JMP       m11w2clamp
+
+m11w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	VADDPS 64(AX), Z11, Z11
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	VADDPS 64(AX), Z13, Z13
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	VADDPS 64(AX), Z15, Z15
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
+	VADDPS 64(AX), Z17, Z17
+	ADDQ   CX, AX
+	VADDPS (AX), Z18, Z18
+	VADDPS 64(AX), Z19, Z19
+	ADDQ   CX, AX
+	VADDPS (AX), Z20, Z20
+	VADDPS 64(AX), Z21, Z21
 
 m11w2clamp:
 	TESTQ        $0x00000010, DX
@@ -3036,7 +3652,7 @@ m12w2k:
 	DECQ         R10
 	JNZ          m12w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m12w2store
 	TESTQ        $0x00000002, DX
 	JZ           m12w2col
@@ -3111,7 +3727,7 @@ m12w2coladd:
 
 m12w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m12w2clamp
+	JZ           m12w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -3149,6 +3765,104 @@ m12w2row:
 	VBROADCASTSS 44(AX), Z28
 	VADDPS       Z28, Z22, Z22
 	VADDPS       Z28, Z23, Z23
+
+m12w2add:
+	TESTQ     $0x00000020, DX
+	JZ        m12w2clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x20
+	JEQ       m12w2addfull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VADDPS    (AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      CX, AX
+	VADDPS    (AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      CX, AX
+	VADDPS    (AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      CX, AX
+	VADDPS    (AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      CX, AX
+	VADDPS    (AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      CX, AX
+	VADDPS    (AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      CX, AX
+	VADDPS    (AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z13, Z13
+	ADDQ      CX, AX
+	VADDPS    (AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z15, Z15
+	ADDQ      CX, AX
+	VADDPS    (AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z17, Z17
+	ADDQ      CX, AX
+	VADDPS    (AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z19, Z19
+	ADDQ      CX, AX
+	VADDPS    (AX), Z20, Z20
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z21, Z21
+	ADDQ      CX, AX
+	VADDPS    (AX), Z22, Z22
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS    Z28, Z23, Z23
+	JMP       m12w2clamp
+
+m12w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	VADDPS 64(AX), Z3, Z3
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	VADDPS 64(AX), Z5, Z5
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	VADDPS 64(AX), Z7, Z7
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	VADDPS 64(AX), Z9, Z9
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	VADDPS 64(AX), Z11, Z11
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	VADDPS 64(AX), Z13, Z13
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	VADDPS 64(AX), Z15, Z15
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
+	VADDPS 64(AX), Z17, Z17
+	ADDQ   CX, AX
+	VADDPS (AX), Z18, Z18
+	VADDPS 64(AX), Z19, Z19
+	ADDQ   CX, AX
+	VADDPS (AX), Z20, Z20
+	VADDPS 64(AX), Z21, Z21
+	ADDQ   CX, AX
+	VADDPS (AX), Z22, Z22
+	VADDPS 64(AX), Z23, Z23
 
 m12w2clamp:
 	TESTQ        $0x00000010, DX
@@ -3352,7 +4066,7 @@ m1w1k:
 	DECQ         R10
 	JNZ          m1w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m1w1store
 	TESTQ        $0x00000002, DX
 	JZ           m1w1col
@@ -3378,10 +4092,28 @@ m1w1coladd:
 
 m1w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m1w1clamp
+	JZ           m1w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
+
+m1w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m1w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m1w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	JMP       m1w1clamp
+
+m1w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
 
 m1w1clamp:
 	TESTQ        $0x00000010, DX
@@ -3455,7 +4187,7 @@ m2w1k:
 	DECQ         R10
 	JNZ          m2w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m2w1store
 	TESTQ        $0x00000002, DX
 	JZ           m2w1col
@@ -3483,12 +4215,35 @@ m2w1coladd:
 
 m2w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m2w1clamp
+	JZ           m2w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
 	VBROADCASTSS 4(AX), Z28
 	VADDPS       Z28, Z2, Z2
+
+m2w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m2w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m2w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	JMP       m2w1clamp
+
+m2w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
 
 m2w1clamp:
 	TESTQ        $0x00000010, DX
@@ -3575,7 +4330,7 @@ m3w1k:
 	DECQ         R10
 	JNZ          m3w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m3w1store
 	TESTQ        $0x00000002, DX
 	JZ           m3w1col
@@ -3605,7 +4360,7 @@ m3w1coladd:
 
 m3w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m3w1clamp
+	JZ           m3w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -3613,6 +4368,34 @@ m3w1row:
 	VADDPS       Z28, Z2, Z2
 	VBROADCASTSS 8(AX), Z28
 	VADDPS       Z28, Z4, Z4
+
+m3w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m3w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m3w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	JMP       m3w1clamp
+
+m3w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
 
 m3w1clamp:
 	TESTQ        $0x00000010, DX
@@ -3715,7 +4498,7 @@ m4w1k:
 	DECQ         R10
 	JNZ          m4w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m4w1store
 	TESTQ        $0x00000002, DX
 	JZ           m4w1col
@@ -3747,7 +4530,7 @@ m4w1coladd:
 
 m4w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m4w1clamp
+	JZ           m4w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -3757,6 +4540,39 @@ m4w1row:
 	VADDPS       Z28, Z4, Z4
 	VBROADCASTSS 12(AX), Z28
 	VADDPS       Z28, Z6, Z6
+
+m4w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m4w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m4w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	JMP       m4w1clamp
+
+m4w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
 
 m4w1clamp:
 	TESTQ        $0x00000010, DX
@@ -3872,7 +4688,7 @@ m5w1k:
 	DECQ         R10
 	JNZ          m5w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m5w1store
 	TESTQ        $0x00000002, DX
 	JZ           m5w1col
@@ -3906,7 +4722,7 @@ m5w1coladd:
 
 m5w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m5w1clamp
+	JZ           m5w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -3918,6 +4734,44 @@ m5w1row:
 	VADDPS       Z28, Z6, Z6
 	VBROADCASTSS 16(AX), Z28
 	VADDPS       Z28, Z8, Z8
+
+m5w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m5w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m5w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	JMP       m5w1clamp
+
+m5w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
 
 m5w1clamp:
 	TESTQ        $0x00000010, DX
@@ -4046,7 +4900,7 @@ m6w1k:
 	DECQ         R10
 	JNZ          m6w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m6w1store
 	TESTQ        $0x00000002, DX
 	JZ           m6w1col
@@ -4082,7 +4936,7 @@ m6w1coladd:
 
 m6w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m6w1clamp
+	JZ           m6w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -4096,6 +4950,49 @@ m6w1row:
 	VADDPS       Z28, Z8, Z8
 	VBROADCASTSS 20(AX), Z28
 	VADDPS       Z28, Z10, Z10
+
+m6w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m6w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m6w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	JMP       m6w1clamp
+
+m6w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
 
 m6w1clamp:
 	TESTQ        $0x00000010, DX
@@ -4239,7 +5136,7 @@ m7w1k:
 	DECQ         R10
 	JNZ          m7w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m7w1store
 	TESTQ        $0x00000002, DX
 	JZ           m7w1col
@@ -4277,7 +5174,7 @@ m7w1coladd:
 
 m7w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m7w1clamp
+	JZ           m7w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -4293,6 +5190,54 @@ m7w1row:
 	VADDPS       Z28, Z10, Z10
 	VBROADCASTSS 24(AX), Z28
 	VADDPS       Z28, Z12, Z12
+
+m7w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m7w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m7w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z12, Z12
+	JMP       m7w1clamp
+
+m7w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
 
 m7w1clamp:
 	TESTQ        $0x00000010, DX
@@ -4449,7 +5394,7 @@ m8w1k:
 	DECQ         R10
 	JNZ          m8w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m8w1store
 	TESTQ        $0x00000002, DX
 	JZ           m8w1col
@@ -4489,7 +5434,7 @@ m8w1coladd:
 
 m8w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m8w1clamp
+	JZ           m8w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -4507,6 +5452,59 @@ m8w1row:
 	VADDPS       Z28, Z12, Z12
 	VBROADCASTSS 28(AX), Z28
 	VADDPS       Z28, Z14, Z14
+
+m8w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m8w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m8w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z12, Z12
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z14, Z14
+	JMP       m8w1clamp
+
+m8w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
 
 m8w1clamp:
 	TESTQ        $0x00000010, DX
@@ -4676,7 +5674,7 @@ m9w1k:
 	DECQ         R10
 	JNZ          m9w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m9w1store
 	TESTQ        $0x00000002, DX
 	JZ           m9w1col
@@ -4718,7 +5716,7 @@ m9w1coladd:
 
 m9w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m9w1clamp
+	JZ           m9w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -4738,6 +5736,64 @@ m9w1row:
 	VADDPS       Z28, Z14, Z14
 	VBROADCASTSS 32(AX), Z28
 	VADDPS       Z28, Z16, Z16
+
+m9w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m9w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m9w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z12, Z12
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z14, Z14
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z16, Z16
+	JMP       m9w1clamp
+
+m9w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
 
 m9w1clamp:
 	TESTQ        $0x00000010, DX
@@ -4922,7 +5978,7 @@ m10w1k:
 	DECQ         R10
 	JNZ          m10w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m10w1store
 	TESTQ        $0x00000002, DX
 	JZ           m10w1col
@@ -4966,7 +6022,7 @@ m10w1coladd:
 
 m10w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m10w1clamp
+	JZ           m10w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -4988,6 +6044,69 @@ m10w1row:
 	VADDPS       Z28, Z16, Z16
 	VBROADCASTSS 36(AX), Z28
 	VADDPS       Z28, Z18, Z18
+
+m10w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m10w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m10w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z12, Z12
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z14, Z14
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z16, Z16
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z18, Z18
+	JMP       m10w1clamp
+
+m10w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
+	ADDQ   CX, AX
+	VADDPS (AX), Z18, Z18
 
 m10w1clamp:
 	TESTQ        $0x00000010, DX
@@ -5185,7 +6304,7 @@ m11w1k:
 	DECQ         R10
 	JNZ          m11w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m11w1store
 	TESTQ        $0x00000002, DX
 	JZ           m11w1col
@@ -5231,7 +6350,7 @@ m11w1coladd:
 
 m11w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m11w1clamp
+	JZ           m11w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -5255,6 +6374,74 @@ m11w1row:
 	VADDPS       Z28, Z18, Z18
 	VBROADCASTSS 40(AX), Z28
 	VADDPS       Z28, Z20, Z20
+
+m11w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m11w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m11w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z12, Z12
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z14, Z14
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z16, Z16
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z18, Z18
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z20, Z20
+	JMP       m11w1clamp
+
+m11w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
+	ADDQ   CX, AX
+	VADDPS (AX), Z18, Z18
+	ADDQ   CX, AX
+	VADDPS (AX), Z20, Z20
 
 m11w1clamp:
 	TESTQ        $0x00000010, DX
@@ -5465,7 +6652,7 @@ m12w1k:
 	DECQ         R10
 	JNZ          m12w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m12w1store
 	TESTQ        $0x00000002, DX
 	JZ           m12w1col
@@ -5513,7 +6700,7 @@ m12w1coladd:
 
 m12w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m12w1clamp
+	JZ           m12w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Z28
 	VADDPS       Z28, Z0, Z0
@@ -5539,6 +6726,79 @@ m12w1row:
 	VADDPS       Z28, Z20, Z20
 	VBROADCASTSS 44(AX), Z28
 	VADDPS       Z28, Z22, Z22
+
+m12w1add:
+	TESTQ     $0x00000020, DX
+	JZ        m12w1clamp
+	MOVQ      256(R14), CX
+	SHLQ      $0x02, CX
+	CMPQ      8(R14), $0x10
+	JEQ       m12w1addfull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	MOVQ      232(R14), AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z12, Z12
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z14, Z14
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z16, Z16
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z18, Z18
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z20, Z20
+	ADDQ      CX, AX
+	VMOVUPS.Z (AX), K1, Z28
+	VADDPS    Z28, Z22, Z22
+	JMP       m12w1clamp
+
+m12w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Z0, Z0
+	ADDQ   CX, AX
+	VADDPS (AX), Z2, Z2
+	ADDQ   CX, AX
+	VADDPS (AX), Z4, Z4
+	ADDQ   CX, AX
+	VADDPS (AX), Z6, Z6
+	ADDQ   CX, AX
+	VADDPS (AX), Z8, Z8
+	ADDQ   CX, AX
+	VADDPS (AX), Z10, Z10
+	ADDQ   CX, AX
+	VADDPS (AX), Z12, Z12
+	ADDQ   CX, AX
+	VADDPS (AX), Z14, Z14
+	ADDQ   CX, AX
+	VADDPS (AX), Z16, Z16
+	ADDQ   CX, AX
+	VADDPS (AX), Z18, Z18
+	ADDQ   CX, AX
+	VADDPS (AX), Z20, Z20
+	ADDQ   CX, AX
+	VADDPS (AX), Z22, Z22
 
 m12w1clamp:
 	TESTQ        $0x00000010, DX

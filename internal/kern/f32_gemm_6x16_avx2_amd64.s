@@ -74,7 +74,7 @@ m1w2k:
 	DECQ         R10
 	JNZ          m1w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m1w2store
 	TESTQ        $0x00000002, DX
 	JZ           m1w2col
@@ -104,11 +104,31 @@ m1w2coladd:
 
 m1w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m1w2clamp
+	JZ           m1w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
 	VADDPS       Y14, Y1, Y1
+
+m1w2add:
+	TESTQ      $0x00000020, DX
+	JZ         m1w2clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x10
+	JEQ        m1w2addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	MOVQ       232(R14), AX
+	VADDPS     (AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y1, Y1
+	JMP        m1w2clamp
+
+m1w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
 
 m1w2clamp:
 	TESTQ        $0x00000010, DX
@@ -195,7 +215,7 @@ m2w2k:
 	DECQ         R10
 	JNZ          m2w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m2w2store
 	TESTQ        $0x00000002, DX
 	JZ           m2w2col
@@ -229,7 +249,7 @@ m2w2coladd:
 
 m2w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m2w2clamp
+	JZ           m2w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -237,6 +257,33 @@ m2w2row:
 	VBROADCASTSS 4(AX), Y14
 	VADDPS       Y14, Y2, Y2
 	VADDPS       Y14, Y3, Y3
+
+m2w2add:
+	TESTQ      $0x00000020, DX
+	JZ         m2w2clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x10
+	JEQ        m2w2addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	MOVQ       232(R14), AX
+	VADDPS     (AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y1, Y1
+	ADDQ       CX, AX
+	VADDPS     (AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y3, Y3
+	JMP        m2w2clamp
+
+m2w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	VADDPS 32(AX), Y3, Y3
 
 m2w2clamp:
 	TESTQ        $0x00000010, DX
@@ -344,7 +391,7 @@ m3w2k:
 	DECQ         R10
 	JNZ          m3w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m3w2store
 	TESTQ        $0x00000002, DX
 	JZ           m3w2col
@@ -382,7 +429,7 @@ m3w2coladd:
 
 m3w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m3w2clamp
+	JZ           m3w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -393,6 +440,40 @@ m3w2row:
 	VBROADCASTSS 8(AX), Y14
 	VADDPS       Y14, Y4, Y4
 	VADDPS       Y14, Y5, Y5
+
+m3w2add:
+	TESTQ      $0x00000020, DX
+	JZ         m3w2clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x10
+	JEQ        m3w2addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	MOVQ       232(R14), AX
+	VADDPS     (AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y1, Y1
+	ADDQ       CX, AX
+	VADDPS     (AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y3, Y3
+	ADDQ       CX, AX
+	VADDPS     (AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y5, Y5
+	JMP        m3w2clamp
+
+m3w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	VADDPS 32(AX), Y3, Y3
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
+	VADDPS 32(AX), Y5, Y5
 
 m3w2clamp:
 	TESTQ        $0x00000010, DX
@@ -524,7 +605,7 @@ m4w2k:
 	DECQ         R10
 	JNZ          m4w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m4w2store
 	TESTQ        $0x00000002, DX
 	JZ           m4w2col
@@ -566,7 +647,7 @@ m4w2coladd:
 
 m4w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m4w2clamp
+	JZ           m4w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -580,6 +661,47 @@ m4w2row:
 	VBROADCASTSS 12(AX), Y14
 	VADDPS       Y14, Y6, Y6
 	VADDPS       Y14, Y7, Y7
+
+m4w2add:
+	TESTQ      $0x00000020, DX
+	JZ         m4w2clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x10
+	JEQ        m4w2addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	MOVQ       232(R14), AX
+	VADDPS     (AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y1, Y1
+	ADDQ       CX, AX
+	VADDPS     (AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y3, Y3
+	ADDQ       CX, AX
+	VADDPS     (AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y5, Y5
+	ADDQ       CX, AX
+	VADDPS     (AX), Y6, Y6
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y7, Y7
+	JMP        m4w2clamp
+
+m4w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	VADDPS 32(AX), Y3, Y3
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
+	VADDPS 32(AX), Y5, Y5
+	ADDQ   CX, AX
+	VADDPS (AX), Y6, Y6
+	VADDPS 32(AX), Y7, Y7
 
 m4w2clamp:
 	TESTQ        $0x00000010, DX
@@ -732,7 +854,7 @@ m5w2k:
 	DECQ         R10
 	JNZ          m5w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m5w2store
 	TESTQ        $0x00000002, DX
 	JZ           m5w2col
@@ -778,7 +900,7 @@ m5w2coladd:
 
 m5w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m5w2clamp
+	JZ           m5w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -795,6 +917,54 @@ m5w2row:
 	VBROADCASTSS 16(AX), Y14
 	VADDPS       Y14, Y8, Y8
 	VADDPS       Y14, Y9, Y9
+
+m5w2add:
+	TESTQ      $0x00000020, DX
+	JZ         m5w2clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x10
+	JEQ        m5w2addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	MOVQ       232(R14), AX
+	VADDPS     (AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y1, Y1
+	ADDQ       CX, AX
+	VADDPS     (AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y3, Y3
+	ADDQ       CX, AX
+	VADDPS     (AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y5, Y5
+	ADDQ       CX, AX
+	VADDPS     (AX), Y6, Y6
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y7, Y7
+	ADDQ       CX, AX
+	VADDPS     (AX), Y8, Y8
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y9, Y9
+	JMP        m5w2clamp
+
+m5w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	VADDPS 32(AX), Y3, Y3
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
+	VADDPS 32(AX), Y5, Y5
+	ADDQ   CX, AX
+	VADDPS (AX), Y6, Y6
+	VADDPS 32(AX), Y7, Y7
+	ADDQ   CX, AX
+	VADDPS (AX), Y8, Y8
+	VADDPS 32(AX), Y9, Y9
 
 m5w2clamp:
 	TESTQ        $0x00000010, DX
@@ -968,7 +1138,7 @@ m6w2k:
 	DECQ         R10
 	JNZ          m6w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m6w2store
 	TESTQ        $0x00000002, DX
 	JZ           m6w2col
@@ -1018,7 +1188,7 @@ m6w2coladd:
 
 m6w2row:
 	TESTQ        $0x00000008, DX
-	JZ           m6w2clamp
+	JZ           m6w2add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -1038,6 +1208,61 @@ m6w2row:
 	VBROADCASTSS 20(AX), Y14
 	VADDPS       Y14, Y10, Y10
 	VADDPS       Y14, Y11, Y11
+
+m6w2add:
+	TESTQ      $0x00000020, DX
+	JZ         m6w2clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x10
+	JEQ        m6w2addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	MOVQ       232(R14), AX
+	VADDPS     (AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y1, Y1
+	ADDQ       CX, AX
+	VADDPS     (AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y3, Y3
+	ADDQ       CX, AX
+	VADDPS     (AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y5, Y5
+	ADDQ       CX, AX
+	VADDPS     (AX), Y6, Y6
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y7, Y7
+	ADDQ       CX, AX
+	VADDPS     (AX), Y8, Y8
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y9, Y9
+	ADDQ       CX, AX
+	VADDPS     (AX), Y10, Y10
+	VMASKMOVPS 32(AX), Y15, Y14
+	VADDPS     Y14, Y11, Y11
+	JMP        m6w2clamp
+
+m6w2addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	VADDPS 32(AX), Y3, Y3
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
+	VADDPS 32(AX), Y5, Y5
+	ADDQ   CX, AX
+	VADDPS (AX), Y6, Y6
+	VADDPS 32(AX), Y7, Y7
+	ADDQ   CX, AX
+	VADDPS (AX), Y8, Y8
+	VADDPS 32(AX), Y9, Y9
+	ADDQ   CX, AX
+	VADDPS (AX), Y10, Y10
+	VADDPS 32(AX), Y11, Y11
 
 m6w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1168,7 +1393,7 @@ m1w1k:
 	DECQ         R10
 	JNZ          m1w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m1w1store
 	TESTQ        $0x00000002, DX
 	JZ           m1w1col
@@ -1194,10 +1419,28 @@ m1w1coladd:
 
 m1w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m1w1clamp
+	JZ           m1w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
+
+m1w1add:
+	TESTQ      $0x00000020, DX
+	JZ         m1w1clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x08
+	JEQ        m1w1addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	MOVQ       232(R14), AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y0, Y0
+	JMP        m1w1clamp
+
+m1w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
 
 m1w1clamp:
 	TESTQ        $0x00000010, DX
@@ -1271,7 +1514,7 @@ m2w1k:
 	DECQ         R10
 	JNZ          m2w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m2w1store
 	TESTQ        $0x00000002, DX
 	JZ           m2w1col
@@ -1299,12 +1542,35 @@ m2w1coladd:
 
 m2w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m2w1clamp
+	JZ           m2w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
 	VBROADCASTSS 4(AX), Y14
 	VADDPS       Y14, Y2, Y2
+
+m2w1add:
+	TESTQ      $0x00000020, DX
+	JZ         m2w1clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x08
+	JEQ        m2w1addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	MOVQ       232(R14), AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y0, Y0
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y2, Y2
+	JMP        m2w1clamp
+
+m2w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
 
 m2w1clamp:
 	TESTQ        $0x00000010, DX
@@ -1391,7 +1657,7 @@ m3w1k:
 	DECQ         R10
 	JNZ          m3w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m3w1store
 	TESTQ        $0x00000002, DX
 	JZ           m3w1col
@@ -1421,7 +1687,7 @@ m3w1coladd:
 
 m3w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m3w1clamp
+	JZ           m3w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -1429,6 +1695,34 @@ m3w1row:
 	VADDPS       Y14, Y2, Y2
 	VBROADCASTSS 8(AX), Y14
 	VADDPS       Y14, Y4, Y4
+
+m3w1add:
+	TESTQ      $0x00000020, DX
+	JZ         m3w1clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x08
+	JEQ        m3w1addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	MOVQ       232(R14), AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y0, Y0
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y2, Y2
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y4, Y4
+	JMP        m3w1clamp
+
+m3w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
 
 m3w1clamp:
 	TESTQ        $0x00000010, DX
@@ -1531,7 +1825,7 @@ m4w1k:
 	DECQ         R10
 	JNZ          m4w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m4w1store
 	TESTQ        $0x00000002, DX
 	JZ           m4w1col
@@ -1563,7 +1857,7 @@ m4w1coladd:
 
 m4w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m4w1clamp
+	JZ           m4w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -1573,6 +1867,39 @@ m4w1row:
 	VADDPS       Y14, Y4, Y4
 	VBROADCASTSS 12(AX), Y14
 	VADDPS       Y14, Y6, Y6
+
+m4w1add:
+	TESTQ      $0x00000020, DX
+	JZ         m4w1clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x08
+	JEQ        m4w1addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	MOVQ       232(R14), AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y0, Y0
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y2, Y2
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y4, Y4
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y6, Y6
+	JMP        m4w1clamp
+
+m4w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
+	ADDQ   CX, AX
+	VADDPS (AX), Y6, Y6
 
 m4w1clamp:
 	TESTQ        $0x00000010, DX
@@ -1688,7 +2015,7 @@ m5w1k:
 	DECQ         R10
 	JNZ          m5w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m5w1store
 	TESTQ        $0x00000002, DX
 	JZ           m5w1col
@@ -1722,7 +2049,7 @@ m5w1coladd:
 
 m5w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m5w1clamp
+	JZ           m5w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -1734,6 +2061,44 @@ m5w1row:
 	VADDPS       Y14, Y6, Y6
 	VBROADCASTSS 16(AX), Y14
 	VADDPS       Y14, Y8, Y8
+
+m5w1add:
+	TESTQ      $0x00000020, DX
+	JZ         m5w1clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x08
+	JEQ        m5w1addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	MOVQ       232(R14), AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y0, Y0
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y2, Y2
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y4, Y4
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y6, Y6
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y8, Y8
+	JMP        m5w1clamp
+
+m5w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
+	ADDQ   CX, AX
+	VADDPS (AX), Y6, Y6
+	ADDQ   CX, AX
+	VADDPS (AX), Y8, Y8
 
 m5w1clamp:
 	TESTQ        $0x00000010, DX
@@ -1862,7 +2227,7 @@ m6w1k:
 	DECQ         R10
 	JNZ          m6w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000001e, DX
+	TESTQ        $0x0000003e, DX
 	JZ           m6w1store
 	TESTQ        $0x00000002, DX
 	JZ           m6w1col
@@ -1898,7 +2263,7 @@ m6w1coladd:
 
 m6w1row:
 	TESTQ        $0x00000008, DX
-	JZ           m6w1clamp
+	JZ           m6w1add
 	MOVQ         184(R14), AX
 	VBROADCASTSS (AX), Y14
 	VADDPS       Y14, Y0, Y0
@@ -1912,6 +2277,49 @@ m6w1row:
 	VADDPS       Y14, Y8, Y8
 	VBROADCASTSS 20(AX), Y14
 	VADDPS       Y14, Y10, Y10
+
+m6w1add:
+	TESTQ      $0x00000020, DX
+	JZ         m6w1clamp
+	MOVQ       256(R14), CX
+	SHLQ       $0x02, CX
+	CMPQ       8(R14), $0x08
+	JEQ        m6w1addfull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	MOVQ       232(R14), AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y0, Y0
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y2, Y2
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y4, Y4
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y6, Y6
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y8, Y8
+	ADDQ       CX, AX
+	VMASKMOVPS (AX), Y15, Y14
+	VADDPS     Y14, Y10, Y10
+	JMP        m6w1clamp
+
+m6w1addfull:
+	MOVQ   232(R14), AX
+	VADDPS (AX), Y0, Y0
+	ADDQ   CX, AX
+	VADDPS (AX), Y2, Y2
+	ADDQ   CX, AX
+	VADDPS (AX), Y4, Y4
+	ADDQ   CX, AX
+	VADDPS (AX), Y6, Y6
+	ADDQ   CX, AX
+	VADDPS (AX), Y8, Y8
+	ADDQ   CX, AX
+	VADDPS (AX), Y10, Y10
 
 m6w1clamp:
 	TESTQ        $0x00000010, DX

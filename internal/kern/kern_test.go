@@ -55,6 +55,7 @@ func TestTileOffsets(t *testing.T) {
 		{"C", unsafe.Offsetof(x.C), 120}, {"LDC", unsafe.Offsetof(x.LDC), 144}, {"Flags", unsafe.Offsetof(x.Flags), 152},
 		{"Col", unsafe.Offsetof(x.Col), 160}, {"Row", unsafe.Offsetof(x.Row), 184}, {"Alpha", unsafe.Offsetof(x.Alpha), 208},
 		{"Lo", unsafe.Offsetof(x.Lo), 212}, {"Hi", unsafe.Offsetof(x.Hi), 216}, {"mask", unsafe.Offsetof(x.mask), 224},
+		{"R", unsafe.Offsetof(x.R), 232}, {"LDR", unsafe.Offsetof(x.LDR), 256},
 	} {
 		if c.got != c.want {
 			t.Errorf("Tile.%s is at %d, the assembly reads %d", c.name, c.got, c.want)
@@ -94,6 +95,10 @@ func exact(t *Tile, c []float32) (y, bound []float64) {
 				s += float64(t.Row[i])
 				abs += math.Abs(float64(t.Row[i]))
 			}
+			if t.Flags&FlagAdd != 0 {
+				s += float64(t.R[i*t.LDR+j])
+				abs += math.Abs(float64(t.R[i*t.LDR+j]))
+			}
 			if t.Flags&FlagClamp != 0 {
 				s = min(float64(t.Hi), max(float64(t.Lo), s))
 			}
@@ -109,12 +114,12 @@ func TestTile(t *testing.T) {
 	variants(t, func(t *testing.T, u *Micro) {
 		for m := 1; m <= u.MR; m++ {
 			for n := 1; n <= u.NR; n++ {
-				for flags := range 32 {
-					if flags != 31 && (m+n+flags)%13 != 0 {
+				for flags := range 64 {
+					if flags != 63 && (m+n+flags)%13 != 0 {
 						continue // every combination still meets every tail
 					}
 					x := &Tile{M: m, N: n, K: 1 + (m+n)%9, Off: [][]int{{0}, {5, 0, 300}}[n%2], A: a, RSA: 37, CSA: 1,
-						B: b, LDB: u.NR + n%3, LDC: n + m%2, Flags: flags, Col: col[:n], Row: row[:m], Alpha: 0.75, Lo: -1, Hi: 1.5}
+						B: b, LDB: u.NR + n%3, LDC: n + m%2, Flags: flags, Col: col[:n], Row: row[:m], R: a[7:], LDR: n + m%3, Alpha: 0.75, Lo: -1, Hi: 1.5}
 					if m%2 == 1 {
 						x.RSA, x.CSA = 1, 41
 					}

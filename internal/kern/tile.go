@@ -9,6 +9,7 @@ const (
 	FlagCol               // then add Col[j], one for each column
 	FlagRow               // then add Row[i], one for each row
 	FlagClamp             // then limit to [Lo, Hi]; NaN stays NaN
+	FlagAdd               // before the limits, add R
 )
 
 // Tile is one call of a product micro-kernel:
@@ -42,6 +43,8 @@ type Tile struct {
 	// mask says which lanes of the last register of a row are columns: bits for
 	// AVX-512, the address of 16 words for AVX2.
 	mask uintptr
+	R    []float32 // row i begins at i*LDR
+	LDR  int
 }
 
 // Zero is Tile.Off of a plain matrix product.
@@ -103,6 +106,9 @@ func (u *Micro) Run(t *Tile) {
 	if t.Flags&FlagRow != 0 {
 		_ = t.Row[t.M-1]
 	}
+	if t.Flags&FlagAdd != 0 {
+		_ = t.R[(t.M-1)*t.LDR+t.N-1]
+	}
 	u.run(t)
 }
 
@@ -141,6 +147,9 @@ func tileGo(t *Tile) {
 			}
 			if t.Flags&FlagRow != 0 {
 				v += t.Row[i]
+			}
+			if t.Flags&FlagAdd != 0 {
+				v = float32(v) + t.R[i*t.LDR+j]
 			}
 			if t.Flags&FlagClamp != 0 {
 				v = clamp(v, t.Lo, t.Hi)

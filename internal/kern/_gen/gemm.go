@@ -29,6 +29,8 @@ const (
 	tLo    = 212
 	tHi    = 216
 	tMask  = 224
+	tR     = 232
+	tLDR   = 256
 )
 
 // Bits of Tile.Flags.
@@ -38,6 +40,7 @@ const (
 	fCol
 	fRow
 	fClamp
+	fAdd
 )
 
 const gemmDoc = ` computes one tile; each acc is one float32 and each step one FMA:
@@ -53,6 +56,7 @@ const gemmDoc = ` computes one tile; each acc is one float32 and each step one F
 			acc *= t.Alpha                        // with FlagAlpha
 			acc += t.Col[j]                       // with FlagCol
 			acc += t.Row[i]                       // with FlagRow
+			acc += t.R[i*t.LDR+j]                 // with FlagAdd
 			acc = min(t.Hi, max(t.Lo, acc))       // with FlagClamp; NaN stays
 			t.C[i*t.LDC+j] = acc
 		}
@@ -169,8 +173,8 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 			c.VMASKMOVPS(r, v.bc[1], m)
 		}
 	}
-	rows := func(f func(i, j int, p operand.Mem)) {
-		c.MOVQ(mem(t, tC), cp)
+	rows := func(field int, f func(i, j int, p operand.Mem)) {
+		c.MOVQ(mem(t, field), cp)
 		for i := range m {
 			for j := range w {
 				f(i, j, mem(cp, j*v.width*4))
@@ -180,8 +184,8 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 			}
 		}
 	}
-	loadLDC := func() {
-		c.MOVQ(mem(t, tLDC), ldc)
+	loadLDC := func(field int) {
+		c.MOVQ(mem(t, field), ldc)
 		c.SHLQ(operand.U8(2), ldc)
 	}
 	cmpN := func(full string) {
@@ -193,10 +197,10 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	c.MOVQ(mem(t, tFlags), flags)
 	c.TESTQ(operand.U32(fAcc), flags)
 	c.JZ(ref("zero"))
-	loadLDC()
+	loadLDC(tLDC)
 	cmpN("loadfull")
 	masks()
-	rows(func(i, j int, p operand.Mem) {
+	rows(tC, func(i, j int, p operand.Mem) {
 		if j == w-1 {
 			loadMasked(p, v.acc(i, j))
 		} else {
@@ -205,7 +209,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	})
 	c.JMP(ref("seg"))
 	c.Label(name("loadfull"))
-	rows(func(i, j int, p operand.Mem) { c.VMOVUPS(p, v.acc(i, j)) })
+	rows(tC, func(i, j int, p operand.Mem) { c.VMOVUPS(p, v.acc(i, j)) })
 	c.JMP(ref("seg"))
 	c.Label(name("zero"))
 	for i := range m {
@@ -261,7 +265,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 		}
 	}
 	c.MOVQ(mem(t, tFlags), flags)
-	c.TESTQ(operand.U32(fAlpha|fCol|fRow|fClamp), flags)
+	c.TESTQ(operand.U32(fAlpha|fCol|fRow|fAdd|fClamp), flags)
 	c.JZ(ref("store"))
 	c.TESTQ(operand.U32(fAlpha), flags)
 	c.JZ(ref("col"))
@@ -295,7 +299,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 
 	c.Label(name("row"))
 	c.TESTQ(operand.U32(fRow), flags)
-	c.JZ(ref("clamp"))
+	c.JZ(ref("add"))
 	c.MOVQ(mem(t, tRow), cp)
 	for i := range m {
 		c.VBROADCASTSS(mem(cp, 4*i), v.bc[0])
@@ -303,6 +307,24 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 			c.VADDPS(v.bc[0], v.acc(i, j), v.acc(i, j))
 		}
 	}
+
+	c.Label(name("add"))
+	c.TESTQ(operand.U32(fAdd), flags)
+	c.JZ(ref("clamp"))
+	loadLDC(tLDR)
+	cmpN("addfull")
+	masks()
+	rows(tR, func(i, j int, p operand.Mem) {
+		if j == w-1 {
+			loadMasked(p, v.bc[0])
+			c.VADDPS(v.bc[0], v.acc(i, j), v.acc(i, j))
+		} else {
+			c.VADDPS(p, v.acc(i, j), v.acc(i, j))
+		}
+	})
+	c.JMP(ref("clamp"))
+	c.Label(name("addfull"))
+	rows(tR, func(i, j int, p operand.Mem) { c.VADDPS(p, v.acc(i, j), v.acc(i, j)) })
 
 	c.Label(name("clamp"))
 	c.TESTQ(operand.U32(fClamp), flags)
@@ -314,10 +336,10 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	each(func(_ int, r reg.VecPhysical) { c.VMINPS(r, v.b[1], r) })
 
 	c.Label(name("store"))
-	loadLDC()
+	loadLDC(tLDC)
 	cmpN("storefull")
 	masks()
-	rows(func(i, j int, p operand.Mem) {
+	rows(tC, func(i, j int, p operand.Mem) {
 		if j == w-1 {
 			storeMasked(v.acc(i, j), p)
 		} else {
@@ -327,7 +349,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	c.VZEROUPPER()
 	c.RET()
 	c.Label(name("storefull"))
-	rows(func(i, j int, p operand.Mem) { c.VMOVUPS(v.acc(i, j), p) })
+	rows(tC, func(i, j int, p operand.Mem) { c.VMOVUPS(v.acc(i, j), p) })
 	c.VZEROUPPER()
 	c.RET()
 }

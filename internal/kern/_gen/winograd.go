@@ -1,0 +1,308 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of kern.WinogradIn and kern.WinogradOut that the kernels
+// read; a test of package kern checks them.
+const (
+	wiX   = 0
+	wiSH  = 24
+	wiSW  = 32
+	wiV   = 40
+	wiLDP = 64
+	wiN   = 72
+	wiTmp = 80
+
+	woM     = 0
+	woLDP   = 24
+	woY     = 32
+	woSH    = 56
+	woSW    = 64
+	woN     = 72
+	woNY    = 80
+	woNX    = 88
+	woFlags = 96
+	woBias  = 104
+	woR     = 128
+	woRSH   = 152
+	woRSW   = 160
+	woTmp   = 168
+	woLo    = 192
+	woHi    = 196
+)
+
+func init() {
+	for _, m := range []int{4, 2} {
+		kernels = append(kernels,
+			kernel{fmt.Sprintf("f32_winoin%d_8_avx2", m), func(c *build.Context) { winogradIn(c, m) }},
+			kernel{fmt.Sprintf("f32_winoout%d_8_avx2", m), func(c *build.Context) { winogradOut(c, m) }})
+	}
+}
+
+// spread fills r with a constant.
+func spread(c *build.Context, x float32, r reg.VecPhysical) {
+	c.MOVL(operand.U32(math.Float32bits(x)), reg.EAX)
+	c.VMOVD(reg.EAX, r.AsX())
+	c.VBROADCASTSS(r.AsX(), r)
+}
+
+// line gives the addresses p, p+s, ... of up to 6 places at stride s; three is 3s, and
+// second is set to p+3s.
+func line(c *build.Context, n int, p, s, three, second reg.Register) []operand.Mem {
+	a := []operand.Mem{mem(p, 0), idx(p, s, 1), idx(p, s, 2)}
+	c.LEAQ(idx(p, three, 1), second)
+	return append(a, mem(second, 0), idx(second, s, 1), idx(second, s, 2))[:n]
+}
+
+func winogradIn(c *build.Context, m int) {
+	name := fmt.Sprintf("f32WinoIn%d8AVX2", m)
+	function(c, name, "func(t *WinogradIn)", name+fmt.Sprintf(` transforms one input tile, 8 channels at a time:
+
+	for c := range t.N {
+		for i, row := range BᵀdB(%[1]d x %[1]d tile d[i][j] = t.X[i*t.SH+j*t.SW+c]) {
+			for j, v := range row {
+				t.V[(i*%[1]d+j)*t.LDP+c] = v
+			}
+		}
+	}`, m+2), "WinogradIn")
+	t, x, sh, sw, v, ldp, n, tmp, sh3, second, p := reg.R14, reg.RBX, reg.R8, reg.R9, reg.RSI, reg.R10, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12
+	c.Load(c.Param("t"), t)
+	c.MOVQ(mem(t, wiX), x)
+	c.MOVQ(mem(t, wiSH), sh)
+	c.SHLQ(operand.U8(2), sh)
+	c.MOVQ(mem(t, wiSW), sw)
+	c.SHLQ(operand.U8(2), sw)
+	c.MOVQ(mem(t, wiV), v)
+	c.MOVQ(mem(t, wiLDP), ldp)
+	c.SHLQ(operand.U8(2), ldp)
+	c.MOVQ(mem(t, wiN), n)
+	c.MOVQ(mem(t, wiTmp), tmp)
+	c.LEAQ(idx(sh, sh, 2), sh3)
+	if m == 4 {
+		spread(c, 4, ymm[13])
+		spread(c, 5, ymm[14])
+		spread(c, 2, ymm[15])
+	}
+	a := m + 2
+	c.Label("channels")
+	c.MOVQ(x, p)
+	for j := range a {
+		for i, at := range line(c, a, p, sh, sh3, second) {
+			c.VMOVUPS(at, ymm[i])
+		}
+		for i, r := range winogradB(c, m) {
+			c.VMOVUPS(r, mem(tmp, (i*a+j)*32))
+		}
+		if j < a-1 {
+			c.ADDQ(sw, p)
+		}
+	}
+	c.MOVQ(v, p)
+	for i := range a {
+		for j := range a {
+			c.VMOVUPS(mem(tmp, (i*a+j)*32), ymm[j])
+		}
+		for _, r := range winogradB(c, m) {
+			c.VMOVUPS(r, mem(p, 0))
+			c.ADDQ(ldp, p)
+		}
+	}
+	c.ADDQ(operand.U8(32), x)
+	c.ADDQ(operand.U8(32), v)
+	c.SUBQ(operand.U8(8), n)
+	c.JNZ(operand.LabelRef("channels"))
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// winogradB is Bᵀd of d in the first registers.
+func winogradB(c *build.Context, m int) []reg.VecPhysical {
+	y := ymm
+	if m == 2 {
+		c.VSUBPS(y[2], y[0], y[4])
+		c.VADDPS(y[2], y[1], y[5])
+		c.VSUBPS(y[1], y[2], y[6])
+		c.VSUBPS(y[3], y[1], y[7])
+		return []reg.VecPhysical{y[4], y[5], y[6], y[7]}
+	}
+	four, five, two := y[13], y[14], y[15]
+	c.VMOVAPS(y[4], y[6]) // 4 d0 + (d4 - 5 d2)
+	c.VFNMADD231PS(y[2], five, y[6])
+	c.VFMADD231PS(y[0], four, y[6])
+	c.VMOVAPS(y[4], y[7]) // a = d4 - 4 d2, b = d3 - 4 d1
+	c.VFNMADD231PS(y[2], four, y[7])
+	c.VMOVAPS(y[3], y[8])
+	c.VFNMADD231PS(y[1], four, y[8])
+	c.VADDPS(y[8], y[7], y[9])
+	c.VSUBPS(y[8], y[7], y[7])
+	c.VSUBPS(y[2], y[4], y[8]) // c = d4 - d2, f = d3 - d1
+	c.VSUBPS(y[1], y[3], y[11])
+	c.VMOVAPS(y[8], y[12])
+	c.VFMADD231PS(y[11], two, y[12])
+	c.VFNMADD231PS(y[11], two, y[8])
+	c.VFNMADD231PS(y[3], five, y[5]) // 4 d1 + (d5 - 5 d3)
+	c.VFMADD231PS(y[1], four, y[5])
+	return []reg.VecPhysical{y[6], y[9], y[7], y[12], y[8], y[5]}
+}
+
+func winogradOut(c *build.Context, m int) {
+	name := fmt.Sprintf("f32WinoOut%d8AVX2", m)
+	function(c, name, "func(t *WinogradOut)", name+fmt.Sprintf(` transforms one output tile, 8 channels at a time:
+
+	for c := range t.N {
+		for i, row := range AᵀmA(%[1]d x %[1]d tile m[i][j] = t.M[(i*%[1]d+j)*t.LDP+c]) { // i < t.NY
+			for j, v := range row { // j < t.NX
+				v += t.Bias[c]                    // with FlagCol
+				v += t.R[i*t.RSH+j*t.RSW+c]       // with FlagAdd
+				v = min(t.Hi, max(t.Lo, v))       // with FlagClamp; NaN stays
+				t.Y[i*t.SH+j*t.SW+c] = v
+			}
+		}
+	}`, m+2), "WinogradOut")
+	t, mp, ldp, y, sh, sw, n, tmp, three, second, p, q, ny := reg.R14, reg.RBX, reg.R10, reg.RSI, reg.R8, reg.R9, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12, reg.R13, reg.R15
+	flags, r, rp := reg.RAX, reg.RBP, reg.RDX
+	at := c.AllocLocal(8) // bytes of the channels that are done
+	c.Load(c.Param("t"), t)
+	c.MOVQ(mem(t, woM), mp)
+	c.MOVQ(mem(t, woLDP), ldp)
+	c.SHLQ(operand.U8(2), ldp)
+	c.MOVQ(mem(t, woY), y)
+	c.MOVQ(mem(t, woSH), sh)
+	c.SHLQ(operand.U8(2), sh)
+	c.MOVQ(mem(t, woSW), sw)
+	c.SHLQ(operand.U8(2), sw)
+	c.MOVQ(mem(t, woN), n)
+	c.MOVQ(mem(t, woTmp), tmp)
+	if m == 4 {
+		spread(c, 2, ymm[10])
+		spread(c, 4, ymm[11])
+		spread(c, 8, ymm[12])
+	}
+	c.VBROADCASTSS(mem(t, woLo), ymm[14])
+	c.VBROADCASTSS(mem(t, woHi), ymm[15])
+	c.VXORPS(ymm[13], ymm[13], ymm[13])
+	c.MOVQ(operand.U32(0), r)
+	c.MOVQ(r, at)
+	a := m + 2
+	c.Label("channels")
+	// Columns: the rows of m are a·LDP apart.
+	c.MOVQ(mp, p)
+	c.LEAQ(idx(ldp, ldp, 1), q)
+	if m == 4 {
+		c.LEAQ(idx(q, ldp, 4), q)
+	} else {
+		c.ADDQ(q, q)
+	}
+	c.LEAQ(idx(q, q, 2), three)
+	for j := range a {
+		for i, at := range line(c, a, p, q, three, second) {
+			c.VMOVUPS(at, ymm[i])
+		}
+		for i, r := range winogradA(c, m) {
+			c.VMOVUPS(r, mem(tmp, (i*a+j)*32))
+		}
+		if j < a-1 {
+			c.ADDQ(ldp, p)
+		}
+	}
+	// Rows.
+	c.MOVQ(mem(t, woFlags), flags)
+	c.TESTQ(operand.U32(fCol), flags)
+	c.JZ(operand.LabelRef("nobias"))
+	c.MOVQ(mem(t, woBias), p)
+	c.MOVQ(at, r)
+	c.VMOVUPS(idx(p, r, 1), ymm[13])
+	c.Label("nobias")
+	c.MOVQ(mem(t, woNY), ny)
+	c.MOVQ(y, p)
+	c.MOVQ(mem(t, woR), rp)
+	c.ADDQ(at, rp)
+	for i := range m {
+		for j := range a {
+			c.VMOVUPS(mem(tmp, (i*a+j)*32), ymm[j])
+		}
+		out := winogradA(c, m)
+		l := func(s string) string { return fmt.Sprintf("%s%d", s, i) }
+		for _, o := range out {
+			c.VADDPS(ymm[13], o, o)
+		}
+		// The residual: columns that are there only.
+		c.TESTQ(operand.U32(fAdd), flags)
+		c.JZ(operand.LabelRef(l("noadd")))
+		c.MOVQ(rp, q)
+		c.MOVQ(mem(t, woRSW), r)
+		for j, o := range out {
+			if j > 0 {
+				c.CMPQ(mem(t, woNX), operand.U8(j))
+				c.JLE(operand.LabelRef(l("noadd")))
+				c.LEAQ(idx(q, r, 4), q)
+			}
+			c.VADDPS(mem(q, 0), o, o)
+		}
+		c.Label(l("noadd"))
+		c.TESTQ(operand.U32(fClamp), flags)
+		c.JZ(operand.LabelRef(l("noclamp")))
+		for _, o := range out {
+			c.VMAXPS(o, ymm[14], o)
+			c.VMINPS(o, ymm[15], o)
+		}
+		c.Label(l("noclamp"))
+		c.MOVQ(p, q)
+		for j, o := range out {
+			if j > 0 {
+				c.CMPQ(mem(t, woNX), operand.U8(j))
+				c.JLE(operand.LabelRef(l("stored")))
+				c.ADDQ(sw, q)
+			}
+			c.VMOVUPS(o, mem(q, 0))
+		}
+		c.Label(l("stored"))
+		if i < m-1 {
+			c.DECQ(ny)
+			c.JZ(operand.LabelRef("next"))
+			c.ADDQ(sh, p)
+			c.MOVQ(mem(t, woRSH), r)
+			c.LEAQ(idx(rp, r, 4), rp)
+		}
+	}
+	c.Label("next")
+	c.ADDQ(operand.U8(32), mp)
+	c.ADDQ(operand.U8(32), y)
+	c.ADDQ(operand.U8(32), at)
+	c.SUBQ(operand.U8(8), n)
+	c.JNZ(operand.LabelRef("channels"))
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// winogradA is Aᵀm of m in the first registers.
+func winogradA(c *build.Context, m int) []reg.VecPhysical {
+	y := ymm
+	if m == 2 {
+		c.VADDPS(y[1], y[0], y[4])
+		c.VADDPS(y[2], y[4], y[4])
+		c.VSUBPS(y[2], y[1], y[5])
+		c.VSUBPS(y[3], y[5], y[5])
+		return []reg.VecPhysical{y[4], y[5]}
+	}
+	two, four, eight := y[10], y[11], y[12]
+	c.VADDPS(y[2], y[1], y[6]) // s1 = m1 + m2, d1 = m1 - m2
+	c.VSUBPS(y[2], y[1], y[7])
+	c.VADDPS(y[4], y[3], y[8]) // s2 = m3 + m4, d2 = m3 - m4
+	c.VSUBPS(y[4], y[3], y[9])
+	c.VADDPS(y[6], y[0], y[0]) // (m0 + s1) + s2
+	c.VADDPS(y[8], y[0], y[0])
+	c.VMOVAPS(y[7], y[1]) // d1 + 2 d2
+	c.VFMADD231PS(y[9], two, y[1])
+	c.VFMADD231PS(y[8], four, y[6]) // s1 + 4 s2
+	c.VFMADD231PS(y[9], eight, y[7])
+	c.VADDPS(y[5], y[7], y[7]) // (d1 + 8 d2) + m5
+	return []reg.VecPhysical{y[0], y[1], y[6], y[7]}
+}

@@ -1,0 +1,192 @@
+package kern
+
+import "whit/internal/cpu"
+
+// Winograd's minimal filtering F(m x m, 3x3) for m = 2 and 4 (S. Winograd:
+// Arithmetic Complexity of Computations, 1980; A. Lavin, S. Gray: Fast Algorithms
+// for Convolutional Neural Networks, 2016, section 4): with tiles d of (m+2)²
+// inputs and the filter g, y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, where ⊙ over all channels
+// is (m+2)² matrix products. We take Lavin's interpolation points 0, ±1, ±2.
+
+// WinogradIn is one input tile of N channels, a multiple of 8:
+//
+//	V[(i*(m+2)+j)*LDP+c] = (Bᵀ d B)[i][j] of d[i][j] = X[i*SH+j*SW+c]
+//
+// Tmp has WinogradTmp floats.
+type WinogradIn struct {
+	X      []float32
+	SH, SW int
+	V      []float32
+	LDP    int
+	N      int
+	Tmp    []float32
+}
+
+// WinogradOut is one output tile of N channels, a multiple of 8, of which the first
+// NY rows and NX columns, 1 to m, are written:
+//
+//	Y[i*SH+j*SW+c] = epilogue((Aᵀ m A)[i][j]) of m[i][j] = M[(i*(m+2)+j)*LDP+c]
+//
+// Flags are FlagCol (Bias), FlagAdd (R, of strides RSH and RSW) and FlagClamp.
+type WinogradOut struct {
+	M        []float32
+	LDP      int
+	Y        []float32
+	SH, SW   int
+	N        int
+	NY, NX   int
+	Flags    int
+	Bias     []float32
+	R        []float32
+	RSH, RSW int
+	Tmp      []float32
+	Lo, Hi   float32
+}
+
+// WinogradTmp is the number of floats of temporary memory of the transforms.
+const WinogradTmp = 36 * 8
+
+// Winograd is the transforms of one tile size.
+type Winograd struct {
+	M   int // outputs along a side of a tile
+	isa isa
+}
+
+// WinogradOf is F(m x m, 3x3) for a processor with features f; m is 2 or 4.
+func WinogradOf(f cpu.Features, m int) Winograd {
+	w := Winograd{M: m, isa: isaGo}
+	if isaOf(f) != isaGo {
+		w.isa = isaAVX2
+	}
+	return w
+}
+
+// WinogradGo is F(m x m, 3x3) in portable Go: the same bits on every processor.
+func WinogradGo(m int) Winograd { return Winograd{M: m} }
+
+// In transforms an input tile. It panics where a slice is too short.
+func (w Winograd) In(t *WinogradIn) {
+	a := w.M + 2
+	if t.N < 8 || t.N%8 != 0 {
+		panic("kern: Winograd channels")
+	}
+	_ = t.X[(a-1)*(t.SH+t.SW)+t.N-1]
+	_ = t.V[(a*a-1)*t.LDP+t.N-1]
+	_ = t.Tmp[WinogradTmp-1]
+	w.in(t)
+}
+
+// Out transforms an output tile. It panics where a slice is too short.
+func (w Winograd) Out(t *WinogradOut) {
+	a := w.M + 2
+	if t.N < 8 || t.N%8 != 0 || uint(t.NY-1) >= uint(w.M) || uint(t.NX-1) >= uint(w.M) {
+		panic("kern: Winograd tile")
+	}
+	_ = t.M[(a*a-1)*t.LDP+t.N-1]
+	_ = t.Y[(t.NY-1)*t.SH+(t.NX-1)*t.SW+t.N-1]
+	_ = t.Tmp[WinogradTmp-1]
+	if t.Flags&FlagCol != 0 {
+		_ = t.Bias[t.N-1]
+	}
+	if t.Flags&FlagAdd != 0 {
+		_ = t.R[(t.NY-1)*t.RSH+(t.NX-1)*t.RSW+t.N-1]
+	}
+	w.out(t)
+}
+
+// Filter is G g Gᵀ of a 3x3 filter in row-major order, (m+2)² values.
+func (w Winograd) Filter(dst []float64, g []float32) {
+	row := func(x, y, z float64) [6]float64 {
+		if w.M == 2 {
+			return [6]float64{x, (x + y + z) / 2, (x - y + z) / 2, z}
+		}
+		return [6]float64{x / 4, -(x + y + z) / 6, -(x - y + z) / 6, x/24 + y/12 + z/6, x/24 - y/12 + z/6, z}
+	}
+	a := w.M + 2
+	var t [6][3]float64
+	for j := range 3 {
+		for i, v := range row(float64(g[j]), float64(g[3+j]), float64(g[6+j])) {
+			t[i][j] = v
+		}
+	}
+	for i := range a {
+		r := row(t[i][0], t[i][1], t[i][2])
+		copy(dst[i*a:(i+1)*a], r[:])
+	}
+}
+
+// winogradB is Bᵀd. Bits differ from the assembly's, which fuses products and sums.
+func winogradB(m int, d [6]float32) [6]float32 {
+	if m == 2 {
+		return [6]float32{d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]}
+	}
+	a, b := d[4]-float32(4*d[2]), d[3]-float32(4*d[1])
+	c, f := d[4]-d[2], float32(2*(d[3]-d[1]))
+	return [6]float32{
+		float32(4*d[0]) + (d[4] - float32(5*d[2])), a + b, a - b, c + f, c - f,
+		float32(4*d[1]) + (d[5] - float32(5*d[3])),
+	}
+}
+
+// winogradA is Aᵀm.
+func winogradA(m int, v [6]float32) [4]float32 {
+	if m == 2 {
+		return [4]float32{v[0] + v[1] + v[2], v[1] - v[2] - v[3]}
+	}
+	s1, d1, s2, d2 := v[1]+v[2], v[1]-v[2], v[3]+v[4], v[3]-v[4]
+	return [4]float32{v[0] + s1 + s2, d1 + float32(2*d2), s1 + float32(4*s2), d1 + float32(8*d2) + v[5]}
+}
+
+func (w Winograd) inGo(t *WinogradIn) {
+	a := w.M + 2
+	for c := range t.N {
+		var d [6][6]float32
+		for j := range a {
+			var col [6]float32
+			for i := range a {
+				col[i] = t.X[i*t.SH+j*t.SW+c]
+			}
+			for i, v := range winogradB(w.M, col) {
+				d[i][j] = v
+			}
+		}
+		for i := range a {
+			for j, v := range winogradB(w.M, d[i]) {
+				if j < a {
+					t.V[(i*a+j)*t.LDP+c] = v
+				}
+			}
+		}
+	}
+}
+
+func (w Winograd) outGo(t *WinogradOut) {
+	a := w.M + 2
+	for c := range t.N {
+		var d [4][6]float32
+		for j := range a {
+			var col [6]float32
+			for i := range a {
+				col[i] = t.M[(i*a+j)*t.LDP+c]
+			}
+			for i, v := range winogradA(w.M, col) {
+				d[i][j] = v
+			}
+		}
+		for i := range t.NY {
+			r := winogradA(w.M, d[i])
+			for j, v := range r[:t.NX] {
+				if t.Flags&FlagCol != 0 {
+					v += t.Bias[c]
+				}
+				if t.Flags&FlagAdd != 0 {
+					v += t.R[i*t.RSH+j*t.RSW+c]
+				}
+				if t.Flags&FlagClamp != 0 {
+					v = clamp(v, t.Lo, t.Hi)
+				}
+				t.Y[i*t.SH+j*t.SW+c] = v
+			}
+		}
+	}
+}

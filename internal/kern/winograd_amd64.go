@@ -1,0 +1,25 @@
+//go:build !noasm
+
+package kern
+
+func (w Winograd) in(t *WinogradIn) {
+	switch {
+	case w.isa == isaGo:
+		w.inGo(t)
+	case w.M == 4:
+		f32WinoIn48AVX2(t)
+	default:
+		f32WinoIn28AVX2(t)
+	}
+}
+
+func (w Winograd) out(t *WinogradOut) {
+	switch {
+	case w.isa == isaGo:
+		w.outGo(t)
+	case w.M == 4:
+		f32WinoOut48AVX2(t)
+	default:
+		f32WinoOut28AVX2(t)
+	}
+}

@@ -1,0 +1,88 @@
+package kern
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"unsafe"
+)
+
+func TestWinogradOffsets(t *testing.T) {
+	var x WinogradIn
+	var y WinogradOut
+	for i, c := range []struct{ got, want uintptr }{
+		{unsafe.Offsetof(x.X), 0}, {unsafe.Offsetof(x.SH), 24}, {unsafe.Offsetof(x.SW), 32}, {unsafe.Offsetof(x.V), 40},
+		{unsafe.Offsetof(x.LDP), 64}, {unsafe.Offsetof(x.N), 72}, {unsafe.Offsetof(x.Tmp), 80},
+		{unsafe.Offsetof(y.M), 0}, {unsafe.Offsetof(y.LDP), 24}, {unsafe.Offsetof(y.Y), 32}, {unsafe.Offsetof(y.SH), 56},
+		{unsafe.Offsetof(y.SW), 64}, {unsafe.Offsetof(y.N), 72}, {unsafe.Offsetof(y.NY), 80}, {unsafe.Offsetof(y.NX), 88},
+		{unsafe.Offsetof(y.Flags), 96}, {unsafe.Offsetof(y.Bias), 104}, {unsafe.Offsetof(y.R), 128}, {unsafe.Offsetof(y.RSH), 152},
+		{unsafe.Offsetof(y.RSW), 160}, {unsafe.Offsetof(y.Tmp), 168}, {unsafe.Offsetof(y.Lo), 192}, {unsafe.Offsetof(y.Hi), 196},
+	} {
+		if c.got != c.want {
+			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
+		}
+	}
+}
+
+// TestWinograd filters one tile of every size, epilogue and variant, and compares
+// it with a direct convolution in float64.
+func TestWinograd(t *testing.T) {
+	for _, m := range []int{2, 4} {
+		for _, i := range []isa{isaGo, isaAVX2} {
+			w := Winograd{m, i}
+			t.Run(fmt.Sprintf("%d/%s", m, micros[i].Name), func(t *testing.T) {
+				if !canRun(micros[i]) {
+					t.Skip("NOT RUN: this CPU or build lacks it")
+				}
+				for flags := range 64 {
+					winogradCase(t, w, flags&(FlagCol|FlagAdd|FlagClamp), 1+flags%m, 1+flags/2%m, 8*(1+flags%3))
+				}
+			})
+		}
+	}
+}
+
+func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) {
+	a := w.M + 2
+	sw, sh := n+3, (n+3)*(a+1)
+	x, g, bias := random(1, sh*a), random(2, 9*n), random(3, n)
+	ldp := n + 5
+	in := &WinogradIn{X: x, SH: sh, SW: sw, V: make([]float32, a*a*ldp), LDP: ldp, N: n, Tmp: make([]float32, WinogradTmp)}
+	w.In(in)
+	u := make([]float64, a*a)
+	for c := range n {
+		w.Filter(u, g[9*c:])
+		for p, v := range u {
+			in.V[p*ldp+c] *= float32(v)
+		}
+	}
+	y, r := random(4, sh*a), random(5, 3*sh*a)
+	start := append([]float32{}, y...)
+	w.Out(&WinogradOut{M: in.V, LDP: ldp, Y: y, SH: sh, SW: sw, N: n, NY: ny, NX: nx, Flags: flags, Bias: bias,
+		R: r, RSH: 2 * sh, RSW: sw + 1, Tmp: in.Tmp, Lo: -0.5, Hi: 1})
+	for at := range y {
+		i, j, c := at/sh, at%sh/sw, at%sw
+		if i >= ny || j >= nx || c >= n || at%sh >= nx*sw {
+			if y[at] != start[at] {
+				t.Fatalf("flags %d, %dx%d: wrote outside", flags, ny, nx)
+			}
+			continue
+		}
+		var s float64
+		for k := range 9 {
+			s += float64(x[(i+k/3)*sh+(j+k%3)*sw+c]) * float64(g[9*c+k])
+		}
+		if flags&FlagCol != 0 {
+			s += float64(bias[c])
+		}
+		if flags&FlagAdd != 0 {
+			s += float64(r[i*2*sh+j*(sw+1)+c])
+		}
+		if flags&FlagClamp != 0 {
+			s = min(1, max(-0.5, s))
+		}
+		if math.Abs(float64(y[at])-s) > 2e-5 {
+			t.Fatalf("flags %d, %dx%d: [%d,%d,%d] = %g, want %g", flags, ny, nx, i, j, c, y[at], s)
+		}
+	}
+}
