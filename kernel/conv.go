@@ -132,12 +132,11 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && x.sh == x.w*x.sw && y.sh == y.w*y.sw && r.sh == r.w*r.sw {
 		rows, cols = 1, w.oh*w.ow
 	}
-	calls := (cols + u.MR - 1) / u.MR
-	// Units of work: a row of one image for the long way, panels for the short one.
-	// A long row (1x1) is divided by calls.
+	// Units of work: a line of pixels for the long way, panels for the short one. One
+	// long line is divided into chunks of whole blocks.
 	chunks := 1
 	if rows == 1 {
-		chunks = calls
+		chunks = (cols + 2*u.MR - 1) / (2 * u.MR)
 	}
 	units := y.n * rows * chunks
 	nu, np := split(units, len(panels), max(1, cols/chunks)*k*u.NR)
@@ -156,8 +155,8 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		if p0 == 0 {
 			for i := u0; i < u1; i++ {
 				if i%chunks == 0 {
-					r := i / chunks
-					img, oy := r/rows, r%rows
+					line := i / chunks
+					img, oy := line/rows, line%rows
 					if rows == w.oh {
 						y.clearHalo(out, img, oy, oy+1)
 					} else {
@@ -172,29 +171,22 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 				t.Col = b[pn.c:]
 			}
 			for i := u0; i < u1; {
-				// All calls of the row that fall into this tile.
-				line, c0 := i/chunks, i%chunks
-				c1 := min(chunks, c0+u1-i)
+				// What of the tile lies in one image: part of a line, or whole lines.
+				line, first := i/chunks, i%chunks
+				n := min(u1-i, chunks-first)
+				from, to, lines := first*cols/chunks, (first+n)*cols/chunks, 1
 				if chunks == 1 {
-					c0, c1 = 0, calls
-					i++
-				} else {
-					i += c1 - c0
+					n = min(u1-i, rows-line%rows)
+					lines = n
 				}
+				i += n
 				img, oy := line/rows, line%rows
-				ra := x.at + img*x.sn + (oy*w.sh-w.ph)*x.sh - w.pw*x.sw + pn.a
-				rc := y.at + img*y.sn + oy*y.sh + pn.c
-				rr := r.at + img*r.sn + oy*r.sh + pn.c
-				for j := c0; j < c1; j++ {
-					from, to := part(j, calls, cols)
-					if add >= 0 {
-						t.R = sum[rr+from*t.LDR:]
-					}
-					t.M = to - from
-					t.A = in[ra+from*t.RSA:]
-					t.C = out[rc+from*t.LDC:]
-					u.Run(&t)
+				t.A = in[x.at+img*x.sn+(oy*w.sh-w.ph)*x.sh-w.pw*x.sw+pn.a+from*t.RSA:]
+				t.C = out[y.at+img*y.sn+oy*y.sh+pn.c+from*t.LDC:]
+				if add >= 0 {
+					t.R = sum[r.at+img*r.sn+oy*r.sh+pn.c+from*t.LDR:]
 				}
+				u.Image(&t, to-from, lines, w.sh*x.sh, y.sh, r.sh)
 			}
 		}
 	}}}

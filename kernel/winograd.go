@@ -231,16 +231,11 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 			for b := blk0; b < blk1; b++ {
 				start := (b0 + b) * blockRows
 				rows := min(blockRows, tiles-start)
-				calls := (rows + u.MR - 1) / u.MR
 				for pn := pan0; pn < pan1; pn++ {
 					for q := range places {
 						t.B = filters[q*size+pn*cin*u.NR:]
-						a := v[(b*places+q)*ldv:]
-						for i := range calls {
-							from, to := part(i, calls, rows)
-							t.M, t.A, t.C = to-from, a[from*cin:], mm[q*ldm+from*u.NR:]
-							u.Run(&t)
-						}
+						t.A, t.C = v[(b*places+q)*ldv:], mm[q*ldm:]
+						u.Rows(&t, rows)
 					}
 					ch := pn * u.NR
 					o.N = min(u.NR, cout-ch)

@@ -4,7 +4,8 @@
 
 package kern
 
-// f32Gemm12x32AVX512 computes one tile; each acc is one float32 and each step one FMA:
+// f32Gemm12x32AVX512 computes t.Lines lines of t.Blocks blocks of t.M rows; each acc is one
+// float32 and each step one FMA. A block:
 //
 //	for i := range t.M {
 //		for j := range t.N {

@@ -7,42 +7,46 @@
 // func f32Gemm12x32AVX512(t *Tile)
 // Requires: AVX, AVX512F
 TEXT ·f32Gemm12x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ      t+0(FP), R14
-	MOVQ      48(R14), BX
-	MOVQ      88(R14), SI
-	MOVQ      72(R14), R8
-	SHLQ      $0x02, R8
-	MOVQ      80(R14), R9
-	SHLQ      $0x02, R9
-	MOVQ      112(R14), R11
-	SHLQ      $0x02, R11
-	MOVQ      32(R14), R10
-	MOVQ      24(R14), R12
-	MOVQ      (R14), AX
-	CMPQ      8(R14), $0x10
-	JLE       narrow
-	CMPQ      AX, $0x0c
-	JEQ       m12w2
-	CMPQ      AX, $0x0b
-	JEQ       m11w2
-	CMPQ      AX, $0x0a
-	JEQ       m10w2
-	CMPQ      AX, $0x09
-	JEQ       m9w2
-	CMPQ      AX, $0x08
-	JEQ       m8w2
-	CMPQ      AX, $0x07
-	JEQ       m7w2
-	CMPQ      AX, $0x06
-	JEQ       m6w2
-	CMPQ      AX, $0x05
-	JEQ       m5w2
-	CMPQ      AX, $0x04
-	JEQ       m4w2
-	CMPQ      AX, $0x03
-	JEQ       m3w2
-	CMPQ      AX, $0x02
-	JEQ       m2w2
+	MOVQ t+0(FP), R14
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 72(R14), R8
+	SHLQ $0x02, R8
+	MOVQ 80(R14), R9
+	SHLQ $0x02, R9
+	MOVQ 112(R14), R11
+	SHLQ $0x02, R11
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ (R14), AX
+	CMPQ 8(R14), $0x10
+	JLE  narrow
+	CMPQ AX, $0x0c
+	JEQ  m12w2
+	CMPQ AX, $0x0b
+	JEQ  m11w2
+	CMPQ AX, $0x0a
+	JEQ  m10w2
+	CMPQ AX, $0x09
+	JEQ  m9w2
+	CMPQ AX, $0x08
+	JEQ  m8w2
+	CMPQ AX, $0x07
+	JEQ  m7w2
+	CMPQ AX, $0x06
+	JEQ  m6w2
+	CMPQ AX, $0x05
+	JEQ  m5w2
+	CMPQ AX, $0x04
+	JEQ  m4w2
+	CMPQ AX, $0x03
+	JEQ  m3w2
+	CMPQ AX, $0x02
+	JEQ  m2w2
+
+m1w2:
 	MOVQ      152(R14), DX
 	TESTQ     $0x00000001, DX
 	JZ        m1w2zero
@@ -166,15 +170,48 @@ m1w2store:
 	MOVQ    120(R14), AX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m1w2next
 
 m1w2storefull:
 	MOVQ    120(R14), AX
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
-	VZEROUPPER
-	RET
+
+m1w2next:
+	DECQ   304(R14)
+	JZ     m1w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m1w2again
+
+m1w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m1w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m1w2
 
 m2w2:
 	MOVQ      152(R14), DX
@@ -332,8 +369,7 @@ m2w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m2w2next
 
 m2w2storefull:
 	MOVQ    120(R14), AX
@@ -342,8 +378,42 @@ m2w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z2, (AX)
 	VMOVUPS Z3, 64(AX)
-	VZEROUPPER
-	RET
+
+m2w2next:
+	DECQ   304(R14)
+	JZ     m2w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m2w2again
+
+m2w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m2w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m2w2
 
 m3w2:
 	MOVQ      152(R14), DX
@@ -533,8 +603,7 @@ m3w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m3w2next
 
 m3w2storefull:
 	MOVQ    120(R14), AX
@@ -546,8 +615,42 @@ m3w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z4, (AX)
 	VMOVUPS Z5, 64(AX)
-	VZEROUPPER
-	RET
+
+m3w2next:
+	DECQ   304(R14)
+	JZ     m3w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m3w2again
+
+m3w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m3w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m3w2
 
 m4w2:
 	MOVQ      152(R14), DX
@@ -772,8 +875,7 @@ m4w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m4w2next
 
 m4w2storefull:
 	MOVQ    120(R14), AX
@@ -788,8 +890,42 @@ m4w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z6, (AX)
 	VMOVUPS Z7, 64(AX)
-	VZEROUPPER
-	RET
+
+m4w2next:
+	DECQ   304(R14)
+	JZ     m4w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m4w2again
+
+m4w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m4w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m4w2
 
 m5w2:
 	MOVQ      152(R14), DX
@@ -1046,8 +1182,7 @@ m5w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m5w2next
 
 m5w2storefull:
 	MOVQ    120(R14), AX
@@ -1065,8 +1200,42 @@ m5w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z8, (AX)
 	VMOVUPS Z9, 64(AX)
-	VZEROUPPER
-	RET
+
+m5w2next:
+	DECQ   304(R14)
+	JZ     m5w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m5w2again
+
+m5w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m5w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m5w2
 
 m6w2:
 	MOVQ      152(R14), DX
@@ -1355,8 +1524,7 @@ m6w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m6w2next
 
 m6w2storefull:
 	MOVQ    120(R14), AX
@@ -1377,8 +1545,42 @@ m6w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z10, (AX)
 	VMOVUPS Z11, 64(AX)
-	VZEROUPPER
-	RET
+
+m6w2next:
+	DECQ   304(R14)
+	JZ     m6w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m6w2again
+
+m6w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m6w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m6w2
 
 m7w2:
 	MOVQ      152(R14), DX
@@ -1701,8 +1903,7 @@ m7w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m7w2next
 
 m7w2storefull:
 	MOVQ    120(R14), AX
@@ -1726,8 +1927,42 @@ m7w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z12, (AX)
 	VMOVUPS Z13, 64(AX)
-	VZEROUPPER
-	RET
+
+m7w2next:
+	DECQ   304(R14)
+	JZ     m7w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x1c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x1c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x1c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m7w2again
+
+m7w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m7w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m7w2
 
 m8w2:
 	MOVQ      152(R14), DX
@@ -2082,8 +2317,7 @@ m8w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m8w2next
 
 m8w2storefull:
 	MOVQ    120(R14), AX
@@ -2110,8 +2344,42 @@ m8w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z14, (AX)
 	VMOVUPS Z15, 64(AX)
-	VZEROUPPER
-	RET
+
+m8w2next:
+	DECQ   304(R14)
+	JZ     m8w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x20, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x20, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x20, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m8w2again
+
+m8w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m8w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m8w2
 
 m9w2:
 	MOVQ      152(R14), DX
@@ -2498,8 +2766,7 @@ m9w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m9w2next
 
 m9w2storefull:
 	MOVQ    120(R14), AX
@@ -2529,8 +2796,42 @@ m9w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z16, (AX)
 	VMOVUPS Z17, 64(AX)
-	VZEROUPPER
-	RET
+
+m9w2next:
+	DECQ   304(R14)
+	JZ     m9w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x24, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x24, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x24, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m9w2again
+
+m9w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m9w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m9w2
 
 m10w2:
 	MOVQ      152(R14), DX
@@ -2951,8 +3252,7 @@ m10w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z18, (AX)
 	VMOVUPS Z19, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m10w2next
 
 m10w2storefull:
 	MOVQ    120(R14), AX
@@ -2985,8 +3285,42 @@ m10w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z18, (AX)
 	VMOVUPS Z19, 64(AX)
-	VZEROUPPER
-	RET
+
+m10w2next:
+	DECQ   304(R14)
+	JZ     m10w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x28, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x28, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x28, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m10w2again
+
+m10w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m10w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m10w2
 
 m11w2:
 	MOVQ      152(R14), DX
@@ -3439,8 +3773,7 @@ m11w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z20, (AX)
 	VMOVUPS Z21, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m11w2next
 
 m11w2storefull:
 	MOVQ    120(R14), AX
@@ -3476,8 +3809,42 @@ m11w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z20, (AX)
 	VMOVUPS Z21, 64(AX)
-	VZEROUPPER
-	RET
+
+m11w2next:
+	DECQ   304(R14)
+	JZ     m11w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x2c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x2c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x2c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m11w2again
+
+m11w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m11w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m11w2
 
 m12w2:
 	MOVQ      152(R14), DX
@@ -3962,8 +4329,7 @@ m12w2store:
 	ADDQ    CX, AX
 	VMOVUPS Z22, (AX)
 	VMOVUPS Z23, K1, 64(AX)
-	VZEROUPPER
-	RET
+	JMP     m12w2next
 
 m12w2storefull:
 	MOVQ    120(R14), AX
@@ -4002,32 +4368,68 @@ m12w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Z22, (AX)
 	VMOVUPS Z23, 64(AX)
-	VZEROUPPER
-	RET
+
+m12w2next:
+	DECQ   304(R14)
+	JZ     m12w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x30, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x30, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x30, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m12w2again
+
+m12w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m12w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m12w2
 
 narrow:
-	CMPQ      AX, $0x0c
-	JEQ       m12w1
-	CMPQ      AX, $0x0b
-	JEQ       m11w1
-	CMPQ      AX, $0x0a
-	JEQ       m10w1
-	CMPQ      AX, $0x09
-	JEQ       m9w1
-	CMPQ      AX, $0x08
-	JEQ       m8w1
-	CMPQ      AX, $0x07
-	JEQ       m7w1
-	CMPQ      AX, $0x06
-	JEQ       m6w1
-	CMPQ      AX, $0x05
-	JEQ       m5w1
-	CMPQ      AX, $0x04
-	JEQ       m4w1
-	CMPQ      AX, $0x03
-	JEQ       m3w1
-	CMPQ      AX, $0x02
-	JEQ       m2w1
+	CMPQ AX, $0x0c
+	JEQ  m12w1
+	CMPQ AX, $0x0b
+	JEQ  m11w1
+	CMPQ AX, $0x0a
+	JEQ  m10w1
+	CMPQ AX, $0x09
+	JEQ  m9w1
+	CMPQ AX, $0x08
+	JEQ  m8w1
+	CMPQ AX, $0x07
+	JEQ  m7w1
+	CMPQ AX, $0x06
+	JEQ  m6w1
+	CMPQ AX, $0x05
+	JEQ  m5w1
+	CMPQ AX, $0x04
+	JEQ  m4w1
+	CMPQ AX, $0x03
+	JEQ  m3w1
+	CMPQ AX, $0x02
+	JEQ  m2w1
+
+m1w1:
 	MOVQ      152(R14), DX
 	TESTQ     $0x00000001, DX
 	JZ        m1w1zero
@@ -4132,14 +4534,47 @@ m1w1store:
 	KMOVW   DI, K1
 	MOVQ    120(R14), AX
 	VMOVUPS Z0, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m1w1next
 
 m1w1storefull:
 	MOVQ    120(R14), AX
 	VMOVUPS Z0, (AX)
-	VZEROUPPER
-	RET
+
+m1w1next:
+	DECQ   304(R14)
+	JZ     m1w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m1w1again
+
+m1w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m1w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m1w1
 
 m2w1:
 	MOVQ      152(R14), DX
@@ -4266,16 +4701,49 @@ m2w1store:
 	VMOVUPS Z0, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z2, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m2w1next
 
 m2w1storefull:
 	MOVQ    120(R14), AX
 	VMOVUPS Z0, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z2, (AX)
-	VZEROUPPER
-	RET
+
+m2w1next:
+	DECQ   304(R14)
+	JZ     m2w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m2w1again
+
+m2w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m2w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m2w1
 
 m3w1:
 	MOVQ      152(R14), DX
@@ -4422,8 +4890,7 @@ m3w1store:
 	VMOVUPS Z2, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z4, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m3w1next
 
 m3w1storefull:
 	MOVQ    120(R14), AX
@@ -4432,8 +4899,42 @@ m3w1storefull:
 	VMOVUPS Z2, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z4, (AX)
-	VZEROUPPER
-	RET
+
+m3w1next:
+	DECQ   304(R14)
+	JZ     m3w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m3w1again
+
+m3w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m3w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m3w1
 
 m4w1:
 	MOVQ      152(R14), DX
@@ -4603,8 +5104,7 @@ m4w1store:
 	VMOVUPS Z4, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z6, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m4w1next
 
 m4w1storefull:
 	MOVQ    120(R14), AX
@@ -4615,8 +5115,42 @@ m4w1storefull:
 	VMOVUPS Z4, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z6, (AX)
-	VZEROUPPER
-	RET
+
+m4w1next:
+	DECQ   304(R14)
+	JZ     m4w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m4w1again
+
+m4w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m4w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m4w1
 
 m5w1:
 	MOVQ      152(R14), DX
@@ -4806,8 +5340,7 @@ m5w1store:
 	VMOVUPS Z6, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z8, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m5w1next
 
 m5w1storefull:
 	MOVQ    120(R14), AX
@@ -4820,8 +5353,42 @@ m5w1storefull:
 	VMOVUPS Z6, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z8, (AX)
-	VZEROUPPER
-	RET
+
+m5w1next:
+	DECQ   304(R14)
+	JZ     m5w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m5w1again
+
+m5w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m5w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m5w1
 
 m6w1:
 	MOVQ      152(R14), DX
@@ -5031,8 +5598,7 @@ m6w1store:
 	VMOVUPS Z8, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z10, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m6w1next
 
 m6w1storefull:
 	MOVQ    120(R14), AX
@@ -5047,8 +5613,42 @@ m6w1storefull:
 	VMOVUPS Z8, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z10, (AX)
-	VZEROUPPER
-	RET
+
+m6w1next:
+	DECQ   304(R14)
+	JZ     m6w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m6w1again
+
+m6w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m6w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m6w1
 
 m7w1:
 	MOVQ      152(R14), DX
@@ -5280,8 +5880,7 @@ m7w1store:
 	VMOVUPS Z10, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z12, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m7w1next
 
 m7w1storefull:
 	MOVQ    120(R14), AX
@@ -5298,8 +5897,42 @@ m7w1storefull:
 	VMOVUPS Z10, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z12, (AX)
-	VZEROUPPER
-	RET
+
+m7w1next:
+	DECQ   304(R14)
+	JZ     m7w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x1c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x1c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x1c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m7w1again
+
+m7w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m7w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m7w1
 
 m8w1:
 	MOVQ      152(R14), DX
@@ -5551,8 +6184,7 @@ m8w1store:
 	VMOVUPS Z12, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z14, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m8w1next
 
 m8w1storefull:
 	MOVQ    120(R14), AX
@@ -5571,8 +6203,42 @@ m8w1storefull:
 	VMOVUPS Z12, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z14, (AX)
-	VZEROUPPER
-	RET
+
+m8w1next:
+	DECQ   304(R14)
+	JZ     m8w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x20, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x20, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x20, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m8w1again
+
+m8w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m8w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m8w1
 
 m9w1:
 	MOVQ      152(R14), DX
@@ -5844,8 +6510,7 @@ m9w1store:
 	VMOVUPS Z14, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z16, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m9w1next
 
 m9w1storefull:
 	MOVQ    120(R14), AX
@@ -5866,8 +6531,42 @@ m9w1storefull:
 	VMOVUPS Z14, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z16, (AX)
-	VZEROUPPER
-	RET
+
+m9w1next:
+	DECQ   304(R14)
+	JZ     m9w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x24, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x24, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x24, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m9w1again
+
+m9w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m9w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m9w1
 
 m10w1:
 	MOVQ      152(R14), DX
@@ -6161,8 +6860,7 @@ m10w1store:
 	VMOVUPS Z16, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z18, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m10w1next
 
 m10w1storefull:
 	MOVQ    120(R14), AX
@@ -6185,8 +6883,42 @@ m10w1storefull:
 	VMOVUPS Z16, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z18, (AX)
-	VZEROUPPER
-	RET
+
+m10w1next:
+	DECQ   304(R14)
+	JZ     m10w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x28, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x28, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x28, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m10w1again
+
+m10w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m10w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m10w1
 
 m11w1:
 	MOVQ      152(R14), DX
@@ -6500,8 +7232,7 @@ m11w1store:
 	VMOVUPS Z18, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z20, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m11w1next
 
 m11w1storefull:
 	MOVQ    120(R14), AX
@@ -6526,8 +7257,42 @@ m11w1storefull:
 	VMOVUPS Z18, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z20, (AX)
-	VZEROUPPER
-	RET
+
+m11w1next:
+	DECQ   304(R14)
+	JZ     m11w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x2c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x2c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x2c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m11w1again
+
+m11w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m11w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m11w1
 
 m12w1:
 	MOVQ      152(R14), DX
@@ -6861,8 +7626,7 @@ m12w1store:
 	VMOVUPS Z20, K1, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z22, K1, (AX)
-	VZEROUPPER
-	RET
+	JMP     m12w1next
 
 m12w1storefull:
 	MOVQ    120(R14), AX
@@ -6889,5 +7653,43 @@ m12w1storefull:
 	VMOVUPS Z20, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Z22, (AX)
+
+m12w1next:
+	DECQ   304(R14)
+	JZ     m12w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x30, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x30, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x30, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m12w1again
+
+m12w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m12w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m12w1
+
+done:
 	VZEROUPPER
 	RET

@@ -7,30 +7,34 @@
 // func f32Gemm6x16AVX2(t *Tile)
 // Requires: AVX, FMA3
 TEXT ·f32Gemm6x16AVX2(SB), NOSPLIT, $0-8
-	MOVQ       t+0(FP), R14
-	MOVQ       48(R14), BX
-	MOVQ       88(R14), SI
-	MOVQ       72(R14), R8
-	SHLQ       $0x02, R8
-	MOVQ       80(R14), R9
-	SHLQ       $0x02, R9
-	MOVQ       112(R14), R11
-	SHLQ       $0x02, R11
-	MOVQ       32(R14), R10
-	MOVQ       24(R14), R12
-	MOVQ       (R14), AX
-	CMPQ       8(R14), $0x08
-	JLE        narrow
-	CMPQ       AX, $0x06
-	JEQ        m6w2
-	CMPQ       AX, $0x05
-	JEQ        m5w2
-	CMPQ       AX, $0x04
-	JEQ        m4w2
-	CMPQ       AX, $0x03
-	JEQ        m3w2
-	CMPQ       AX, $0x02
-	JEQ        m2w2
+	MOVQ t+0(FP), R14
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 72(R14), R8
+	SHLQ $0x02, R8
+	MOVQ 80(R14), R9
+	SHLQ $0x02, R9
+	MOVQ 112(R14), R11
+	SHLQ $0x02, R11
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ (R14), AX
+	CMPQ 8(R14), $0x08
+	JLE  narrow
+	CMPQ AX, $0x06
+	JEQ  m6w2
+	CMPQ AX, $0x05
+	JEQ  m5w2
+	CMPQ AX, $0x04
+	JEQ  m4w2
+	CMPQ AX, $0x03
+	JEQ  m3w2
+	CMPQ AX, $0x02
+	JEQ  m2w2
+
+m1w2:
 	MOVQ       152(R14), DX
 	TESTQ      $0x00000001, DX
 	JZ         m1w2zero
@@ -150,15 +154,48 @@ m1w2store:
 	MOVQ       120(R14), AX
 	VMOVUPS    Y0, (AX)
 	VMASKMOVPS Y1, Y15, 32(AX)
-	VZEROUPPER
-	RET
+	JMP        m1w2next
 
 m1w2storefull:
 	MOVQ    120(R14), AX
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
-	VZEROUPPER
-	RET
+
+m1w2next:
+	DECQ   304(R14)
+	JZ     m1w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m1w2again
+
+m1w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m1w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m1w2
 
 m2w2:
 	MOVQ       152(R14), DX
@@ -312,8 +349,7 @@ m2w2store:
 	ADDQ       CX, AX
 	VMOVUPS    Y2, (AX)
 	VMASKMOVPS Y3, Y15, 32(AX)
-	VZEROUPPER
-	RET
+	JMP        m2w2next
 
 m2w2storefull:
 	MOVQ    120(R14), AX
@@ -322,8 +358,42 @@ m2w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Y2, (AX)
 	VMOVUPS Y3, 32(AX)
-	VZEROUPPER
-	RET
+
+m2w2next:
+	DECQ   304(R14)
+	JZ     m2w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m2w2again
+
+m2w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m2w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m2w2
 
 m3w2:
 	MOVQ       152(R14), DX
@@ -509,8 +579,7 @@ m3w2store:
 	ADDQ       CX, AX
 	VMOVUPS    Y4, (AX)
 	VMASKMOVPS Y5, Y15, 32(AX)
-	VZEROUPPER
-	RET
+	JMP        m3w2next
 
 m3w2storefull:
 	MOVQ    120(R14), AX
@@ -522,8 +591,42 @@ m3w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Y4, (AX)
 	VMOVUPS Y5, 32(AX)
-	VZEROUPPER
-	RET
+
+m3w2next:
+	DECQ   304(R14)
+	JZ     m3w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m3w2again
+
+m3w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m3w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m3w2
 
 m4w2:
 	MOVQ       152(R14), DX
@@ -744,8 +847,7 @@ m4w2store:
 	ADDQ       CX, AX
 	VMOVUPS    Y6, (AX)
 	VMASKMOVPS Y7, Y15, 32(AX)
-	VZEROUPPER
-	RET
+	JMP        m4w2next
 
 m4w2storefull:
 	MOVQ    120(R14), AX
@@ -760,8 +862,42 @@ m4w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Y6, (AX)
 	VMOVUPS Y7, 32(AX)
-	VZEROUPPER
-	RET
+
+m4w2next:
+	DECQ   304(R14)
+	JZ     m4w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m4w2again
+
+m4w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m4w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m4w2
 
 m5w2:
 	MOVQ       152(R14), DX
@@ -1014,8 +1150,7 @@ m5w2store:
 	ADDQ       CX, AX
 	VMOVUPS    Y8, (AX)
 	VMASKMOVPS Y9, Y15, 32(AX)
-	VZEROUPPER
-	RET
+	JMP        m5w2next
 
 m5w2storefull:
 	MOVQ    120(R14), AX
@@ -1033,8 +1168,42 @@ m5w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Y8, (AX)
 	VMOVUPS Y9, 32(AX)
-	VZEROUPPER
-	RET
+
+m5w2next:
+	DECQ   304(R14)
+	JZ     m5w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m5w2again
+
+m5w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m5w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m5w2
 
 m6w2:
 	MOVQ       152(R14), DX
@@ -1319,8 +1488,7 @@ m6w2store:
 	ADDQ       CX, AX
 	VMOVUPS    Y10, (AX)
 	VMASKMOVPS Y11, Y15, 32(AX)
-	VZEROUPPER
-	RET
+	JMP        m6w2next
 
 m6w2storefull:
 	MOVQ    120(R14), AX
@@ -1341,20 +1509,56 @@ m6w2storefull:
 	ADDQ    CX, AX
 	VMOVUPS Y10, (AX)
 	VMOVUPS Y11, 32(AX)
-	VZEROUPPER
-	RET
+
+m6w2next:
+	DECQ   304(R14)
+	JZ     m6w2line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m6w2again
+
+m6w2line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m6w2again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m6w2
 
 narrow:
-	CMPQ       AX, $0x06
-	JEQ        m6w1
-	CMPQ       AX, $0x05
-	JEQ        m5w1
-	CMPQ       AX, $0x04
-	JEQ        m4w1
-	CMPQ       AX, $0x03
-	JEQ        m3w1
-	CMPQ       AX, $0x02
-	JEQ        m2w1
+	CMPQ AX, $0x06
+	JEQ  m6w1
+	CMPQ AX, $0x05
+	JEQ  m5w1
+	CMPQ AX, $0x04
+	JEQ  m4w1
+	CMPQ AX, $0x03
+	JEQ  m3w1
+	CMPQ AX, $0x02
+	JEQ  m2w1
+
+m1w1:
 	MOVQ       152(R14), DX
 	TESTQ      $0x00000001, DX
 	JZ         m1w1zero
@@ -1459,14 +1663,47 @@ m1w1store:
 	VMOVUPS    (DI), Y15
 	MOVQ       120(R14), AX
 	VMASKMOVPS Y0, Y15, (AX)
-	VZEROUPPER
-	RET
+	JMP        m1w1next
 
 m1w1storefull:
 	MOVQ    120(R14), AX
 	VMOVUPS Y0, (AX)
-	VZEROUPPER
-	RET
+
+m1w1next:
+	DECQ   304(R14)
+	JZ     m1w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x04, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m1w1again
+
+m1w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m1w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m1w1
 
 m2w1:
 	MOVQ       152(R14), DX
@@ -1593,16 +1830,49 @@ m2w1store:
 	VMASKMOVPS Y0, Y15, (AX)
 	ADDQ       CX, AX
 	VMASKMOVPS Y2, Y15, (AX)
-	VZEROUPPER
-	RET
+	JMP        m2w1next
 
 m2w1storefull:
 	MOVQ    120(R14), AX
 	VMOVUPS Y0, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Y2, (AX)
-	VZEROUPPER
-	RET
+
+m2w1next:
+	DECQ   304(R14)
+	JZ     m2w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x08, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m2w1again
+
+m2w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m2w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m2w1
 
 m3w1:
 	MOVQ       152(R14), DX
@@ -1749,8 +2019,7 @@ m3w1store:
 	VMASKMOVPS Y2, Y15, (AX)
 	ADDQ       CX, AX
 	VMASKMOVPS Y4, Y15, (AX)
-	VZEROUPPER
-	RET
+	JMP        m3w1next
 
 m3w1storefull:
 	MOVQ    120(R14), AX
@@ -1759,8 +2028,42 @@ m3w1storefull:
 	VMOVUPS Y2, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Y4, (AX)
-	VZEROUPPER
-	RET
+
+m3w1next:
+	DECQ   304(R14)
+	JZ     m3w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x0c, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m3w1again
+
+m3w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m3w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m3w1
 
 m4w1:
 	MOVQ       152(R14), DX
@@ -1930,8 +2233,7 @@ m4w1store:
 	VMASKMOVPS Y4, Y15, (AX)
 	ADDQ       CX, AX
 	VMASKMOVPS Y6, Y15, (AX)
-	VZEROUPPER
-	RET
+	JMP        m4w1next
 
 m4w1storefull:
 	MOVQ    120(R14), AX
@@ -1942,8 +2244,42 @@ m4w1storefull:
 	VMOVUPS Y4, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Y6, (AX)
-	VZEROUPPER
-	RET
+
+m4w1next:
+	DECQ   304(R14)
+	JZ     m4w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x10, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m4w1again
+
+m4w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m4w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m4w1
 
 m5w1:
 	MOVQ       152(R14), DX
@@ -2133,8 +2469,7 @@ m5w1store:
 	VMASKMOVPS Y6, Y15, (AX)
 	ADDQ       CX, AX
 	VMASKMOVPS Y8, Y15, (AX)
-	VZEROUPPER
-	RET
+	JMP        m5w1next
 
 m5w1storefull:
 	MOVQ    120(R14), AX
@@ -2147,8 +2482,42 @@ m5w1storefull:
 	VMOVUPS Y6, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Y8, (AX)
-	VZEROUPPER
-	RET
+
+m5w1next:
+	DECQ   304(R14)
+	JZ     m5w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x14, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m5w1again
+
+m5w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m5w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m5w1
 
 m6w1:
 	MOVQ       152(R14), DX
@@ -2358,8 +2727,7 @@ m6w1store:
 	VMASKMOVPS Y8, Y15, (AX)
 	ADDQ       CX, AX
 	VMASKMOVPS Y10, Y15, (AX)
-	VZEROUPPER
-	RET
+	JMP        m6w1next
 
 m6w1storefull:
 	MOVQ    120(R14), AX
@@ -2374,5 +2742,43 @@ m6w1storefull:
 	VMOVUPS Y8, (AX)
 	ADDQ    CX, AX
 	VMOVUPS Y10, (AX)
+
+m6w1next:
+	DECQ   304(R14)
+	JZ     m6w1line
+	MOVQ   72(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 48(R14)
+	MOVQ   144(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 120(R14)
+	MOVQ   256(R14), AX
+	IMUL3Q $0x18, AX, AX
+	ADDQ   AX, 232(R14)
+	JMP    m6w1again
+
+m6w1line:
+	DECQ 272(R14)
+	JZ   done
+	MOVQ 264(R14), AX
+	MOVQ AX, 304(R14)
+	MOVQ 280(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 48(R14)
+	MOVQ 288(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 120(R14)
+	MOVQ 296(R14), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 232(R14)
+
+m6w1again:
+	MOVQ 48(R14), BX
+	MOVQ 88(R14), SI
+	MOVQ 32(R14), R10
+	MOVQ 24(R14), R12
+	JMP  m6w1
+
+done:
 	VZEROUPPER
 	RET

@@ -153,15 +153,18 @@ func (g *GEMM) Run(tile int, a, b, c, col, row, scratch []float32) {
 			if t.Flags&FlagCol != 0 {
 				t.Col = col[n0:]
 			}
+			if t.Flags&FlagRow == 0 {
+				t.A, t.C = a[m0*g.rsa+k0*g.csa:], c[m0*g.LDC+n0:]
+				u.Rows(&t, m1-m0)
+				continue
+			}
 			for i := range calls {
 				r0, r1 := part(i, calls, m1-m0)
 				r0 += m0
 				t.M = m0 + r1 - r0
 				t.A = a[r0*g.rsa+k0*g.csa:]
 				t.C = c[r0*g.LDC+n0:]
-				if t.Flags&FlagRow != 0 {
-					t.Row = row[r0:]
-				}
+				t.Row = row[r0:]
 				u.Run(&t)
 			}
 		}

@@ -56,6 +56,8 @@ func TestTileOffsets(t *testing.T) {
 		{"Col", unsafe.Offsetof(x.Col), 160}, {"Row", unsafe.Offsetof(x.Row), 184}, {"Alpha", unsafe.Offsetof(x.Alpha), 208},
 		{"Lo", unsafe.Offsetof(x.Lo), 212}, {"Hi", unsafe.Offsetof(x.Hi), 216}, {"mask", unsafe.Offsetof(x.mask), 224},
 		{"R", unsafe.Offsetof(x.R), 232}, {"LDR", unsafe.Offsetof(x.LDR), 256},
+		{"blocks", unsafe.Offsetof(x.blocks), 264}, {"lines", unsafe.Offsetof(x.lines), 272}, {"aJump", unsafe.Offsetof(x.aJump), 280},
+		{"cJump", unsafe.Offsetof(x.cJump), 288}, {"rJump", unsafe.Offsetof(x.rJump), 296}, {"left", unsafe.Offsetof(x.left), 304},
 	} {
 		if c.got != c.want {
 			t.Errorf("Tile.%s is at %d, the assembly reads %d", c.name, c.got, c.want)
@@ -107,6 +109,38 @@ func exact(t *Tile, c []float32) (y, bound []float64) {
 		}
 	}
 	return y, bound
+}
+
+// TestImage runs lines of many blocks and compares them with one call a row.
+func TestImage(t *testing.T) {
+	a, b, col := random(1, 4000), random(2, 64*40), random(3, 32)
+	variants(t, func(t *testing.T, u *Micro) {
+		for rows := 1; rows <= 2*u.MR+3; rows++ {
+			for lines := 1; lines <= 3; lines++ {
+				flags := []int{FlagCol, FlagAdd | FlagClamp, FlagAcc}[(rows+lines)%3]
+				n := 1 + (7*rows+lines)%u.NR
+				x := &Tile{N: n, K: 3, Off: []int{0, 20}, A: a, RSA: 5, CSA: 1, B: b, LDB: u.NR, LDC: n + 1, Flags: flags, Col: col,
+					R: a[9:], LDR: 3, Lo: -1, Hi: 1}
+				cl := rows*x.LDC + 7
+				start := random(4, lines*cl)
+				x.C = append([]float32{}, start...)
+				u.Image(x, rows, lines, 333, cl, 50)
+				want := append([]float32{}, start...)
+				for i := range lines {
+					for j := range rows {
+						y := *x
+						y.M, y.A, y.C, y.R = 1, a[i*333+j*5:], want[i*cl+j*x.LDC:], a[9+i*50+j*3:]
+						u.Run(&y)
+					}
+				}
+				for i := range want {
+					if x.C[i] != want[i] {
+						t.Fatalf("%d rows, %d lines, flags %d: element %d is %g, want %g", rows, lines, flags, i, x.C[i], want[i])
+					}
+				}
+			}
+		}
+	})
 }
 
 func TestTile(t *testing.T) {

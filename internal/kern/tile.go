@@ -45,6 +45,10 @@ type Tile struct {
 	mask uintptr
 	R    []float32 // row i begins at i*LDR
 	LDR  int
+	// What Image adds: lines of blocks of M rows.
+	blocks, lines       int
+	aJump, cJump, rJump int
+	left                int
 }
 
 // Zero is Tile.Off of a plain matrix product.
@@ -88,8 +92,16 @@ func isaOf(f cpu.Features) isa {
 func F32(f cpu.Features) *Micro { return micros[isaOf(f)] }
 
 // Run computes the tile. It panics where a slice is too short.
-func (u *Micro) Run(t *Tile) {
-	if uint(t.M-1) >= uint(u.MR) || uint(t.N-1) >= uint(u.NR) || t.K < 1 || len(t.Off) == 0 {
+func (u *Micro) Run(t *Tile) { u.Image(t, t.M, 1, 0, 0, 0) }
+
+// Rows computes rows of A, as many as there are, by blocks of nearly equal size. M
+// is set by it. With FlagRow there may be one block only.
+func (u *Micro) Rows(t *Tile, rows int) { u.Image(t, rows, 1, 0, 0, 0) }
+
+// Image computes lines of rows each: line i begins at i*al in A, i*cl in C and i*rl
+// in R. It panics where a slice is too short, or for FlagRow and more than one block.
+func (u *Micro) Image(t *Tile, rows, lines, al, cl, rl int) {
+	if rows < 1 || lines < 1 || uint(t.N-1) >= uint(u.NR) || t.K < 1 || len(t.Off) == 0 {
 		panic("kern: tile out of range")
 	}
 	w := u.NR
@@ -97,19 +109,56 @@ func (u *Micro) Run(t *Tile) {
 		w = u.Width
 	}
 	// The kernels do not check: what they touch last must exist.
-	_ = t.A[t.Off[len(t.Off)-1]+(t.M-1)*t.RSA+(t.K-1)*t.CSA]
+	_ = t.A[t.Off[len(t.Off)-1]+(lines-1)*al+(rows-1)*t.RSA+(t.K-1)*t.CSA]
 	_ = t.B[(len(t.Off)*t.K-1)*t.LDB+w-1]
-	_ = t.C[(t.M-1)*t.LDC+t.N-1]
+	_ = t.C[(lines-1)*cl+(rows-1)*t.LDC+t.N-1]
 	if t.Flags&FlagCol != 0 {
 		_ = t.Col[t.N-1]
 	}
 	if t.Flags&FlagRow != 0 {
-		_ = t.Row[t.M-1]
+		if rows > u.MR || lines > 1 {
+			panic("kern: FlagRow and more than one block")
+		}
+		_ = t.Row[rows-1]
 	}
 	if t.Flags&FlagAdd != 0 {
-		_ = t.R[(t.M-1)*t.LDR+t.N-1]
+		_ = t.R[(lines-1)*rl+(rows-1)*t.LDR+t.N-1]
 	}
-	u.run(t)
+	// 14 rows are blocks of 5, 5 and 4, not 6, 6 and 2: first the larger ones of
+	// all lines, then the others.
+	calls := (rows + u.MR - 1) / u.MR
+	a, c, r := t.A, t.C, t.R
+	small, large := calls-rows%calls, rows%calls
+	for _, b := range [2]struct{ first, n, m int }{{0, large, rows/calls + 1}, {large * (rows/calls + 1), small, rows / calls}} {
+		if b.n == 0 {
+			continue
+		}
+		t.M, t.blocks, t.lines = b.m, b.n, lines
+		t.A, t.C = a[b.first*t.RSA:], c[b.first*t.LDC:]
+		t.aJump, t.cJump = al-(b.n-1)*b.m*t.RSA, cl-(b.n-1)*b.m*t.LDC
+		if t.Flags&FlagAdd != 0 {
+			t.R, t.rJump = r[b.first*t.LDR:], rl-(b.n-1)*b.m*t.LDR
+		} else {
+			t.LDR, t.rJump = 0, 0 // the kernel moves R whether it is there or not
+		}
+		u.run(t)
+	}
+	t.A, t.C, t.R = a, c, r
+}
+
+// blocksGo runs a block after the other.
+func blocksGo(t *Tile) {
+	a, c, r := t.A, t.C, t.R
+	for line := range t.lines {
+		for b := range t.blocks {
+			t.A = a[line*(t.aJump+(t.blocks-1)*t.M*t.RSA)+b*t.M*t.RSA:]
+			t.C = c[line*(t.cJump+(t.blocks-1)*t.M*t.LDC)+b*t.M*t.LDC:]
+			if t.Flags&FlagAdd != 0 {
+				t.R = r[line*(t.rJump+(t.blocks-1)*t.M*t.LDR)+b*t.M*t.LDR:]
+			}
+			tileGo(t)
+		}
+	}
 }
 
 // tileGo is the specification of the kernels, within the rounding of FMA.

@@ -20,6 +20,6 @@ func (u *Micro) run(t *Tile) {
 		t.mask = uintptr(unsafe.Pointer(&lanes[16-t.N]))
 		f32Gemm6x16AVX2(t)
 	default:
-		tileGo(t)
+		blocksGo(t)
 	}
 }

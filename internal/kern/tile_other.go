@@ -4,4 +4,4 @@ package kern
 
 const haveAsm = false
 
-func (u *Micro) run(t *Tile) { tileGo(t) }
+func (u *Micro) run(t *Tile) { blocksGo(t) }

@@ -10,27 +10,33 @@ import (
 
 // Offsets of the fields of kern.Tile that the kernels read; a test of package kern checks them.
 const (
-	tM     = 0
-	tN     = 8
-	tK     = 16
-	tOff   = 24
-	tSegs  = 32 // len(Off)
-	tA     = 48
-	tRSA   = 72
-	tCSA   = 80
-	tB     = 88
-	tLDB   = 112
-	tC     = 120
-	tLDC   = 144
-	tFlags = 152
-	tCol   = 160
-	tRow   = 184
-	tAlpha = 208
-	tLo    = 212
-	tHi    = 216
-	tMask  = 224
-	tR     = 232
-	tLDR   = 256
+	tM      = 0
+	tN      = 8
+	tK      = 16
+	tOff    = 24
+	tSegs   = 32 // len(Off)
+	tA      = 48
+	tRSA    = 72
+	tCSA    = 80
+	tB      = 88
+	tLDB    = 112
+	tC      = 120
+	tLDC    = 144
+	tFlags  = 152
+	tCol    = 160
+	tRow    = 184
+	tAlpha  = 208
+	tLo     = 212
+	tHi     = 216
+	tMask   = 224
+	tR      = 232
+	tLDR    = 256
+	tBlocks = 264
+	tLines  = 272
+	tAJump  = 280 // to a line's first block from the last block of the one before
+	tCJump  = 288
+	tRJump  = 296
+	tLeft   = 304 // blocks left of this line
 )
 
 // Bits of Tile.Flags.
@@ -43,7 +49,8 @@ const (
 	fAdd
 )
 
-const gemmDoc = ` computes one tile; each acc is one float32 and each step one FMA:
+const gemmDoc = ` computes t.Lines lines of t.Blocks blocks of t.M rows; each acc is one
+float32 and each step one FMA. A block:
 
 	for i := range t.M {
 		for j := range t.N {
@@ -116,6 +123,8 @@ func gemm(c *build.Context, v isa) {
 	c.MOVQ(mem(t, tSegs), segs)
 	c.MOVQ(mem(t, tOff), off)
 
+	c.MOVQ(mem(t, tBlocks), reg.RAX)
+	c.MOVQ(reg.RAX, mem(t, tLeft))
 	// One body for each number of rows and of registers a row.
 	c.MOVQ(mem(t, tM), reg.RAX)
 	c.CMPQ(mem(t, tN), operand.U8(v.width))
@@ -133,6 +142,9 @@ func gemm(c *build.Context, v isa) {
 			gemmBody(c, v, m, w)
 		}
 	}
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
 }
 
 func gemmBody(c *build.Context, v isa, m, w int) {
@@ -346,10 +358,37 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 			c.VMOVUPS(v.acc(i, j), p)
 		}
 	})
-	c.VZEROUPPER()
-	c.RET()
+	c.JMP(ref("next"))
 	c.Label(name("storefull"))
 	rows(tC, func(i, j int, p operand.Mem) { c.VMOVUPS(v.acc(i, j), p) })
-	c.VZEROUPPER()
-	c.RET()
+
+	// The next block of the line, or the first of the next line.
+	c.Label(name("next"))
+	c.DECQ(mem(t, tLeft))
+	c.JZ(ref("line"))
+	advance := func(field, stride int) {
+		c.MOVQ(mem(t, stride), reg.RAX)
+		c.IMUL3Q(operand.U8(4*m), reg.RAX, reg.RAX)
+		c.ADDQ(reg.RAX, mem(t, field))
+	}
+	advance(tA, tRSA)
+	advance(tC, tLDC)
+	advance(tR, tLDR)
+	c.JMP(ref("again"))
+	c.Label(name("line"))
+	c.DECQ(mem(t, tLines))
+	c.JZ(operand.LabelRef("done"))
+	c.MOVQ(mem(t, tBlocks), reg.RAX)
+	c.MOVQ(reg.RAX, mem(t, tLeft))
+	for _, f := range [][2]int{{tA, tAJump}, {tC, tCJump}, {tR, tRJump}} {
+		c.MOVQ(mem(t, f[1]), reg.RAX)
+		c.SHLQ(operand.U8(2), reg.RAX)
+		c.ADDQ(reg.RAX, mem(t, f[0]))
+	}
+	c.Label(name("again"))
+	c.MOVQ(mem(t, tA), a)
+	c.MOVQ(mem(t, tB), b)
+	c.MOVQ(mem(t, tSegs), segs)
+	c.MOVQ(mem(t, tOff), off)
+	c.JMP(ref(""))
 }
