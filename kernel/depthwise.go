@@ -50,7 +50,7 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 		return kern.Bytes(d)
 	}))
-	p := &Prepared{Kernel: u.Name, Packed: []int{1}, Scratch: 4 * width}
+	p := &Prepared{Kernel: u.Name, Packed: []int{1}, Scratch: 4 * width * blocks}
 	d := kern.Depthwise{RSX: w.sw * x.sw, LDY: y.sw, Pixels: w.ow, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
 	for i := range w.kh {
 		for j := range w.kw {
@@ -73,20 +73,28 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 				y.clearHalo(out, i/w.oh, i%w.oh, i%w.oh+1)
 			}
 		}
-		if bias {
-			d.Bias = kern.Floats(scratch)[:width]
+		if bias { // with zeros beyond the channels
+			d.Bias = kern.Floats(scratch)
+			clear(d.Bias[copy(d.Bias, f32s(c.In[2])[b0*width:min(y.c, b1*width)]):])
 		}
-		for b := b0; b < b1; b++ {
-			ch := b * width
-			d.N, d.W = min(width, y.c-ch), packed[b*nt*width:]
-			if bias {
-				clear(d.Bias[copy(d.Bias, f32s(c.In[2])[ch:]):])
-			}
-			for i := u0; i < u1; i++ {
-				img, oy := i/w.oh, i%w.oh
-				d.X = in[x.at+img*x.sn+(oy*w.sh-w.ph)*x.sh-w.pw*x.sw+ch:]
-				d.Y = out[y.at+img*y.sn+oy*y.sh+ch:]
+		for i := u0; i < u1; i++ {
+			// Rows outermost: blocks of channels share the lines of memory.
+			img, oy := i/w.oh, i%w.oh
+			xr, yr := x.at+img*x.sn+(oy*w.sh-w.ph)*x.sh-w.pw*x.sw, y.at+img*y.sn+oy*y.sh
+			for b := b0; b < b1; {
+				// Whole vectors of channels in one call, then what is left.
+				n := 1
+				if full := min(b1, y.c/width); full > b {
+					n = full - b
+				}
+				ch := b * width
+				d.N, d.W = min(n*width, y.c-ch), packed[b*nt*width:]
+				if bias {
+					d.Bias = kern.Floats(scratch)[ch-b0*width:]
+				}
+				d.X, d.Y = in[xr+ch:], out[yr+ch:]
 				u.Run(&d)
+				b += n
 			}
 		}
 	}}}

@@ -3,12 +3,13 @@ package kern
 import "whit/internal/cpu"
 
 // Depthwise is one call of the depthwise convolution kernel: a row of Pixels
-// output pixels of N channels, at most the Width of the [DWMicro].
+// output pixels of N channels, fewer than the Width of the [DWMicro] or a multiple of it.
 //
-//	Y[p*LDY+c] = epilogue(Σ_i X[p*RSX+Off[i]+c] * W[i*Width+c])
+//	Y[p*LDY+c] = epilogue(Σ_i X[p*RSX+Off[i]+c] * W[(c/Width*len(Off)+i)*Width+c%Width])
 //
 // with one accumulator an output, taps ascending, one FMA a step. W and Bias hold
-// Width floats a row whatever N is. Flags are FlagCol (Bias) and FlagClamp.
+// whole vectors of Width whatever N is. An output may be computed and written twice.
+// Flags are FlagCol (Bias) and FlagClamp.
 type Depthwise struct {
 	X      []float32
 	Off    []int // where each tap is, from the pixel
@@ -45,38 +46,43 @@ func (u *DWMicro) Run(t *Depthwise) {
 	if t.Pixels == 0 {
 		return
 	}
-	if uint(t.N-1) >= uint(u.Width) || t.Pixels < 0 || len(t.Off) == 0 {
+	if t.N < 1 || t.N > u.Width && t.N%u.Width != 0 || t.Pixels < 0 || len(t.Off) == 0 {
 		panic("kern: depthwise call out of range")
 	}
 	_ = t.X[(t.Pixels-1)*t.RSX+t.Off[len(t.Off)-1]+t.N-1]
-	_ = t.W[len(t.Off)*u.Width-1]
+	blocks := (t.N + u.Width - 1) / u.Width
+	_ = t.W[blocks*len(t.Off)*u.Width-1]
 	_ = t.Y[(t.Pixels-1)*t.LDY+t.N-1]
 	if t.Flags&FlagCol != 0 {
-		_ = t.Bias[u.Width-1]
+		_ = t.Bias[blocks*u.Width-1]
 	}
 	u.run(t)
 }
 
 func depthwiseGo(t *Depthwise) {
 	const width = 8
-	for p := range t.Pixels {
-		var acc [width]float32
-		x := t.X[p*t.RSX:]
-		for i, off := range t.Off {
-			w := (*[width]float32)(t.W[i*width:])
-			for c, v := range x[off : off+t.N] {
-				acc[c&7] += float32(v * w[c&7])
+	for c0 := 0; c0 < t.N; c0 += width {
+		n := min(width, t.N-c0)
+		weights := t.W[c0*len(t.Off):]
+		for p := range t.Pixels {
+			var acc [width]float32
+			x := t.X[p*t.RSX+c0:]
+			for i, off := range t.Off {
+				w := (*[width]float32)(weights[i*width:])
+				for c, v := range x[off : off+n] {
+					acc[c&7] += float32(v * w[c&7])
+				}
 			}
-		}
-		y := t.Y[p*t.LDY:][:t.N]
-		for c, v := range acc[:t.N] {
-			if t.Flags&FlagCol != 0 {
-				v += t.Bias[c]
+			y := t.Y[p*t.LDY+c0:][:n]
+			for c, v := range acc[:n] {
+				if t.Flags&FlagCol != 0 {
+					v += t.Bias[c0+c]
+				}
+				if t.Flags&FlagClamp != 0 {
+					v = clamp(v, t.Lo, t.Hi)
+				}
+				y[c] = v
 			}
-			if t.Flags&FlagClamp != 0 {
-				v = clamp(v, t.Lo, t.Hi)
-			}
-			y[c] = v
 		}
 	}
 }

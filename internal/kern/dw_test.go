@@ -12,6 +12,7 @@ func TestDepthwiseOffsets(t *testing.T) {
 		{unsafe.Offsetof(x.X), 0}, {unsafe.Offsetof(x.Off), 24}, {unsafe.Offsetof(x.RSX), 48}, {unsafe.Offsetof(x.W), 56},
 		{unsafe.Offsetof(x.Y), 80}, {unsafe.Offsetof(x.LDY), 104}, {unsafe.Offsetof(x.Pixels), 112}, {unsafe.Offsetof(x.Flags), 120},
 		{unsafe.Offsetof(x.Bias), 128}, {unsafe.Offsetof(x.Lo), 152}, {unsafe.Offsetof(x.Hi), 156}, {unsafe.Offsetof(x.mask), 160},
+		{unsafe.Offsetof(x.N), 168},
 	} {
 		if c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
@@ -21,16 +22,19 @@ func TestDepthwiseOffsets(t *testing.T) {
 
 // TestDepthwise compares every variant, tail and epilogue with float64.
 func TestDepthwise(t *testing.T) {
-	x, w, bias := random(1, 3000), random(2, 25*16), random(3, 16)
+	x, w, bias := random(1, 3000), random(2, 6*3*16), random(3, 48)
 	for _, i := range []isa{isaGo, isaAVX2, isaAVX512} {
 		u := dwMicros[i]
 		t.Run(u.Name, func(t *testing.T) {
 			if !canRun(micros[i]) {
 				t.Skip("NOT RUN: this CPU or build lacks it")
 			}
-			for n := 1; n <= u.Width; n++ {
+			for n := 1; n <= 3*u.Width; n++ {
+				if n > u.Width && n%u.Width != 0 {
+					continue
+				}
 				for pixels := range 15 {
-					d := &Depthwise{X: x, Off: []int{0, 20, 40, 205, 225, 300}, RSX: 19 + n%3, W: w, LDY: n + 3, Pixels: pixels, N: n,
+					d := &Depthwise{X: x, Off: []int{0, 20, 40, 205, 225, 300}, RSX: 49 + n%3, W: w, LDY: n + 3, Pixels: pixels, N: n,
 						Flags: []int{0, FlagCol, FlagClamp, FlagCol | FlagClamp}[(n+pixels)%4], Bias: bias, Lo: -0.5, Hi: 1}
 					start := random(4, max(1, pixels)*d.LDY)
 					d.Y = append([]float32{}, start...)
@@ -45,7 +49,7 @@ func TestDepthwise(t *testing.T) {
 						}
 						var s, abs float64
 						for i, off := range d.Off {
-							v := float64(x[p*d.RSX+off+c]) * float64(w[i*u.Width+c])
+							v := float64(x[p*d.RSX+off+c]) * float64(w[(c/u.Width*len(d.Off)+i)*u.Width+c%u.Width])
 							s, abs = s+v, abs+math.Abs(v)
 						}
 						if d.Flags&FlagCol != 0 {

@@ -4,13 +4,13 @@
 
 package kern
 
-// f32DW6x16AVX512 computes a row of pixels of one vector of channels:
+// f32DW6x16AVX512 computes a row of pixels, one vector of channels after the other:
 //
-//	for p := range t.Pixels {
-//		for c := range t.N {
+//	for c := range t.N {
+//		for p := range t.Pixels {
 //			acc := 0
 //			for i, off := range t.Off {
-//				acc = fma(t.X[p*t.RSX+off+c], t.W[i*width+c], acc)
+//				acc = fma(t.X[p*t.RSX+off+c], t.W[(c/width*len(t.Off)+i)*width+c%width], acc)
 //			}
 //			acc += t.Bias[c]                // with FlagCol
 //			acc = min(t.Hi, max(t.Lo, acc)) // with FlagClamp; NaN stays

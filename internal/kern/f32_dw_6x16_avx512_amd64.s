@@ -6,31 +6,56 @@
 
 // func f32DW6x16AVX512(t *Depthwise)
 // Requires: AVX, AVX512F
-TEXT ·f32DW6x16AVX512(SB), NOSPLIT, $8-8
+TEXT ·f32DW6x16AVX512(SB), NOSPLIT, $16-8
 	MOVQ         t+0(FP), R14
-	MOVQ         (R14), BX
-	MOVQ         80(R14), SI
 	MOVQ         48(R14), R8
 	SHLQ         $0x02, R8
 	MOVQ         104(R14), R9
 	SHLQ         $0x02, R9
-	MOVQ         112(R14), R10
+	MOVQ         56(R14), BP
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, 8(SP)
 	VBROADCASTSS 152(R14), Z9
 	VBROADCASTSS 156(R14), Z10
-	MOVQ         120(R14), AX
-	TESTQ        $0x00000004, AX
-	JZ           nobias
-	MOVQ         128(R14), CX
-	VMOVUPS      (CX), Z8
+	MOVQ         160(R14), CX
+	TESTQ        CX, CX
+	JNZ          masked
 
-nobias:
-	MOVQ  160(R14), CX
-	TESTQ CX, CX
-	JNZ   masked
+block:
+	MOVQ    (R14), BX
+	ADDQ    8(SP), BX
+	MOVQ    80(R14), SI
+	ADDQ    8(SP), SI
+	MOVQ    112(R14), R10
+	MOVQ    120(R14), AX
+	TESTQ   $0x00000004, AX
+	JZ      pixels
+	MOVQ    128(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Z8
 
-pixels6:
-	CMPQ   R10, $0x06
-	JLT    done6
+pixels:
+	CMPQ  R10, $0x08
+	JEQ   group4
+	CMPQ  R10, $0x06
+	JGE   group6
+	CMPQ  R10, $0x04
+	JGE   group4
+	TESTQ R10, R10
+	JZ    next
+	CMPQ  112(R14), $0x04
+	JLT   group1
+	SUBQ  $0x04, R10
+	MOVQ  R10, AX
+	IMULQ R8, AX
+	ADDQ  AX, BX
+	MOVQ  R10, AX
+	IMULQ R9, AX
+	ADDQ  AX, SI
+	MOVQ  $0x00000004, R10
+	JMP   group4
+
+group6:
 	VPXORD Z0, Z0, Z0
 	MOVQ   BX, AX
 	VPXORD Z1, Z1, Z1
@@ -44,7 +69,6 @@ pixels6:
 	VPXORD Z5, Z5, Z5
 	LEAQ   (R11)(R8*1), R12
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -61,6 +85,9 @@ taps6:
 	ADDQ        $0x40, BP
 	DECQ        R10
 	JNZ         taps6
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x40, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -103,16 +130,73 @@ store6:
 	ADDQ    R9, SI
 	LEAQ    (R12)(R8*1), BX
 	SUBQ    $0x06, R10
-	JMP     pixels6
+	JMP     pixels
 
-done6:
-pixels1:
-	CMPQ   R10, $0x01
-	JLT    done1
+group4:
+	VPXORD Z0, Z0, Z0
+	MOVQ   BX, AX
+	VPXORD Z1, Z1, Z1
+	LEAQ   (AX)(R8*1), CX
+	VPXORD Z2, Z2, Z2
+	LEAQ   (CX)(R8*1), DX
+	VPXORD Z3, Z3, Z3
+	LEAQ   (DX)(R8*1), DI
+	MOVQ   24(R14), R13
+	MOVQ   R10, (SP)
+	MOVQ   32(R14), R10
+
+taps4:
+	MOVQ        (R13), R15
+	VMOVUPS     (BP), Z11
+	VFMADD231PS (AX)(R15*4), Z11, Z0
+	VFMADD231PS (CX)(R15*4), Z11, Z1
+	VFMADD231PS (DX)(R15*4), Z11, Z2
+	VFMADD231PS (DI)(R15*4), Z11, Z3
+	ADDQ        $0x08, R13
+	ADDQ        $0x40, BP
+	DECQ        R10
+	JNZ         taps4
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x40, R10, R10
+	SUBQ        R10, BP
+	MOVQ        (SP), R10
+	MOVQ        120(R14), R13
+	TESTQ       $0x00000004, R13
+	JZ          clamp4
+	VADDPS      Z8, Z0, Z0
+	VADDPS      Z8, Z1, Z1
+	VADDPS      Z8, Z2, Z2
+	VADDPS      Z8, Z3, Z3
+
+clamp4:
+	TESTQ  $0x00000010, R13
+	JZ     store4
+	VMAXPS Z0, Z9, Z0
+	VMINPS Z0, Z10, Z0
+	VMAXPS Z1, Z9, Z1
+	VMINPS Z1, Z10, Z1
+	VMAXPS Z2, Z9, Z2
+	VMINPS Z2, Z10, Z2
+	VMAXPS Z3, Z9, Z3
+	VMINPS Z3, Z10, Z3
+
+store4:
+	VMOVUPS Z0, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Z1, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Z2, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Z3, (SI)
+	ADDQ    R9, SI
+	LEAQ    (DI)(R8*1), BX
+	SUBQ    $0x04, R10
+	JMP     pixels
+
+group1:
 	VPXORD Z0, Z0, Z0
 	MOVQ   BX, AX
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -124,6 +208,9 @@ taps1:
 	ADDQ        $0x40, BP
 	DECQ        R10
 	JNZ         taps1
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x40, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -141,18 +228,54 @@ store1:
 	ADDQ    R9, SI
 	LEAQ    (AX)(R8*1), BX
 	SUBQ    $0x01, R10
-	JMP     pixels1
+	JMP     pixels
 
-done1:
+next:
+	MOVQ   32(R14), AX
+	IMUL3Q $0x40, AX, AX
+	ADDQ   AX, BP
+	ADDQ   $0x40, 8(SP)
+	SUBQ   $0x10, 168(R14)
+	JNZ    block
 	VZEROUPPER
 	RET
 
 masked:
-	KMOVW CX, K1
+	KMOVW   CX, K1
+	MOVQ    (R14), BX
+	ADDQ    8(SP), BX
+	MOVQ    80(R14), SI
+	ADDQ    8(SP), SI
+	MOVQ    112(R14), R10
+	MOVQ    120(R14), AX
+	TESTQ   $0x00000004, AX
+	JZ      pixelsm
+	MOVQ    128(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Z8
 
-pixels6m:
-	CMPQ   R10, $0x06
-	JLT    done6m
+pixelsm:
+	CMPQ  R10, $0x08
+	JEQ   group4m
+	CMPQ  R10, $0x06
+	JGE   group6m
+	CMPQ  R10, $0x04
+	JGE   group4m
+	TESTQ R10, R10
+	JZ    nextm
+	CMPQ  112(R14), $0x04
+	JLT   group1m
+	SUBQ  $0x04, R10
+	MOVQ  R10, AX
+	IMULQ R8, AX
+	ADDQ  AX, BX
+	MOVQ  R10, AX
+	IMULQ R9, AX
+	ADDQ  AX, SI
+	MOVQ  $0x00000004, R10
+	JMP   group4m
+
+group6m:
 	VPXORD Z0, Z0, Z0
 	MOVQ   BX, AX
 	VPXORD Z1, Z1, Z1
@@ -166,7 +289,6 @@ pixels6m:
 	VPXORD Z5, Z5, Z5
 	LEAQ   (R11)(R8*1), R12
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -189,6 +311,9 @@ taps6m:
 	ADDQ        $0x40, BP
 	DECQ        R10
 	JNZ         taps6m
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x40, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -231,16 +356,77 @@ store6m:
 	ADDQ    R9, SI
 	LEAQ    (R12)(R8*1), BX
 	SUBQ    $0x06, R10
-	JMP     pixels6m
+	JMP     pixelsm
 
-done6m:
-pixels1m:
-	CMPQ   R10, $0x01
-	JLT    done1m
+group4m:
+	VPXORD Z0, Z0, Z0
+	MOVQ   BX, AX
+	VPXORD Z1, Z1, Z1
+	LEAQ   (AX)(R8*1), CX
+	VPXORD Z2, Z2, Z2
+	LEAQ   (CX)(R8*1), DX
+	VPXORD Z3, Z3, Z3
+	LEAQ   (DX)(R8*1), DI
+	MOVQ   24(R14), R13
+	MOVQ   R10, (SP)
+	MOVQ   32(R14), R10
+
+taps4m:
+	MOVQ        (R13), R15
+	VMOVUPS     (BP), Z11
+	VMOVUPS.Z   (AX)(R15*4), K1, Z12
+	VFMADD231PS Z12, Z11, Z0
+	VMOVUPS.Z   (CX)(R15*4), K1, Z12
+	VFMADD231PS Z12, Z11, Z1
+	VMOVUPS.Z   (DX)(R15*4), K1, Z12
+	VFMADD231PS Z12, Z11, Z2
+	VMOVUPS.Z   (DI)(R15*4), K1, Z12
+	VFMADD231PS Z12, Z11, Z3
+	ADDQ        $0x08, R13
+	ADDQ        $0x40, BP
+	DECQ        R10
+	JNZ         taps4m
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x40, R10, R10
+	SUBQ        R10, BP
+	MOVQ        (SP), R10
+	MOVQ        120(R14), R13
+	TESTQ       $0x00000004, R13
+	JZ          clamp4m
+	VADDPS      Z8, Z0, Z0
+	VADDPS      Z8, Z1, Z1
+	VADDPS      Z8, Z2, Z2
+	VADDPS      Z8, Z3, Z3
+
+clamp4m:
+	TESTQ  $0x00000010, R13
+	JZ     store4m
+	VMAXPS Z0, Z9, Z0
+	VMINPS Z0, Z10, Z0
+	VMAXPS Z1, Z9, Z1
+	VMINPS Z1, Z10, Z1
+	VMAXPS Z2, Z9, Z2
+	VMINPS Z2, Z10, Z2
+	VMAXPS Z3, Z9, Z3
+	VMINPS Z3, Z10, Z3
+
+store4m:
+	VMOVUPS Z0, K1, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Z1, K1, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Z2, K1, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Z3, K1, (SI)
+	ADDQ    R9, SI
+	LEAQ    (DI)(R8*1), BX
+	SUBQ    $0x04, R10
+	JMP     pixelsm
+
+group1m:
 	VPXORD Z0, Z0, Z0
 	MOVQ   BX, AX
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -253,6 +439,9 @@ taps1m:
 	ADDQ        $0x40, BP
 	DECQ        R10
 	JNZ         taps1m
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x40, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -270,8 +459,8 @@ store1m:
 	ADDQ    R9, SI
 	LEAQ    (AX)(R8*1), BX
 	SUBQ    $0x01, R10
-	JMP     pixels1m
+	JMP     pixelsm
 
-done1m:
+nextm:
 	VZEROUPPER
 	RET

@@ -6,31 +6,56 @@
 
 // func f32DW6x8AVX2(t *Depthwise)
 // Requires: AVX, FMA3
-TEXT ·f32DW6x8AVX2(SB), NOSPLIT, $8-8
+TEXT ·f32DW6x8AVX2(SB), NOSPLIT, $16-8
 	MOVQ         t+0(FP), R14
-	MOVQ         (R14), BX
-	MOVQ         80(R14), SI
 	MOVQ         48(R14), R8
 	SHLQ         $0x02, R8
 	MOVQ         104(R14), R9
 	SHLQ         $0x02, R9
-	MOVQ         112(R14), R10
+	MOVQ         56(R14), BP
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, 8(SP)
 	VBROADCASTSS 152(R14), Y9
 	VBROADCASTSS 156(R14), Y10
-	MOVQ         120(R14), AX
-	TESTQ        $0x00000004, AX
-	JZ           nobias
-	MOVQ         128(R14), CX
-	VMOVUPS      (CX), Y8
+	MOVQ         160(R14), CX
+	TESTQ        CX, CX
+	JNZ          masked
 
-nobias:
-	MOVQ  160(R14), CX
-	TESTQ CX, CX
-	JNZ   masked
+block:
+	MOVQ    (R14), BX
+	ADDQ    8(SP), BX
+	MOVQ    80(R14), SI
+	ADDQ    8(SP), SI
+	MOVQ    112(R14), R10
+	MOVQ    120(R14), AX
+	TESTQ   $0x00000004, AX
+	JZ      pixels
+	MOVQ    128(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Y8
 
-pixels6:
-	CMPQ   R10, $0x06
-	JLT    done6
+pixels:
+	CMPQ  R10, $0x08
+	JEQ   group4
+	CMPQ  R10, $0x06
+	JGE   group6
+	CMPQ  R10, $0x04
+	JGE   group4
+	TESTQ R10, R10
+	JZ    next
+	CMPQ  112(R14), $0x04
+	JLT   group1
+	SUBQ  $0x04, R10
+	MOVQ  R10, AX
+	IMULQ R8, AX
+	ADDQ  AX, BX
+	MOVQ  R10, AX
+	IMULQ R9, AX
+	ADDQ  AX, SI
+	MOVQ  $0x00000004, R10
+	JMP   group4
+
+group6:
 	VXORPS Y0, Y0, Y0
 	MOVQ   BX, AX
 	VXORPS Y1, Y1, Y1
@@ -44,7 +69,6 @@ pixels6:
 	VXORPS Y5, Y5, Y5
 	LEAQ   (R11)(R8*1), R12
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -61,6 +85,9 @@ taps6:
 	ADDQ        $0x20, BP
 	DECQ        R10
 	JNZ         taps6
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x20, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -103,16 +130,73 @@ store6:
 	ADDQ    R9, SI
 	LEAQ    (R12)(R8*1), BX
 	SUBQ    $0x06, R10
-	JMP     pixels6
+	JMP     pixels
 
-done6:
-pixels1:
-	CMPQ   R10, $0x01
-	JLT    done1
+group4:
+	VXORPS Y0, Y0, Y0
+	MOVQ   BX, AX
+	VXORPS Y1, Y1, Y1
+	LEAQ   (AX)(R8*1), CX
+	VXORPS Y2, Y2, Y2
+	LEAQ   (CX)(R8*1), DX
+	VXORPS Y3, Y3, Y3
+	LEAQ   (DX)(R8*1), DI
+	MOVQ   24(R14), R13
+	MOVQ   R10, (SP)
+	MOVQ   32(R14), R10
+
+taps4:
+	MOVQ        (R13), R15
+	VMOVUPS     (BP), Y11
+	VFMADD231PS (AX)(R15*4), Y11, Y0
+	VFMADD231PS (CX)(R15*4), Y11, Y1
+	VFMADD231PS (DX)(R15*4), Y11, Y2
+	VFMADD231PS (DI)(R15*4), Y11, Y3
+	ADDQ        $0x08, R13
+	ADDQ        $0x20, BP
+	DECQ        R10
+	JNZ         taps4
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x20, R10, R10
+	SUBQ        R10, BP
+	MOVQ        (SP), R10
+	MOVQ        120(R14), R13
+	TESTQ       $0x00000004, R13
+	JZ          clamp4
+	VADDPS      Y8, Y0, Y0
+	VADDPS      Y8, Y1, Y1
+	VADDPS      Y8, Y2, Y2
+	VADDPS      Y8, Y3, Y3
+
+clamp4:
+	TESTQ  $0x00000010, R13
+	JZ     store4
+	VMAXPS Y0, Y9, Y0
+	VMINPS Y0, Y10, Y0
+	VMAXPS Y1, Y9, Y1
+	VMINPS Y1, Y10, Y1
+	VMAXPS Y2, Y9, Y2
+	VMINPS Y2, Y10, Y2
+	VMAXPS Y3, Y9, Y3
+	VMINPS Y3, Y10, Y3
+
+store4:
+	VMOVUPS Y0, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Y1, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Y2, (SI)
+	ADDQ    R9, SI
+	VMOVUPS Y3, (SI)
+	ADDQ    R9, SI
+	LEAQ    (DI)(R8*1), BX
+	SUBQ    $0x04, R10
+	JMP     pixels
+
+group1:
 	VXORPS Y0, Y0, Y0
 	MOVQ   BX, AX
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -124,6 +208,9 @@ taps1:
 	ADDQ        $0x20, BP
 	DECQ        R10
 	JNZ         taps1
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x20, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -141,18 +228,54 @@ store1:
 	ADDQ    R9, SI
 	LEAQ    (AX)(R8*1), BX
 	SUBQ    $0x01, R10
-	JMP     pixels1
+	JMP     pixels
 
-done1:
+next:
+	MOVQ   32(R14), AX
+	IMUL3Q $0x20, AX, AX
+	ADDQ   AX, BP
+	ADDQ   $0x20, 8(SP)
+	SUBQ   $0x08, 168(R14)
+	JNZ    block
 	VZEROUPPER
 	RET
 
 masked:
 	VMOVUPS (CX), Y13
+	MOVQ    (R14), BX
+	ADDQ    8(SP), BX
+	MOVQ    80(R14), SI
+	ADDQ    8(SP), SI
+	MOVQ    112(R14), R10
+	MOVQ    120(R14), AX
+	TESTQ   $0x00000004, AX
+	JZ      pixelsm
+	MOVQ    128(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Y8
 
-pixels6m:
-	CMPQ   R10, $0x06
-	JLT    done6m
+pixelsm:
+	CMPQ  R10, $0x08
+	JEQ   group4m
+	CMPQ  R10, $0x06
+	JGE   group6m
+	CMPQ  R10, $0x04
+	JGE   group4m
+	TESTQ R10, R10
+	JZ    nextm
+	CMPQ  112(R14), $0x04
+	JLT   group1m
+	SUBQ  $0x04, R10
+	MOVQ  R10, AX
+	IMULQ R8, AX
+	ADDQ  AX, BX
+	MOVQ  R10, AX
+	IMULQ R9, AX
+	ADDQ  AX, SI
+	MOVQ  $0x00000004, R10
+	JMP   group4m
+
+group6m:
 	VXORPS Y0, Y0, Y0
 	MOVQ   BX, AX
 	VXORPS Y1, Y1, Y1
@@ -166,7 +289,6 @@ pixels6m:
 	VXORPS Y5, Y5, Y5
 	LEAQ   (R11)(R8*1), R12
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -189,6 +311,9 @@ taps6m:
 	ADDQ        $0x20, BP
 	DECQ        R10
 	JNZ         taps6m
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x20, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -231,16 +356,77 @@ store6m:
 	ADDQ       R9, SI
 	LEAQ       (R12)(R8*1), BX
 	SUBQ       $0x06, R10
-	JMP        pixels6m
+	JMP        pixelsm
 
-done6m:
-pixels1m:
-	CMPQ   R10, $0x01
-	JLT    done1m
+group4m:
+	VXORPS Y0, Y0, Y0
+	MOVQ   BX, AX
+	VXORPS Y1, Y1, Y1
+	LEAQ   (AX)(R8*1), CX
+	VXORPS Y2, Y2, Y2
+	LEAQ   (CX)(R8*1), DX
+	VXORPS Y3, Y3, Y3
+	LEAQ   (DX)(R8*1), DI
+	MOVQ   24(R14), R13
+	MOVQ   R10, (SP)
+	MOVQ   32(R14), R10
+
+taps4m:
+	MOVQ        (R13), R15
+	VMOVUPS     (BP), Y11
+	VMASKMOVPS  (AX)(R15*4), Y13, Y12
+	VFMADD231PS Y12, Y11, Y0
+	VMASKMOVPS  (CX)(R15*4), Y13, Y12
+	VFMADD231PS Y12, Y11, Y1
+	VMASKMOVPS  (DX)(R15*4), Y13, Y12
+	VFMADD231PS Y12, Y11, Y2
+	VMASKMOVPS  (DI)(R15*4), Y13, Y12
+	VFMADD231PS Y12, Y11, Y3
+	ADDQ        $0x08, R13
+	ADDQ        $0x20, BP
+	DECQ        R10
+	JNZ         taps4m
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x20, R10, R10
+	SUBQ        R10, BP
+	MOVQ        (SP), R10
+	MOVQ        120(R14), R13
+	TESTQ       $0x00000004, R13
+	JZ          clamp4m
+	VADDPS      Y8, Y0, Y0
+	VADDPS      Y8, Y1, Y1
+	VADDPS      Y8, Y2, Y2
+	VADDPS      Y8, Y3, Y3
+
+clamp4m:
+	TESTQ  $0x00000010, R13
+	JZ     store4m
+	VMAXPS Y0, Y9, Y0
+	VMINPS Y0, Y10, Y0
+	VMAXPS Y1, Y9, Y1
+	VMINPS Y1, Y10, Y1
+	VMAXPS Y2, Y9, Y2
+	VMINPS Y2, Y10, Y2
+	VMAXPS Y3, Y9, Y3
+	VMINPS Y3, Y10, Y3
+
+store4m:
+	VMASKMOVPS Y0, Y13, (SI)
+	ADDQ       R9, SI
+	VMASKMOVPS Y1, Y13, (SI)
+	ADDQ       R9, SI
+	VMASKMOVPS Y2, Y13, (SI)
+	ADDQ       R9, SI
+	VMASKMOVPS Y3, Y13, (SI)
+	ADDQ       R9, SI
+	LEAQ       (DI)(R8*1), BX
+	SUBQ       $0x04, R10
+	JMP        pixelsm
+
+group1m:
 	VXORPS Y0, Y0, Y0
 	MOVQ   BX, AX
 	MOVQ   24(R14), R13
-	MOVQ   56(R14), BP
 	MOVQ   R10, (SP)
 	MOVQ   32(R14), R10
 
@@ -253,6 +439,9 @@ taps1m:
 	ADDQ        $0x20, BP
 	DECQ        R10
 	JNZ         taps1m
+	MOVQ        32(R14), R10
+	IMUL3Q      $0x20, R10, R10
+	SUBQ        R10, BP
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
@@ -270,8 +459,8 @@ store1m:
 	ADDQ       R9, SI
 	LEAQ       (AX)(R8*1), BX
 	SUBQ       $0x01, R10
-	JMP        pixels1m
+	JMP        pixelsm
 
-done1m:
+nextm:
 	VZEROUPPER
 	RET

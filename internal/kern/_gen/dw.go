@@ -24,11 +24,13 @@ const (
 	dLo     = 152
 	dHi     = 156
 	dMask   = 160
+	dN      = 168
 )
 
-// dwPixels is how many pixels are in flight: their accumulators hide the latency
-// of FMA, and a tap's weight is loaded once for all of them.
-const dwPixels = 6
+// dwGroups are how many pixels may be in flight: their accumulators hide the latency
+// of FMA, and a tap's weight is loaded once for all of them. A row ends in a group of
+// 4 that goes over pixels again rather than in single ones.
+var dwGroups = []int{6, 4, 1}
 
 func init() {
 	kernels = append(kernels,
@@ -37,13 +39,13 @@ func init() {
 }
 
 func depthwise(c *build.Context, v isa, name string) {
-	function(c, name, "func(t *Depthwise)", name+` computes a row of pixels of one vector of channels:
+	function(c, name, "func(t *Depthwise)", name+` computes a row of pixels, one vector of channels after the other:
 
-	for p := range t.Pixels {
-		for c := range t.N {
+	for c := range t.N {
+		for p := range t.Pixels {
 			acc := 0
 			for i, off := range t.Off {
-				acc = fma(t.X[p*t.RSX+off+c], t.W[i*width+c], acc)
+				acc = fma(t.X[p*t.RSX+off+c], t.W[(c/width*len(t.Off)+i)*width+c%width], acc)
 			}
 			acc += t.Bias[c]                // with FlagCol
 			acc = min(t.Hi, max(t.Lo, acc)) // with FlagClamp; NaN stays
@@ -51,16 +53,17 @@ func depthwise(c *build.Context, v isa, name string) {
 		}
 	}`, "Depthwise")
 	t := reg.R14
-	left := c.AllocLocal(8)
+	left, at := c.AllocLocal(8), c.AllocLocal(8) // pixels left; bytes of the channels done
 	c.Load(c.Param("t"), t)
 	x, y, rsx, ldy, n := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10
-	c.MOVQ(mem(t, dX), x)
-	c.MOVQ(mem(t, dY), y)
+	wp0 := reg.RBP // the block's weights
 	c.MOVQ(mem(t, dRSX), rsx)
 	c.SHLQ(operand.U8(2), rsx)
 	c.MOVQ(mem(t, dLDY), ldy)
 	c.SHLQ(operand.U8(2), ldy)
-	c.MOVQ(mem(t, dPixels), n)
+	c.MOVQ(mem(t, dW), wp0)
+	c.MOVQ(operand.U32(0), reg.RAX)
+	c.MOVQ(reg.RAX, at)
 	bias, lo, hi, w, in, mask := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13]
 	acc := ymm
 	if v.avx512 {
@@ -68,12 +71,6 @@ func depthwise(c *build.Context, v isa, name string) {
 	}
 	c.VBROADCASTSS(mem(t, dLo), lo)
 	c.VBROADCASTSS(mem(t, dHi), hi)
-	c.MOVQ(mem(t, dFlags), reg.RAX)
-	c.TESTQ(operand.U32(fCol), reg.RAX)
-	c.JZ(operand.LabelRef("nobias"))
-	c.MOVQ(mem(t, dBias), reg.RCX)
-	c.VMOVUPS(mem(reg.RCX, 0), bias)
-	c.Label("nobias")
 	c.MOVQ(mem(t, dMask), reg.RCX)
 	c.TESTQ(reg.RCX, reg.RCX)
 	c.JNZ(operand.LabelRef("masked"))
@@ -88,14 +85,48 @@ func depthwise(c *build.Context, v isa, name string) {
 				c.VMOVUPS(mem(reg.RCX, 0), mask)
 			}
 		}
-		for _, group := range []int{dwPixels, 1} {
-			l := func(s string) string { return fmt.Sprintf("%s%d%s", s, group, suffix) }
-			ref := func(s string) operand.LabelRef { return operand.LabelRef(l(s)) }
+		l := func(s string) string { return s + suffix }
+		ref := func(s string) operand.LabelRef { return operand.LabelRef(l(s)) }
+		c.Label(l("block"))
+		c.MOVQ(mem(t, dX), x)
+		c.ADDQ(at, x)
+		c.MOVQ(mem(t, dY), y)
+		c.ADDQ(at, y)
+		c.MOVQ(mem(t, dPixels), n)
+		c.MOVQ(mem(t, dFlags), reg.RAX)
+		c.TESTQ(operand.U32(fCol), reg.RAX)
+		c.JZ(ref("pixels"))
+		c.MOVQ(mem(t, dBias), reg.RCX)
+		c.ADDQ(at, reg.RCX)
+		c.VMOVUPS(mem(reg.RCX, 0), bias)
+
+		c.Label(l("pixels"))
+		c.CMPQ(n, operand.U8(8)) // 4 and 4 rather than 6 and 2
+		c.JEQ(ref("group4"))
+		c.CMPQ(n, operand.U8(6))
+		c.JGE(ref("group6"))
+		c.CMPQ(n, operand.U8(4))
+		c.JGE(ref("group4"))
+		c.TESTQ(n, n)
+		c.JZ(ref("next"))
+		c.CMPQ(mem(t, dPixels), operand.U8(4))
+		c.JLT(ref("group1"))
+		c.SUBQ(operand.U8(4), n) // back over 4-n pixels
+		c.MOVQ(n, reg.RAX)
+		c.IMULQ(rsx, reg.RAX)
+		c.ADDQ(reg.RAX, x)
+		c.MOVQ(n, reg.RAX)
+		c.IMULQ(ldy, reg.RAX)
+		c.ADDQ(reg.RAX, y)
+		c.MOVQ(operand.U32(4), n)
+		c.JMP(ref("group4"))
+
+		for _, group := range dwGroups {
+			gl := func(s string) string { return l(fmt.Sprintf("%s%d", s, group)) }
+			gref := func(s string) operand.LabelRef { return operand.LabelRef(gl(s)) }
 			p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI, reg.R11, reg.R12}[:group]
-			tap, off, wp := reg.R13, reg.R15, reg.RBP
-			c.Label(l("pixels"))
-			c.CMPQ(n, operand.U8(group))
-			c.JLT(ref("done"))
+			tap, off, wp := reg.R13, reg.R15, wp0
+			c.Label(gl("group"))
 			for i := range group {
 				r := acc[i]
 				if v.avx512 {
@@ -110,11 +141,10 @@ func depthwise(c *build.Context, v isa, name string) {
 				}
 			}
 			c.MOVQ(mem(t, dOff), tap)
-			c.MOVQ(mem(t, dW), wp)
 			// The pixels left wait on the stack: their register counts taps.
 			c.MOVQ(n, left)
 			c.MOVQ(mem(t, dTaps), n)
-			c.Label(l("taps"))
+			c.Label(gl("taps"))
 			c.MOVQ(mem(tap, 0), off)
 			c.VMOVUPS(mem(wp, 0), w)
 			for i := range group {
@@ -133,22 +163,26 @@ func depthwise(c *build.Context, v isa, name string) {
 			c.ADDQ(operand.U8(8), tap)
 			c.ADDQ(operand.U8(4*v.width), wp)
 			c.DECQ(n)
-			c.JNZ(ref("taps"))
+			c.JNZ(gref("taps"))
+			// Back to the block's first tap.
+			c.MOVQ(mem(t, dTaps), n)
+			c.IMUL3Q(operand.U8(4*v.width), n, n)
+			c.SUBQ(n, wp)
 			c.MOVQ(left, n)
 			c.MOVQ(mem(t, dFlags), reg.R13)
 			c.TESTQ(operand.U32(fCol), reg.R13)
-			c.JZ(ref("clamp"))
+			c.JZ(gref("clamp"))
 			for i := range group {
 				c.VADDPS(bias, acc[i], acc[i])
 			}
-			c.Label(l("clamp"))
+			c.Label(gl("clamp"))
 			c.TESTQ(operand.U32(fClamp), reg.R13)
-			c.JZ(ref("store"))
+			c.JZ(gref("store"))
 			for i := range group {
 				c.VMAXPS(acc[i], lo, acc[i])
 				c.VMINPS(acc[i], hi, acc[i])
 			}
-			c.Label(l("store"))
+			c.Label(gl("store"))
 			for i := range group {
 				switch {
 				case !masked:
@@ -163,7 +197,15 @@ func depthwise(c *build.Context, v isa, name string) {
 			c.LEAQ(idx(p[group-1], rsx, 1), x)
 			c.SUBQ(operand.U8(group), n)
 			c.JMP(ref("pixels"))
-			c.Label(l("done"))
+		}
+		c.Label(l("next"))
+		if !masked {
+			c.MOVQ(mem(t, dTaps), reg.RAX)
+			c.IMUL3Q(operand.U8(4*v.width), reg.RAX, reg.RAX)
+			c.ADDQ(reg.RAX, wp0)
+			c.ADDQ(operand.U8(4*v.width), at)
+			c.SUBQ(operand.U8(v.width), mem(t, dN))
+			c.JNZ(ref("block"))
 		}
 		c.VZEROUPPER()
 		c.RET()
