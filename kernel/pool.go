@@ -87,6 +87,30 @@ func preparePool(n *graph.Node, e *Env) (*Prepared, error) {
 	// The commonest pool of all has a kernel of its own.
 	pairs := !average && y.nhwc && w.kh == 2 && w.kw == 2 && w.sh == 2 && w.sw == 2 && w.dh == 1 && w.dw == 1 && w.halo() == [4]int{}
 	vec := kern.VecOf(e.CPU)
+	// Windows of NHWC images have lists of where their taps are, by what of them lies
+	// within the image.
+	pooler := kern.PoolerOf(e.CPU)
+	var offs map[[4]int][]int
+	if y.nhwc && !pairs && w.kh*w.kw <= 256 {
+		offs = map[[4]int][]int{}
+		for oy := range y.h {
+			i0, i1 := taps(oy, w.sh, w.ph, w.dh, w.kh, 0, w.h)
+			for ox := range y.w {
+				j0, j1 := taps(ox, w.sw, w.pw, w.dw, w.kw, 0, w.w)
+				k := [4]int{i0, i1, j0, j1}
+				if _, ok := offs[k]; ok {
+					continue
+				}
+				list := []int{}
+				for i := i0; i < i1; i++ {
+					for j := j0; j < j1; j++ {
+						list = append(list, (i-i0)*w.dh*x.sh+(j-j0)*w.dw*x.sw)
+					}
+				}
+				offs[k] = list
+			}
+		}
+	}
 	planes := 1 // row-major: a unit is a row of one plane
 	if !y.nhwc {
 		planes = y.c
@@ -105,6 +129,37 @@ func preparePool(n *graph.Node, e *Env) (*Prepared, error) {
 			i0, i1 := taps(oy, w.sh, w.ph, w.dh, w.kh, 0, w.h)
 			d0, d1 := taps(oy, w.sh, w.ph, w.dh, w.kh, lo[0], hiH)
 			src := in[x.at+img*x.sn+ch*x.sc:]
+			if offs != nil {
+				t := kern.Pool{RSX: w.sw * x.sw, LDY: y.sw, N: y.c}
+				for ox := 0; ox < y.w; ox += t.Pixels {
+					// Pixels whose windows lie alike.
+					j0, j1 := taps(ox, w.sw, w.pw, w.dw, w.kw, 0, w.w)
+					k0, k1 := taps(ox, w.sw, w.pw, w.dw, w.kw, lo[1], hiW)
+					t.Pixels = 1
+					for ox+t.Pixels < y.w {
+						a0, a1 := taps(ox+t.Pixels, w.sw, w.pw, w.dw, w.kw, 0, w.w)
+						b0, b1 := taps(ox+t.Pixels, w.sw, w.pw, w.dw, w.kw, lo[1], hiW)
+						if a0 != j0 || a1 != j1 || b0 != k0 || b1 != k1 {
+							break
+						}
+						t.Pixels++
+					}
+					// Offsets count from the window's first tap within the image.
+					if t.Off, t.X = offs[[4]int{i0, i1, j0, j1}], nil; len(t.Off) > 0 {
+						t.X = src[(oy*w.sh-w.ph+i0*w.dh)*x.sh+(ox*w.sw-w.pw+j0*w.dw)*x.sw:]
+					}
+					t.Y = out[y.at+img*y.sn+oy*y.sh+ox*y.sw:]
+					if t.Div = float32((d1 - d0) * (k1 - k0)); average && t.Div > 0 {
+						pooler.Mean(&t)
+					} else if average {
+						t.Div = 1
+						pooler.Mean(&t)
+					} else {
+						pooler.Max(&t)
+					}
+				}
+				continue
+			}
 			line := out[y.at+img*y.sn+ch*y.sc+oy*y.sh:]
 			if pairs {
 				top := in[x.at+img*x.sn+2*oy*x.sh:]
@@ -165,11 +220,11 @@ func preparePool(n *graph.Node, e *Env) (*Prepared, error) {
 }
 
 // prepareGlobalAverage sums in float64, pixels in row-major order, and rounds once.
-func prepareGlobalAverage(n *graph.Node, _ *Env) (*Prepared, error) {
+func prepareGlobalAverage(n *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	const block = 64 // channels of one tile
 	blocks := (x.c + block - 1) / block
-	p := &Prepared{}
+	p, pooler := &Prepared{}, kern.PoolerOf(e.CPU)
 	p.Phases = []Phase{{Tiles: x.n * blocks, Run: func(c *Call, tile int, _ []byte) {
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
 		img, b := tile/blocks, tile%blocks
@@ -179,6 +234,10 @@ func prepareGlobalAverage(n *graph.Node, _ *Env) (*Prepared, error) {
 		c0, c1 := b*block, min(x.c, (b+1)*block)
 		var sums [block]float64
 		for h := range x.h {
+			if x.sc == 1 {
+				pooler.Sum(sums[:c1-c0], in[x.at+img*x.sn+h*x.sh+c0:], x.w, x.sw)
+				continue
+			}
 			for w := range x.w {
 				at := x.at + img*x.sn + h*x.sh + w*x.sw + c0*x.sc
 				for k := range c1 - c0 {
