@@ -72,6 +72,10 @@ type Value struct {
 	Type tensor.Type
 	// Layout is assigned in the compiled graph only.
 	Layout Layout
+	// Within is set in the compiled graph where the value has no memory of its own: it
+	// is the channels from At on of that NHWC value, whose layout it shares.
+	Within *Value
+	At     int
 
 	// Data is the constant, or the initial value of a param or state.
 	Data *tensor.Tensor

@@ -14,7 +14,7 @@ import (
 func init() {
 	for _, on := range [][2]string{{"", "Conv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
-			Domain: on[0], Op: on[1], Name: "f32_conv", Priority: 10,
+			Domain: on[0], Op: on[1], Name: "f32_conv", Priority: 10, Parts: true,
 			Match: func(n *graph.Node, _ *Env) bool {
 				m, _, _ := unfuseSum(n, "Conv")
 				if m == nil || !f32Node(m) || !m.In[1].IsConst() {

@@ -9,7 +9,7 @@ import (
 // else row-major.
 func init() {
 	Register(Kernel{
-		Op: "Concat", Name: "x32_concat", Priority: 10,
+		Op: "Concat", Name: "x32_concat", Priority: 10, Parts: true,
 		Match: func(n *graph.Node, _ *Env) bool {
 			return n.Out[0].Type.DType.Bits() == 32 && len(n.Out[0].Type.Shape) > 0 && n.Out[0].Type.Shape.NumElements() > 0
 		},
@@ -50,9 +50,10 @@ func prepareConcat(n *graph.Node, _ *Env) (*Prepared, error) {
 	out := n.Out[0]
 	if out.Layout.Order == graph.NHWC {
 		y := viewOf(out)
-		xs := make([]view, len(n.In))
+		xs, there := make([]view, len(n.In)), make([]bool, len(n.In))
 		for i, v := range n.In {
 			xs[i] = viewOf(v)
+			there[i] = v.Within == out
 		}
 		units := y.n * y.h
 		tiles, _ := split(units, 1, y.w*y.c*4)
@@ -65,6 +66,10 @@ func prepareConcat(n *graph.Node, _ *Env) (*Prepared, error) {
 				at := y.at + img*y.sn + oy*y.sh
 				for i := range xs {
 					x := &xs[i]
+					if there[i] { // its producer wrote it there
+						at += x.c
+						continue
+					}
 					src := tensor.Words(c.In[i])[x.at+img*x.sn+oy*x.sh:]
 					for px := range y.w {
 						copy(dst[at+px*y.sw:][:x.c], src[px*x.sw:])

@@ -13,7 +13,7 @@ import (
 func init() {
 	for _, on := range [][2]string{{"", "Conv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
-			Domain: on[0], Op: on[1], Name: "f32_depthwise", Priority: 20,
+			Domain: on[0], Op: on[1], Name: "f32_depthwise", Priority: 20, Parts: true,
 			Match: func(n *graph.Node, _ *Env) bool {
 				m, _ := unfuse(n, "Conv")
 				if m == nil || !f32Node(m) || !m.In[1].IsConst() || m.In[1].Type.Shape.NumElements() == 0 {

@@ -76,6 +76,9 @@ type Kernel struct {
 	// Layout says which layouts it wants, given those that its inputs have so far.
 	// nil: row-major everything.
 	Layout func(n *graph.Node, in []graph.Layout) Layouts
+	// Parts: of an NHWC output with a channel stride beyond C the kernel writes nothing but
+	// the C channels, halo included, so that the output may lie within a larger one.
+	Parts bool
 	// Prepare binds the node; layouts are assigned. It must succeed where Match did.
 	Prepare func(n *graph.Node, e *Env) (*Prepared, error)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"whit/graph"
+	"whit/internal/kern"
 	"whit/op"
 	"whit/tensor"
 )
@@ -123,6 +124,7 @@ func refine(s tensor.Shape, strides []int, dims []int) (st []int, ok bool) {
 type move struct {
 	dims, src, dst []int
 	sat, dat       int
+	zip            kern.Zipper
 }
 
 // order sorts the loops by the stride of the destination, largest first, and joins
@@ -135,7 +137,7 @@ func (m *move) order() {
 		}
 	}
 	slices.SortStableFunc(ix, func(a, b int) int { return cmp.Compare(m.dst[b], m.dst[a]) })
-	r := move{sat: m.sat, dat: m.dat}
+	r := move{sat: m.sat, dat: m.dat, zip: m.zip}
 	for _, i := range ix {
 		if k := len(r.dims) - 1; k >= 0 && r.src[k] == m.src[i]*m.dims[i] && r.dst[k] == m.dst[i]*m.dims[i] {
 			r.dims[k] *= m.dims[i]
@@ -176,11 +178,7 @@ func (m *move) run(dst, src []uint32, u, r0, r1 int) {
 			copy(dst[di+r*rd:][:cols], src[si+r*rs:])
 		}
 	case cols == 2 && cd == 1 && rd == 2 && rs == 1: // two rows into pairs
-		a, b := src[si+r0:][:r1-r0], src[si+cs+r0:][:r1-r0]
-		d := dst[di+2*r0:][:2*len(a)]
-		for i, v := range a {
-			d[2*i], d[2*i+1] = v, b[i]
-		}
+		m.zip.Zip(dst[di+2*r0:], src[si+r0:][:r1-r0], src[si+cs+r0:])
 	default:
 		for r := r0; r < r1; r++ {
 			s, d := si+r*rs, di+r*rd
@@ -280,13 +278,17 @@ func moveOf(n *graph.Node, i int) move {
 	return m
 }
 
-func prepareMove(n *graph.Node, _ *Env) (*Prepared, error) {
+func prepareMove(n *graph.Node, e *Env) (*Prepared, error) {
 	p := &Prepared{}
 	for i := 1; i < len(n.In); i++ {
 		p.Packed = append(p.Packed, i)
 	}
 	for i, v := range n.Out {
+		if v.Within == n.In[0] { // part of the input's memory
+			continue
+		}
 		m := moveOf(n, i)
+		m.zip = kern.ZipperOf(e.CPU)
 		units, rows := m.units(), m.dims[len(m.dims)-2]
 		tu, tr := split(units, rows, m.dims[len(m.dims)-1]*16)
 		var y view

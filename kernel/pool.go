@@ -12,7 +12,7 @@ import (
 func init() {
 	for _, name := range []string{"MaxPool", "AveragePool"} {
 		Register(Kernel{
-			Op: name, Name: "f32_" + lower(name), Priority: 10,
+			Op: name, Name: "f32_" + lower(name), Priority: 10, Parts: true,
 			Match: func(n *graph.Node, _ *Env) bool {
 				if !f32Node(n) || len(n.Out) != 1 || n.In[0].Type.Shape.NumElements() == 0 {
 					return false

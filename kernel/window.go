@@ -87,26 +87,35 @@ func clearHalo4[T float32 | uint32](m *view, d []T, img, y0, y1 int) {
 	if m.halo == [4]int{} || y0 >= y1 {
 		return
 	}
+	w := m.halo[1] + m.w + m.halo[3]
 	for y := y0; y < y1; y++ {
-		l := haloLine(m, d, img, y)
-		clear(l[:m.halo[1]*m.sw])
-		clear(l[(m.halo[1]+m.w)*m.sw:])
+		clearPixels(m, d, img, y, 0, m.halo[1])
+		clearPixels(m, d, img, y, m.halo[1]+m.w, m.halo[3])
 	}
 	if y0 == 0 {
 		for y := -m.halo[0]; y < 0; y++ {
-			clear(haloLine(m, d, img, y))
+			clearPixels(m, d, img, y, 0, w)
 		}
 	}
 	if y1 == m.h {
 		for y := m.h; y < m.h+m.halo[2]; y++ {
-			clear(haloLine(m, d, img, y))
+			clearPixels(m, d, img, y, 0, w)
 		}
 	}
 }
 
-func haloLine[T any](m *view, d []T, img, y int) []T {
-	at := m.at + img*m.sn + y*m.sh - m.halo[1]*m.sw
-	return d[at : at+m.sh]
+// clearPixels writes zero to n pixels of row y, the first x pixels from the row's
+// halo on: their channels only, where there is something between.
+func clearPixels[T any](m *view, d []T, img, y, x, n int) {
+	at := m.at + img*m.sn + y*m.sh + (x-m.halo[1])*m.sw
+	if m.sw == m.c {
+		clear(d[at : at+n*m.sw])
+		return
+	}
+	for range n {
+		clear(d[at : at+m.c])
+		at += m.sw
+	}
 }
 
 // nhwc is the layout that image kernels ask for: pixels of exactly the channels.

@@ -17,7 +17,7 @@ import (
 func init() {
 	for _, on := range [][2]string{{"", "Conv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
-			Domain: on[0], Op: on[1], Name: "f32_winograd", Priority: 15,
+			Domain: on[0], Op: on[1], Name: "f32_winograd", Priority: 15, Parts: true,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := unfuseSum(n, "Conv")
 				return m != nil && winogradTile(m, e) > 0

@@ -103,5 +103,76 @@ func assignLayouts(g *graph.Graph, e *kernel.Env, references bool) map[*graph.No
 		}
 	}
 	g.Nodes = nodes
+	if !references {
+		placeParts(g, chosen)
+	}
 	return chosen
+}
+
+// placeParts lets NHWC images that are joined or split along their channels share
+// memory: an input of Concat lies within its output, where its kernel can write it
+// there, and the outputs of Split lie within its input.
+func placeParts(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel) {
+	for _, n := range slices.Backward(g.Nodes) {
+		if n.Domain != "" || chosen[n] == nil {
+			continue
+		}
+		switch {
+		case n.Op == "Concat" && n.Out[0].Layout.Order == graph.NHWC:
+			at := 0
+			for _, v := range n.In {
+				p := v.Producer
+				once := 0
+				for _, w := range n.In {
+					if w == v {
+						once++
+					}
+				}
+				if once == 1 && v.Within == nil && v.Layout.Order == graph.NHWC && p != nil && len(p.Out) == 1 && chosen[p] != nil && chosen[p].Parts {
+					v.Within, v.At = n.Out[0], at
+				}
+				at += v.Type.Shape[1]
+			}
+		case n.Op == "Split" && n.In[0].Layout.Order == graph.NHWC:
+			at := 0
+			for _, v := range n.Out {
+				if v.Within == nil {
+					v.Within, v.At = n.In[0], at
+				}
+				at += v.Type.Shape[1]
+			}
+		}
+	}
+	// All parts of an image have its layout, with the halo that any of them needs.
+	vs := g.Values()
+	for _, v := range vs {
+		if r, _ := whole(v); r != v {
+			for i, h := range v.Layout.Halo {
+				r.Layout.Halo[i] = max(r.Layout.Halo[i], h)
+			}
+		}
+	}
+	for _, v := range vs {
+		if r, _ := whole(v); r != v {
+			v.Layout = r.Layout
+		}
+	}
+}
+
+// whole is the value in whose memory v lies, v itself if it has its own, and the first
+// channel of v there.
+func whole(v *graph.Value) (r *graph.Value, at int) {
+	for r = v; r.Within != nil; r = r.Within {
+		at += r.At
+	}
+	return r, at
+}
+
+// placed reports Concat and Split nodes that have nothing to do, because all
+// parts share the memory of the whole.
+func placed(n *graph.Node) bool {
+	all := func(vs []*graph.Value, in *graph.Value) bool {
+		return !slices.ContainsFunc(vs, func(v *graph.Value) bool { return v.Within != in })
+	}
+	return n.Domain == "" && (n.Op == "Concat" && all(n.In, n.Out[0]) || n.Op == "Split" && all(n.Out, n.In[0]))
 }

@@ -82,7 +82,7 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 	var work int64
 	for _, n := range g.Nodes {
 		var prep *kernel.Prepared
-		if alias(n) {
+		if alias(n) || placed(n) {
 			prep = nil
 		} else if k := chosen[n]; k != nil {
 			var err error
@@ -191,9 +191,14 @@ func (pl *Plan) place() error {
 	for _, v := range pl.g.Outputs {
 		lastUse[v] = end
 	}
+	for _, v := range pl.g.Values() {
+		if r, _ := whole(v); r != v {
+			lastUse[r] = max(lastUse[r], lastUse[v])
+		}
+	}
 	// Aliases pass their last use on to what they alias, last step first.
 	for i := len(pl.steps) - 1; i >= 0; i-- {
-		if n := pl.steps[i].node; pl.steps[i].prep == nil {
+		if n := pl.steps[i].node; pl.steps[i].prep == nil && !placed(n) {
 			lastUse[n.In[0]] = max(lastUse[n.In[0]], lastUse[n.Out[0]])
 		}
 	}
@@ -206,6 +211,13 @@ func (pl *Plan) place() error {
 				pl.slots[j].last = max(pl.slots[j].last, lastUse[v])
 			}
 		}
+		if s.prep == nil && placed(s.node) {
+			for _, v := range s.node.Out {
+				r, _ := whole(v)
+				pl.values[v] = pl.values[r]
+			}
+			continue
+		}
 		if s.prep == nil {
 			j := pl.values[s.node.In[0]]
 			pl.values[s.node.Out[0]] = j
@@ -215,6 +227,19 @@ func (pl *Plan) place() error {
 		for k, v := range s.node.Out {
 			if v == nil {
 				continue
+			}
+			if r, _ := whole(v); r != v {
+				// The first part that is written begins the life of the whole.
+				j, ok := pl.values[r]
+				if !ok {
+					j = newSlot(slot{place: inArena, value: r, size: size(r), first: i, last: max(i, lastUse[r])})
+					pl.values[r] = j
+				}
+				pl.values[v] = j
+				continue
+			}
+			if _, ok := pl.values[v]; ok {
+				continue // parts of it have been written
 			}
 			if j, ok := pl.takeOver(i, k); ok {
 				pl.slots[j].last = max(i, lastUse[v])
@@ -253,6 +278,9 @@ func (pl *Plan) takeOver(i, k int) (slot int, ok bool) {
 			continue
 		}
 		in, out := n.In[a], n.Out[0]
+		if in.Within != nil {
+			continue
+		}
 		j := pl.values[in]
 		sl := &pl.slots[j]
 		if sl.place != inArena || sl.last != i || sl.size < size(out) || in.Layout != out.Layout {

@@ -67,7 +67,8 @@ func (pl *Plan) NewSession() (*Session, error) {
 			}
 		} else {
 			var err error
-			if t, err = tensor.View(v.Type, mem[i]); err != nil {
+			_, at := whole(v)
+			if t, err = tensor.View(v.Type, mem[i][at*v.Type.DType.Bits()/8:]); err != nil {
 				return nil, fmt.Errorf("value %q: %w", v.Name, err)
 			}
 		}

@@ -1,0 +1,21 @@
+package kern
+
+import "whit/internal/cpu"
+
+// Zipper interleaves words, in assembly where the processor has it.
+type Zipper struct{ asm bool }
+
+// ZipperOf is the one for a processor with features f.
+func ZipperOf(f cpu.Features) Zipper { return Zipper{isaOf(f) != isaGo} }
+
+// Zip is dst[2i] = a[i], dst[2i+1] = b[i] for i < len(a). dst overlaps neither.
+func (z Zipper) Zip(dst, a, b []uint32) {
+	b, dst = b[:len(a)], dst[:2*len(a)]
+	if z.asm && len(a) >= 8 {
+		zip(dst, a, b)
+		return
+	}
+	for i, v := range a {
+		dst[2*i], dst[2*i+1] = v, b[i]
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !noasm
+
+package kern
+
+func zip(dst, a, b []uint32) { x32Zip8AVX2(&dst[0], &a[0], &b[0], len(a)) }

@@ -1,0 +1,96 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"whit/graph"
+	"whit/internal/optest"
+	"whit/tensor"
+)
+
+// TestParts runs random networks of convolutions, pools, residuals, joins, splits and
+// shuffles: images that share memory must not disturb each other.
+func TestParts(t *testing.T) {
+	joined := 0
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			g, in := partsGraph(seed)
+			want := run(t, g, Options{References: true}, in)
+			for _, threads := range []int{1, 3} {
+				got := run(t, g, Options{Threads: threads}, in)
+				for i := range want {
+					if d := optest.Diff(got[i], want[i]); !(d < 2e-5) {
+						t.Fatalf("%d threads: output %d differs by %g\n%s", threads, i, d, g)
+					}
+				}
+			}
+			p, err := NewProgram(g, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pl, err := p.Plan(map[string]tensor.Type{"x": in["x"].Type})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range pl.steps {
+				if placed(s.node) {
+					joined++
+				}
+			}
+		})
+	}
+	if joined < 60 {
+		t.Errorf("only %d joins and splits share memory", joined)
+	}
+}
+
+func partsGraph(seed uint64) (*graph.Graph, map[string]*tensor.Tensor) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	g := graph.New("parts")
+	vs := []*graph.Value{g.AddInput("x", tensor.Float32, 2, 8, 7, 6)}
+	chans := map[*graph.Value]int{vs[0]: 8}
+	add := func(v *graph.Value, c int) *graph.Value {
+		vs = append(vs, v)
+		chans[v] = c
+		return v
+	}
+	pick := func() *graph.Value { return vs[max(0, len(vs)-1-r.IntN(4))] }
+	conv := func(x *graph.Value, c int) *graph.Value {
+		k := []int{1, 3}[r.IntN(2)]
+		w := optest.Rand(r.Uint64(), tensor.Float32, c, chans[x], k, k)
+		f := tensor.Of[float32](w)
+		for i := range f {
+			f[i] /= float32(chans[x])
+		}
+		p := int64(k / 2)
+		return g.Add("", "Conv", map[string]any{"pads": []int64{p, p, p, p}}, x, g.NewConst("", w))
+	}
+	for range 14 {
+		x := pick()
+		switch r.IntN(6) {
+		case 0, 1:
+			c := []int{8, 16, 5}[r.IntN(3)]
+			add(conv(x, c), c)
+		case 2:
+			add(g.Add("", "Relu", nil, g.Add("", "Add", nil, conv(x, chans[x]), x)), chans[x])
+		case 3:
+			y := pick()
+			if chans[x]+chans[y] <= 64 {
+				add(g.Add("", "Concat", map[string]any{"axis": int64(1)}, x, y), chans[x]+chans[y])
+			}
+		case 4:
+			if c := chans[x]; c%2 == 0 {
+				for _, v := range g.AddN("", "Split", map[string]any{"axis": int64(1), "num_outputs": int64(2)}, 2, x) {
+					add(v, c/2)
+				}
+			}
+		case 5:
+			add(g.Add("", "MaxPool", map[string]any{"kernel_shape": []int64{3, 3}, "pads": []int64{1, 1, 1, 1}}, x), chans[x])
+		}
+	}
+	g.Outputs = slices.Clone(vs[len(vs)-3:])
+	return g, map[string]*tensor.Tensor{"x": optest.Rand(seed, tensor.Float32, 2, 8, 7, 6)}
+}
