@@ -63,8 +63,8 @@ func init() {
 			}
 		}
 	}
-	unary("Sigmoid", nil, each(kern.Sigmoid))
-	unary("Tanh", nil, each(kern.Tanh))
+	unary("Sigmoid", nil, func(_ *graph.Node, v kern.Flat) func(dst, x []float32) { return v.Sigmoid })
+	unary("Tanh", nil, func(_ *graph.Node, v kern.Flat) func(dst, x []float32) { return v.Tanh })
 	// hard is max(0, min(1, a·x + b)), NaN stays NaN.
 	hard := func(a, b, x float32) float32 {
 		v := float32(a*x) + b

@@ -145,16 +145,38 @@ m1w2clamp:
 	VMINPS       Y1, Y13, Y1
 
 m1w2store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x10
-	JEQ        m1w2storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    32(DI), Y15
-	MOVQ       120(R14), AX
-	VMOVUPS    Y0, (AX)
-	VMASKMOVPS Y1, Y15, 32(AX)
-	JMP        m1w2next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x10
+	JEQ          m1w2storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	VMOVUPS      Y0, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m1w2low1
+	VMOVUPS      X1, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y1, X14
+	JMP          m1w2two1
+
+m1w2low1:
+	VMOVAPS X1, X14
+
+m1w2two1:
+	TESTQ     $0x00000002, DI
+	JZ        m1w2one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m1w2one1:
+	TESTQ  $0x00000001, DI
+	JZ     m1w2end1
+	VMOVSS X14, (R13)
+
+m1w2end1:
+	JMP m1w2next
 
 m1w2storefull:
 	MOVQ    120(R14), AX
@@ -337,19 +359,64 @@ m2w2clamp:
 	VMINPS       Y3, Y13, Y3
 
 m2w2store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x10
-	JEQ        m2w2storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    32(DI), Y15
-	MOVQ       120(R14), AX
-	VMOVUPS    Y0, (AX)
-	VMASKMOVPS Y1, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y2, (AX)
-	VMASKMOVPS Y3, Y15, 32(AX)
-	JMP        m2w2next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x10
+	JEQ          m2w2storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	VMOVUPS      Y0, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m2w2low1
+	VMOVUPS      X1, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y1, X14
+	JMP          m2w2two1
+
+m2w2low1:
+	VMOVAPS X1, X14
+
+m2w2two1:
+	TESTQ     $0x00000002, DI
+	JZ        m2w2one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m2w2one1:
+	TESTQ  $0x00000001, DI
+	JZ     m2w2end1
+	VMOVSS X14, (R13)
+
+m2w2end1:
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m2w2low2
+	VMOVUPS      X3, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y3, X14
+	JMP          m2w2two2
+
+m2w2low2:
+	VMOVAPS X3, X14
+
+m2w2two2:
+	TESTQ     $0x00000002, DI
+	JZ        m2w2one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m2w2one2:
+	TESTQ  $0x00000001, DI
+	JZ     m2w2end2
+	VMOVSS X14, (R13)
+
+m2w2end2:
+	JMP m2w2next
 
 m2w2storefull:
 	MOVQ    120(R14), AX
@@ -564,22 +631,90 @@ m3w2clamp:
 	VMINPS       Y5, Y13, Y5
 
 m3w2store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x10
-	JEQ        m3w2storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    32(DI), Y15
-	MOVQ       120(R14), AX
-	VMOVUPS    Y0, (AX)
-	VMASKMOVPS Y1, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y2, (AX)
-	VMASKMOVPS Y3, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y4, (AX)
-	VMASKMOVPS Y5, Y15, 32(AX)
-	JMP        m3w2next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x10
+	JEQ          m3w2storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	VMOVUPS      Y0, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m3w2low1
+	VMOVUPS      X1, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y1, X14
+	JMP          m3w2two1
+
+m3w2low1:
+	VMOVAPS X1, X14
+
+m3w2two1:
+	TESTQ     $0x00000002, DI
+	JZ        m3w2one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m3w2one1:
+	TESTQ  $0x00000001, DI
+	JZ     m3w2end1
+	VMOVSS X14, (R13)
+
+m3w2end1:
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m3w2low2
+	VMOVUPS      X3, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y3, X14
+	JMP          m3w2two2
+
+m3w2low2:
+	VMOVAPS X3, X14
+
+m3w2two2:
+	TESTQ     $0x00000002, DI
+	JZ        m3w2one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m3w2one2:
+	TESTQ  $0x00000001, DI
+	JZ     m3w2end2
+	VMOVSS X14, (R13)
+
+m3w2end2:
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m3w2low3
+	VMOVUPS      X5, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y5, X14
+	JMP          m3w2two3
+
+m3w2low3:
+	VMOVAPS X5, X14
+
+m3w2two3:
+	TESTQ     $0x00000002, DI
+	JZ        m3w2one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m3w2one3:
+	TESTQ  $0x00000001, DI
+	JZ     m3w2end3
+	VMOVSS X14, (R13)
+
+m3w2end3:
+	JMP m3w2next
 
 m3w2storefull:
 	MOVQ    120(R14), AX
@@ -829,25 +964,116 @@ m4w2clamp:
 	VMINPS       Y7, Y13, Y7
 
 m4w2store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x10
-	JEQ        m4w2storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    32(DI), Y15
-	MOVQ       120(R14), AX
-	VMOVUPS    Y0, (AX)
-	VMASKMOVPS Y1, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y2, (AX)
-	VMASKMOVPS Y3, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y4, (AX)
-	VMASKMOVPS Y5, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y6, (AX)
-	VMASKMOVPS Y7, Y15, 32(AX)
-	JMP        m4w2next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x10
+	JEQ          m4w2storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	VMOVUPS      Y0, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w2low1
+	VMOVUPS      X1, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y1, X14
+	JMP          m4w2two1
+
+m4w2low1:
+	VMOVAPS X1, X14
+
+m4w2two1:
+	TESTQ     $0x00000002, DI
+	JZ        m4w2one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w2one1:
+	TESTQ  $0x00000001, DI
+	JZ     m4w2end1
+	VMOVSS X14, (R13)
+
+m4w2end1:
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w2low2
+	VMOVUPS      X3, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y3, X14
+	JMP          m4w2two2
+
+m4w2low2:
+	VMOVAPS X3, X14
+
+m4w2two2:
+	TESTQ     $0x00000002, DI
+	JZ        m4w2one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w2one2:
+	TESTQ  $0x00000001, DI
+	JZ     m4w2end2
+	VMOVSS X14, (R13)
+
+m4w2end2:
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w2low3
+	VMOVUPS      X5, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y5, X14
+	JMP          m4w2two3
+
+m4w2low3:
+	VMOVAPS X5, X14
+
+m4w2two3:
+	TESTQ     $0x00000002, DI
+	JZ        m4w2one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w2one3:
+	TESTQ  $0x00000001, DI
+	JZ     m4w2end3
+	VMOVSS X14, (R13)
+
+m4w2end3:
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w2low4
+	VMOVUPS      X7, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y7, X14
+	JMP          m4w2two4
+
+m4w2low4:
+	VMOVAPS X7, X14
+
+m4w2two4:
+	TESTQ     $0x00000002, DI
+	JZ        m4w2one4
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w2one4:
+	TESTQ  $0x00000001, DI
+	JZ     m4w2end4
+	VMOVSS X14, (R13)
+
+m4w2end4:
+	JMP m4w2next
 
 m4w2storefull:
 	MOVQ    120(R14), AX
@@ -1129,28 +1355,142 @@ m5w2clamp:
 	VMINPS       Y9, Y13, Y9
 
 m5w2store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x10
-	JEQ        m5w2storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    32(DI), Y15
-	MOVQ       120(R14), AX
-	VMOVUPS    Y0, (AX)
-	VMASKMOVPS Y1, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y2, (AX)
-	VMASKMOVPS Y3, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y4, (AX)
-	VMASKMOVPS Y5, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y6, (AX)
-	VMASKMOVPS Y7, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y8, (AX)
-	VMASKMOVPS Y9, Y15, 32(AX)
-	JMP        m5w2next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x10
+	JEQ          m5w2storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	VMOVUPS      Y0, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w2low1
+	VMOVUPS      X1, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y1, X14
+	JMP          m5w2two1
+
+m5w2low1:
+	VMOVAPS X1, X14
+
+m5w2two1:
+	TESTQ     $0x00000002, DI
+	JZ        m5w2one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w2one1:
+	TESTQ  $0x00000001, DI
+	JZ     m5w2end1
+	VMOVSS X14, (R13)
+
+m5w2end1:
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w2low2
+	VMOVUPS      X3, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y3, X14
+	JMP          m5w2two2
+
+m5w2low2:
+	VMOVAPS X3, X14
+
+m5w2two2:
+	TESTQ     $0x00000002, DI
+	JZ        m5w2one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w2one2:
+	TESTQ  $0x00000001, DI
+	JZ     m5w2end2
+	VMOVSS X14, (R13)
+
+m5w2end2:
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w2low3
+	VMOVUPS      X5, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y5, X14
+	JMP          m5w2two3
+
+m5w2low3:
+	VMOVAPS X5, X14
+
+m5w2two3:
+	TESTQ     $0x00000002, DI
+	JZ        m5w2one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w2one3:
+	TESTQ  $0x00000001, DI
+	JZ     m5w2end3
+	VMOVSS X14, (R13)
+
+m5w2end3:
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w2low4
+	VMOVUPS      X7, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y7, X14
+	JMP          m5w2two4
+
+m5w2low4:
+	VMOVAPS X7, X14
+
+m5w2two4:
+	TESTQ     $0x00000002, DI
+	JZ        m5w2one4
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w2one4:
+	TESTQ  $0x00000001, DI
+	JZ     m5w2end4
+	VMOVSS X14, (R13)
+
+m5w2end4:
+	ADDQ         CX, AX
+	VMOVUPS      Y8, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w2low5
+	VMOVUPS      X9, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y9, X14
+	JMP          m5w2two5
+
+m5w2low5:
+	VMOVAPS X9, X14
+
+m5w2two5:
+	TESTQ     $0x00000002, DI
+	JZ        m5w2one5
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w2one5:
+	TESTQ  $0x00000001, DI
+	JZ     m5w2end5
+	VMOVSS X14, (R13)
+
+m5w2end5:
+	JMP m5w2next
 
 m5w2storefull:
 	MOVQ    120(R14), AX
@@ -1464,31 +1804,168 @@ m6w2clamp:
 	VMINPS       Y11, Y13, Y11
 
 m6w2store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x10
-	JEQ        m6w2storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    32(DI), Y15
-	MOVQ       120(R14), AX
-	VMOVUPS    Y0, (AX)
-	VMASKMOVPS Y1, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y2, (AX)
-	VMASKMOVPS Y3, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y4, (AX)
-	VMASKMOVPS Y5, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y6, (AX)
-	VMASKMOVPS Y7, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y8, (AX)
-	VMASKMOVPS Y9, Y15, 32(AX)
-	ADDQ       CX, AX
-	VMOVUPS    Y10, (AX)
-	VMASKMOVPS Y11, Y15, 32(AX)
-	JMP        m6w2next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x10
+	JEQ          m6w2storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	VMOVUPS      Y0, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w2low1
+	VMOVUPS      X1, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y1, X14
+	JMP          m6w2two1
+
+m6w2low1:
+	VMOVAPS X1, X14
+
+m6w2two1:
+	TESTQ     $0x00000002, DI
+	JZ        m6w2one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w2one1:
+	TESTQ  $0x00000001, DI
+	JZ     m6w2end1
+	VMOVSS X14, (R13)
+
+m6w2end1:
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w2low2
+	VMOVUPS      X3, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y3, X14
+	JMP          m6w2two2
+
+m6w2low2:
+	VMOVAPS X3, X14
+
+m6w2two2:
+	TESTQ     $0x00000002, DI
+	JZ        m6w2one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w2one2:
+	TESTQ  $0x00000001, DI
+	JZ     m6w2end2
+	VMOVSS X14, (R13)
+
+m6w2end2:
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w2low3
+	VMOVUPS      X5, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y5, X14
+	JMP          m6w2two3
+
+m6w2low3:
+	VMOVAPS X5, X14
+
+m6w2two3:
+	TESTQ     $0x00000002, DI
+	JZ        m6w2one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w2one3:
+	TESTQ  $0x00000001, DI
+	JZ     m6w2end3
+	VMOVSS X14, (R13)
+
+m6w2end3:
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w2low4
+	VMOVUPS      X7, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y7, X14
+	JMP          m6w2two4
+
+m6w2low4:
+	VMOVAPS X7, X14
+
+m6w2two4:
+	TESTQ     $0x00000002, DI
+	JZ        m6w2one4
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w2one4:
+	TESTQ  $0x00000001, DI
+	JZ     m6w2end4
+	VMOVSS X14, (R13)
+
+m6w2end4:
+	ADDQ         CX, AX
+	VMOVUPS      Y8, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w2low5
+	VMOVUPS      X9, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y9, X14
+	JMP          m6w2two5
+
+m6w2low5:
+	VMOVAPS X9, X14
+
+m6w2two5:
+	TESTQ     $0x00000002, DI
+	JZ        m6w2one5
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w2one5:
+	TESTQ  $0x00000001, DI
+	JZ     m6w2end5
+	VMOVSS X14, (R13)
+
+m6w2end5:
+	ADDQ         CX, AX
+	VMOVUPS      Y10, (AX)
+	LEAQ         32(AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w2low6
+	VMOVUPS      X11, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y11, X14
+	JMP          m6w2two6
+
+m6w2low6:
+	VMOVAPS X11, X14
+
+m6w2two6:
+	TESTQ     $0x00000002, DI
+	JZ        m6w2one6
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w2one6:
+	TESTQ  $0x00000001, DI
+	JZ     m6w2end6
+	VMOVSS X14, (R13)
+
+m6w2end6:
+	JMP m6w2next
 
 m6w2storefull:
 	MOVQ    120(R14), AX
@@ -1655,15 +2132,37 @@ m1w1clamp:
 	VMINPS       Y0, Y13, Y0
 
 m1w1store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x08
-	JEQ        m1w1storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    (DI), Y15
-	MOVQ       120(R14), AX
-	VMASKMOVPS Y0, Y15, (AX)
-	JMP        m1w1next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x08
+	JEQ          m1w1storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m1w1low1
+	VMOVUPS      X0, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y0, X14
+	JMP          m1w1two1
+
+m1w1low1:
+	VMOVAPS X0, X14
+
+m1w1two1:
+	TESTQ     $0x00000002, DI
+	JZ        m1w1one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m1w1one1:
+	TESTQ  $0x00000001, DI
+	JZ     m1w1end1
+	VMOVSS X14, (R13)
+
+m1w1end1:
+	JMP m1w1next
 
 m1w1storefull:
 	MOVQ    120(R14), AX
@@ -1820,17 +2319,62 @@ m2w1clamp:
 	VMINPS       Y2, Y13, Y2
 
 m2w1store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x08
-	JEQ        m2w1storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    (DI), Y15
-	MOVQ       120(R14), AX
-	VMASKMOVPS Y0, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y2, Y15, (AX)
-	JMP        m2w1next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x08
+	JEQ          m2w1storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m2w1low1
+	VMOVUPS      X0, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y0, X14
+	JMP          m2w1two1
+
+m2w1low1:
+	VMOVAPS X0, X14
+
+m2w1two1:
+	TESTQ     $0x00000002, DI
+	JZ        m2w1one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m2w1one1:
+	TESTQ  $0x00000001, DI
+	JZ     m2w1end1
+	VMOVSS X14, (R13)
+
+m2w1end1:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m2w1low2
+	VMOVUPS      X2, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y2, X14
+	JMP          m2w1two2
+
+m2w1low2:
+	VMOVAPS X2, X14
+
+m2w1two2:
+	TESTQ     $0x00000002, DI
+	JZ        m2w1one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m2w1one2:
+	TESTQ  $0x00000001, DI
+	JZ     m2w1end2
+	VMOVSS X14, (R13)
+
+m2w1end2:
+	JMP m2w1next
 
 m2w1storefull:
 	MOVQ    120(R14), AX
@@ -2007,19 +2551,87 @@ m3w1clamp:
 	VMINPS       Y4, Y13, Y4
 
 m3w1store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x08
-	JEQ        m3w1storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    (DI), Y15
-	MOVQ       120(R14), AX
-	VMASKMOVPS Y0, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y4, Y15, (AX)
-	JMP        m3w1next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x08
+	JEQ          m3w1storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m3w1low1
+	VMOVUPS      X0, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y0, X14
+	JMP          m3w1two1
+
+m3w1low1:
+	VMOVAPS X0, X14
+
+m3w1two1:
+	TESTQ     $0x00000002, DI
+	JZ        m3w1one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m3w1one1:
+	TESTQ  $0x00000001, DI
+	JZ     m3w1end1
+	VMOVSS X14, (R13)
+
+m3w1end1:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m3w1low2
+	VMOVUPS      X2, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y2, X14
+	JMP          m3w1two2
+
+m3w1low2:
+	VMOVAPS X2, X14
+
+m3w1two2:
+	TESTQ     $0x00000002, DI
+	JZ        m3w1one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m3w1one2:
+	TESTQ  $0x00000001, DI
+	JZ     m3w1end2
+	VMOVSS X14, (R13)
+
+m3w1end2:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m3w1low3
+	VMOVUPS      X4, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y4, X14
+	JMP          m3w1two3
+
+m3w1low3:
+	VMOVAPS X4, X14
+
+m3w1two3:
+	TESTQ     $0x00000002, DI
+	JZ        m3w1one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m3w1one3:
+	TESTQ  $0x00000001, DI
+	JZ     m3w1end3
+	VMOVSS X14, (R13)
+
+m3w1end3:
+	JMP m3w1next
 
 m3w1storefull:
 	MOVQ    120(R14), AX
@@ -2219,21 +2831,112 @@ m4w1clamp:
 	VMINPS       Y6, Y13, Y6
 
 m4w1store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x08
-	JEQ        m4w1storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    (DI), Y15
-	MOVQ       120(R14), AX
-	VMASKMOVPS Y0, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y6, Y15, (AX)
-	JMP        m4w1next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x08
+	JEQ          m4w1storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w1low1
+	VMOVUPS      X0, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y0, X14
+	JMP          m4w1two1
+
+m4w1low1:
+	VMOVAPS X0, X14
+
+m4w1two1:
+	TESTQ     $0x00000002, DI
+	JZ        m4w1one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w1one1:
+	TESTQ  $0x00000001, DI
+	JZ     m4w1end1
+	VMOVSS X14, (R13)
+
+m4w1end1:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w1low2
+	VMOVUPS      X2, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y2, X14
+	JMP          m4w1two2
+
+m4w1low2:
+	VMOVAPS X2, X14
+
+m4w1two2:
+	TESTQ     $0x00000002, DI
+	JZ        m4w1one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w1one2:
+	TESTQ  $0x00000001, DI
+	JZ     m4w1end2
+	VMOVSS X14, (R13)
+
+m4w1end2:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w1low3
+	VMOVUPS      X4, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y4, X14
+	JMP          m4w1two3
+
+m4w1low3:
+	VMOVAPS X4, X14
+
+m4w1two3:
+	TESTQ     $0x00000002, DI
+	JZ        m4w1one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w1one3:
+	TESTQ  $0x00000001, DI
+	JZ     m4w1end3
+	VMOVSS X14, (R13)
+
+m4w1end3:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m4w1low4
+	VMOVUPS      X6, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y6, X14
+	JMP          m4w1two4
+
+m4w1low4:
+	VMOVAPS X6, X14
+
+m4w1two4:
+	TESTQ     $0x00000002, DI
+	JZ        m4w1one4
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m4w1one4:
+	TESTQ  $0x00000001, DI
+	JZ     m4w1end4
+	VMOVSS X14, (R13)
+
+m4w1end4:
+	JMP m4w1next
 
 m4w1storefull:
 	MOVQ    120(R14), AX
@@ -2453,23 +3156,137 @@ m5w1clamp:
 	VMINPS       Y8, Y13, Y8
 
 m5w1store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x08
-	JEQ        m5w1storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    (DI), Y15
-	MOVQ       120(R14), AX
-	VMASKMOVPS Y0, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y6, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y8, Y15, (AX)
-	JMP        m5w1next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x08
+	JEQ          m5w1storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w1low1
+	VMOVUPS      X0, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y0, X14
+	JMP          m5w1two1
+
+m5w1low1:
+	VMOVAPS X0, X14
+
+m5w1two1:
+	TESTQ     $0x00000002, DI
+	JZ        m5w1one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w1one1:
+	TESTQ  $0x00000001, DI
+	JZ     m5w1end1
+	VMOVSS X14, (R13)
+
+m5w1end1:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w1low2
+	VMOVUPS      X2, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y2, X14
+	JMP          m5w1two2
+
+m5w1low2:
+	VMOVAPS X2, X14
+
+m5w1two2:
+	TESTQ     $0x00000002, DI
+	JZ        m5w1one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w1one2:
+	TESTQ  $0x00000001, DI
+	JZ     m5w1end2
+	VMOVSS X14, (R13)
+
+m5w1end2:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w1low3
+	VMOVUPS      X4, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y4, X14
+	JMP          m5w1two3
+
+m5w1low3:
+	VMOVAPS X4, X14
+
+m5w1two3:
+	TESTQ     $0x00000002, DI
+	JZ        m5w1one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w1one3:
+	TESTQ  $0x00000001, DI
+	JZ     m5w1end3
+	VMOVSS X14, (R13)
+
+m5w1end3:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w1low4
+	VMOVUPS      X6, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y6, X14
+	JMP          m5w1two4
+
+m5w1low4:
+	VMOVAPS X6, X14
+
+m5w1two4:
+	TESTQ     $0x00000002, DI
+	JZ        m5w1one4
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w1one4:
+	TESTQ  $0x00000001, DI
+	JZ     m5w1end4
+	VMOVSS X14, (R13)
+
+m5w1end4:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m5w1low5
+	VMOVUPS      X8, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y8, X14
+	JMP          m5w1two5
+
+m5w1low5:
+	VMOVAPS X8, X14
+
+m5w1two5:
+	TESTQ     $0x00000002, DI
+	JZ        m5w1one5
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m5w1one5:
+	TESTQ  $0x00000001, DI
+	JZ     m5w1end5
+	VMOVSS X14, (R13)
+
+m5w1end5:
+	JMP m5w1next
 
 m5w1storefull:
 	MOVQ    120(R14), AX
@@ -2709,25 +3526,162 @@ m6w1clamp:
 	VMINPS       Y10, Y13, Y10
 
 m6w1store:
-	MOVQ       144(R14), CX
-	SHLQ       $0x02, CX
-	CMPQ       8(R14), $0x08
-	JEQ        m6w1storefull
-	MOVQ       224(R14), DI
-	VMOVUPS    (DI), Y15
-	MOVQ       120(R14), AX
-	VMASKMOVPS Y0, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y2, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y4, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y6, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y8, Y15, (AX)
-	ADDQ       CX, AX
-	VMASKMOVPS Y10, Y15, (AX)
-	JMP        m6w1next
+	MOVQ         144(R14), CX
+	SHLQ         $0x02, CX
+	CMPQ         8(R14), $0x08
+	JEQ          m6w1storefull
+	MOVQ         8(R14), DI
+	MOVQ         120(R14), AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w1low1
+	VMOVUPS      X0, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y0, X14
+	JMP          m6w1two1
+
+m6w1low1:
+	VMOVAPS X0, X14
+
+m6w1two1:
+	TESTQ     $0x00000002, DI
+	JZ        m6w1one1
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w1one1:
+	TESTQ  $0x00000001, DI
+	JZ     m6w1end1
+	VMOVSS X14, (R13)
+
+m6w1end1:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w1low2
+	VMOVUPS      X2, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y2, X14
+	JMP          m6w1two2
+
+m6w1low2:
+	VMOVAPS X2, X14
+
+m6w1two2:
+	TESTQ     $0x00000002, DI
+	JZ        m6w1one2
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w1one2:
+	TESTQ  $0x00000001, DI
+	JZ     m6w1end2
+	VMOVSS X14, (R13)
+
+m6w1end2:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w1low3
+	VMOVUPS      X4, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y4, X14
+	JMP          m6w1two3
+
+m6w1low3:
+	VMOVAPS X4, X14
+
+m6w1two3:
+	TESTQ     $0x00000002, DI
+	JZ        m6w1one3
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w1one3:
+	TESTQ  $0x00000001, DI
+	JZ     m6w1end3
+	VMOVSS X14, (R13)
+
+m6w1end3:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w1low4
+	VMOVUPS      X6, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y6, X14
+	JMP          m6w1two4
+
+m6w1low4:
+	VMOVAPS X6, X14
+
+m6w1two4:
+	TESTQ     $0x00000002, DI
+	JZ        m6w1one4
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w1one4:
+	TESTQ  $0x00000001, DI
+	JZ     m6w1end4
+	VMOVSS X14, (R13)
+
+m6w1end4:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w1low5
+	VMOVUPS      X8, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y8, X14
+	JMP          m6w1two5
+
+m6w1low5:
+	VMOVAPS X8, X14
+
+m6w1two5:
+	TESTQ     $0x00000002, DI
+	JZ        m6w1one5
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w1one5:
+	TESTQ  $0x00000001, DI
+	JZ     m6w1end5
+	VMOVSS X14, (R13)
+
+m6w1end5:
+	ADDQ         CX, AX
+	LEAQ         (AX), R13
+	TESTQ        $0x00000004, DI
+	JZ           m6w1low6
+	VMOVUPS      X10, (R13)
+	ADDQ         $0x10, R13
+	VEXTRACTF128 $0x01, Y10, X14
+	JMP          m6w1two6
+
+m6w1low6:
+	VMOVAPS X10, X14
+
+m6w1two6:
+	TESTQ     $0x00000002, DI
+	JZ        m6w1one6
+	VMOVLPS   X14, (R13)
+	ADDQ      $0x08, R13
+	VPERMILPS $0x0e, X14, X14
+
+m6w1one6:
+	TESTQ  $0x00000001, DI
+	JZ     m6w1end6
+	VMOVSS X14, (R13)
+
+m6w1end6:
+	JMP m6w1next
 
 m6w1storefull:
 	MOVQ    120(R14), AX

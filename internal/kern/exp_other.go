@@ -1,0 +1,7 @@
+//go:build !amd64 || noasm
+
+package kern
+
+func vecExp([]float32, []float32, int)     { panic("kern: no assembly") }
+func vecSigmoid([]float32, []float32, int) { panic("kern: no assembly") }
+func vecTanh([]float32, []float32, int)    { panic("kern: no assembly") }
