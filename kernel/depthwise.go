@@ -39,18 +39,28 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 	u := kern.DW(e.CPU)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	nt, width := w.kh*w.kw, u.Width
-	blocks := (y.c + width - 1) / width
-	// Weights and bias: [block][tap][width], zeros beyond the channels.
+	// Weights: [block][tap][width]. Channels that fill no vector are taken with some
+	// before them, which are computed again, by the tile of the last whole vector.
+	blocks, rest := max(1, y.c/width), 0
+	if y.c > width && y.c%width > 0 {
+		rest = y.c - width
+	}
 	packed := kern.Floats(e.Pack(n.In[1], fmt.Sprintf("f32_depthwise/%d", width), func() []byte {
-		d, src := kern.AlignedFloats(blocks*nt*width), f32s(n.In[1].Tensor())
-		for c := range y.c {
-			for t := range nt {
-				d[(c/width*nt+t)*width+c%width] = src[c*nt+t]
+		d, src := kern.AlignedFloats((blocks+1)*nt*width), f32s(n.In[1].Tensor())
+		for b := range blocks + 1 {
+			first := b * width
+			if b == blocks {
+				first = rest
+			}
+			for c := first; c < min(y.c, first+width); c++ {
+				for t := range nt {
+					d[(b*nt+t)*width+c-first] = src[c*nt+t]
+				}
 			}
 		}
 		return kern.Bytes(d)
 	}))
-	p := &Prepared{Kernel: u.Name, Packed: []int{1}, Scratch: 4 * width * blocks}
+	p := &Prepared{Kernel: u.Name, Packed: []int{1}, Scratch: 4 * (y.c + width)}
 	d := kern.Depthwise{RSX: w.sw * x.sw, LDY: y.sw, Pixels: w.ow, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
 	for i := range w.kh {
 		for j := range w.kw {
@@ -75,26 +85,24 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 		if bias { // with zeros beyond the channels
 			d.Bias = kern.Floats(scratch)
-			clear(d.Bias[copy(d.Bias, f32s(c.In[2])[b0*width:min(y.c, b1*width)]):])
+			clear(d.Bias[copy(d.Bias, f32s(c.In[2])):])
+		}
+		bs := d.Bias
+		run := func(xr, yr, ch, n, block int) {
+			d.N, d.W = n, packed[block*nt*width:]
+			if bias {
+				d.Bias = bs[ch:]
+			}
+			d.X, d.Y = in[xr+ch:], out[yr+ch:]
+			u.Run(&d)
 		}
 		for i := u0; i < u1; i++ {
 			// Rows outermost: blocks of channels share the lines of memory.
 			img, oy := i/w.oh, i%w.oh
 			xr, yr := x.at+img*x.sn+(oy*w.sh-w.ph)*x.sh-w.pw*x.sw, y.at+img*y.sn+oy*y.sh
-			for b := b0; b < b1; {
-				// Whole vectors of channels in one call, then what is left.
-				n := 1
-				if full := min(b1, y.c/width); full > b {
-					n = full - b
-				}
-				ch := b * width
-				d.N, d.W = min(n*width, y.c-ch), packed[b*nt*width:]
-				if bias {
-					d.Bias = kern.Floats(scratch)[ch-b0*width:]
-				}
-				d.X, d.Y = in[xr+ch:], out[yr+ch:]
-				u.Run(&d)
-				b += n
+			run(xr, yr, b0*width, min(y.c, (b1-b0)*width), b0)
+			if rest > 0 && b1 == blocks {
+				run(xr, yr, rest, width, blocks)
 			}
 		}
 	}}}
