@@ -109,6 +109,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	if contiguous {
 		t.K = cin * w.kw
 	}
+	blocks := blockSegments(t.Off, t.K, u.NR)
 	var panels []convPanel
 	for g := range groups {
 		for o := 0; o < og; o += u.NR {
@@ -124,7 +125,9 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		r = viewOf(fn.In[add])
 		t.LDR = r.sw
 		t.Flags |= kern.FlagAdd
-		p.InPlace = []int{add}
+		if len(blocks) == 1 { // else sums over part of k stand where the residual was
+			p.InPlace = []int{add}
+		}
 	}
 
 	// Rows of output pixels; one long row where rows follow each other in both images.
@@ -132,6 +135,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && x.sh == x.w*x.sw && y.sh == y.w*y.sw && r.sh == r.w*r.sw {
 		rows, cols = 1, w.oh*w.ow
 	}
+	flags := t.Flags
 	// Units of work: a line of pixels for the long way, panels for the short one. One
 	// long line is divided into chunks of whole blocks.
 	chunks := 1
@@ -139,7 +143,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		chunks = (cols + 2*u.MR - 1) / (2 * u.MR)
 	}
 	units := y.n * rows * chunks
-	nu, np := split(units, len(panels), max(1, cols/chunks)*k*u.NR)
+	nu, np := splitImage(units, len(panels), max(1, cols/chunks)*k*u.NR, 4*w.sh*w.sw*cols/chunks*x.sw)
 	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, _ []byte) {
 		t := t
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
@@ -166,7 +170,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}
 		for _, pn := range panels[p0:p1] {
-			t.B, t.N = packed[pn.b:], pn.n
+			t.N = pn.n
 			if bias {
 				t.Col = b[pn.c:]
 			}
@@ -186,11 +190,75 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 				if add >= 0 {
 					t.R = sum[r.at+img*r.sn+oy*r.sh+pn.c+from*t.LDR:]
 				}
-				u.Image(&t, to-from, lines, w.sh*x.sh, y.sh, r.sh)
+				for i, b := range blocks {
+					t.Off, t.K, t.B, t.Flags = b.off, b.k, packed[pn.b+b.at:], flags
+					if i > 0 {
+						t.Flags |= kern.FlagAcc
+					}
+					if i < len(blocks)-1 {
+						t.Flags &= kern.FlagAcc
+					}
+					u.Image(&t, to-from, lines, w.sh*x.sh, y.sh, r.sh)
+				}
 			}
 		}
 	}}}
 	return p, nil
+}
+
+// kBlock is a part of k: segments of the image and where their weights begin in a panel.
+type kBlock struct {
+	off []int
+	k   int
+	at  int
+}
+
+// blockSegments divides segments of k each so that a block's panel of weights fits a
+// first-level cache of 32 KiB together with the pixels.
+func blockSegments(off []int, k, nr int) []kBlock {
+	most := 24 << 10 / (4 * nr)
+	var bs []kBlock
+	if k > most {
+		n := (k + most - 1) / most
+		for i, o := range off {
+			for j := range n {
+				from, to := part(j, n, k)
+				bs = append(bs, kBlock{[]int{o + from}, to - from, (i*k + from) * nr})
+			}
+		}
+		return bs
+	}
+	n := (len(off)*k + most - 1) / most
+	for i := range n {
+		if from, to := part(i, n, len(off)); to > from {
+			bs = append(bs, kBlock{off[from:to], k, from * k * nr})
+		}
+	}
+	return bs
+}
+
+// splitImage divides units of an image, of some bytes of input each, and panels of
+// weights, work multiply-adds a pair, into tiles: as many units together as stay in a
+// second-level cache while panel after panel passes over them.
+func splitImage(units, panels, work, bytes int) (nu, np int) {
+	const cache = 192 << 10
+	nu = min(units, (units*bytes+cache-1)/cache)
+	nu = max(nu, 1)
+	np = 1
+	for {
+		tiles := nu * np
+		if per := units * panels * work / tiles; per <= tileWork && (tiles >= wantTiles || per <= splitWork) {
+			return nu, np
+		}
+		switch {
+		case np < panels:
+			np = min(panels, np*2)
+		case nu < units:
+			nu = min(units, nu*2)
+		default:
+			return nu, np
+		}
+	}
 }
 
 // kernelShape is the attribute kernel_shape.

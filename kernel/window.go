@@ -121,15 +121,16 @@ func clearPixels[T any](m *view, d []T, img, y, x, n int) {
 // nhwc is the layout that image kernels ask for: pixels of exactly the channels.
 func nhwc(halo [4]int) graph.Layout { return graph.Layout{Order: graph.NHWC, Halo: halo} }
 
+const (
+	tileWork  = 3 << 20 // multiply-adds of a tile, at most: 60 µs at 100 GFLOP/s
+	splitWork = 64 << 10
+	wantTiles = 8
+)
+
 // split divides outer x inner units of work (in multiply-adds each) into tiles of
 // at most tileWork, and at least wantTiles where the work is worth it; outer is
 // divided first.
 func split(outer, inner, work int) (no, ni int) {
-	const (
-		tileWork  = 3 << 20 // 60 µs at 100 GFLOP/s
-		splitWork = 64 << 10
-		wantTiles = 8
-	)
 	no, ni = 1, 1
 	total := outer * inner * work
 	for outer > 0 && inner > 0 {

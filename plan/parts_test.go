@@ -94,3 +94,26 @@ func partsGraph(seed uint64) (*graph.Graph, map[string]*tensor.Tensor) {
 	g.Outputs = slices.Clone(vs[len(vs)-3:])
 	return g, map[string]*tensor.Tensor{"x": optest.Rand(seed, tensor.Float32, 2, 8, 7, 6)}
 }
+
+// TestLongSums runs convolutions whose sums over k are taken in blocks, with a
+// residual and limits after the last.
+func TestLongSums(t *testing.T) {
+	for _, c := range []struct{ cin, k, stride int }{{1000, 1, 1}, {130, 3, 1}, {450, 3, 2}, {70, 5, 1}} {
+		g := graph.New("sums")
+		x := g.AddInput("x", tensor.Float32, 1, c.cin, 9, 8)
+		w := optest.Rand(1, tensor.Float32, 24, c.cin, c.k, c.k)
+		p := int64(c.k / 2)
+		attrs := map[string]any{"pads": []int64{p, p, p, p}, "strides": []int64{int64(c.stride), int64(c.stride)}}
+		y := g.Add("", "Conv", attrs, x, g.NewConst("", w), g.NewConst("", optest.Rand(2, tensor.Float32, 24)))
+		z := g.Add("", "Conv", attrs, x, g.NewConst("", optest.Rand(3, tensor.Float32, 24, c.cin, c.k, c.k)))
+		g.Outputs = []*graph.Value{g.Add("", "Relu", nil, g.Add("", "Add", nil, y, z))}
+		in := map[string]*tensor.Tensor{"x": optest.Rand(4, tensor.Float32, 1, c.cin, 9, 8)}
+		want := run(t, g, Options{References: true}, in)
+		for _, direct := range []bool{false, true} {
+			got := run(t, g, Options{Direct: direct}, in)
+			if d := optest.Diff(got[0], want[0]); !(d < 1e-3) {
+				t.Errorf("%+v: differs by %g", c, d)
+			}
+		}
+	}
+}

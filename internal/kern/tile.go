@@ -127,7 +127,7 @@ func (u *Micro) Image(t *Tile, rows, lines, al, cl, rl int) {
 	// 14 rows are blocks of 5, 5 and 4, not 6, 6 and 2: first the larger ones of
 	// all lines, then the others.
 	calls := (rows + u.MR - 1) / u.MR
-	a, c, r := t.A, t.C, t.R
+	a, c, r, ldr := t.A, t.C, t.R, t.LDR
 	small, large := calls-rows%calls, rows%calls
 	for _, b := range [2]struct{ first, n, m int }{{0, large, rows/calls + 1}, {large * (rows/calls + 1), small, rows / calls}} {
 		if b.n == 0 {
@@ -143,7 +143,7 @@ func (u *Micro) Image(t *Tile, rows, lines, al, cl, rl int) {
 		}
 		u.run(t)
 	}
-	t.A, t.C, t.R = a, c, r
+	t.A, t.C, t.R, t.LDR = a, c, r, ldr
 }
 
 // blocksGo runs a block after the other.
