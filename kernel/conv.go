@@ -191,7 +191,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 					t.R = sum[r.at+img*r.sn+oy*r.sh+pn.c+from*t.LDR:]
 				}
 				for i, b := range blocks {
-					t.Off, t.K, t.B, t.Flags = b.off, b.k, packed[pn.b+b.at:], flags
+					t.Off, t.K, t.B, t.Ahead, t.Flags = b.off, b.k, packed[pn.b+b.at:], len(b.off)*b.k*u.NR, flags
 					if i > 0 {
 						t.Flags |= kern.FlagAcc
 					}

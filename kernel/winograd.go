@@ -226,7 +226,7 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 			pan0, pan1 := part(tile/nb, np, panels)
 			v, mm := kern.Floats(c.Temp), kern.Floats(scratch)
 			dst := f32s(c.Out[0])
-			t := kern.Tile{K: cin, Off: kern.Zero, RSA: cin, CSA: 1, LDB: u.NR, LDC: u.NR, N: u.NR}
+			t := kern.Tile{K: cin, Off: kern.Zero, RSA: cin, CSA: 1, LDB: u.NR, LDC: u.NR, N: u.NR, Ahead: size}
 			o := kern.WinogradOut{M: mm, LDP: ldm, SH: y.sh, SW: y.sw, Flags: flags, RSH: r.sh, RSW: r.sw, Tmp: mm[tmp:], Lo: act.lo, Hi: act.hi}
 			for b := blk0; b < blk1; b++ {
 				start := (b0 + b) * blockRows

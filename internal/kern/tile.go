@@ -49,6 +49,9 @@ type Tile struct {
 	blocks, lines       int
 	aJump, cJump, rJump int
 	left                int
+	// Ahead is how far beyond what is read of B, in floats, a prefetch goes: where the
+	// next call's B is.
+	Ahead int
 }
 
 // Zero is Tile.Off of a plain matrix product.

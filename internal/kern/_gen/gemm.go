@@ -37,6 +37,7 @@ const (
 	tCJump  = 288
 	tRJump  = 296
 	tLeft   = 304 // blocks left of this line
+	tAhead  = 312
 )
 
 // Bits of Tile.Flags.
@@ -125,6 +126,7 @@ func gemm(c *build.Context, v isa) {
 
 	c.MOVQ(mem(t, tBlocks), reg.RAX)
 	c.MOVQ(reg.RAX, mem(t, tLeft))
+	c.MOVQ(mem(t, tAhead), reg.R15)
 	// One body for each number of rows and of registers a row.
 	c.MOVQ(mem(t, tM), reg.RAX)
 	c.CMPQ(mem(t, tN), operand.U8(v.width))
@@ -272,6 +274,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	for j := range w {
 		c.VMOVUPS(mem(b, j*v.width*4), v.b[j])
 	}
+	c.PREFETCHT1(idx(b, reg.R15, 4))
 	for i := range m {
 		p := mem(bases[i/3], 0)
 		if i%3 > 0 {
