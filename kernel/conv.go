@@ -136,6 +136,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		rows, cols = 1, w.oh*w.ow
 	}
 	flags := t.Flags
+	t.Ahead = k * u.NR
 	// Units of work: a line of pixels for the long way, panels for the short one. One
 	// long line is divided into chunks of whole blocks.
 	chunks := 1
@@ -143,7 +144,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		chunks = (cols + 2*u.MR - 1) / (2 * u.MR)
 	}
 	units := y.n * rows * chunks
-	nu, np := splitImage(units, len(panels), max(1, cols/chunks)*k*u.NR, 4*w.sh*w.sw*cols/chunks*x.sw)
+	nu, np := splitImage(units, len(panels), max(1, cols/chunks)*k*u.NR, 4*w.sh*w.sw*cols/chunks*x.sw/len(blocks))
 	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, _ []byte) {
 		t := t
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
@@ -169,34 +170,35 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 				}
 			}
 		}
-		for _, pn := range panels[p0:p1] {
-			t.N = pn.n
-			if bias {
-				t.Col = b[pn.c:]
+		for i := u0; i < u1; {
+			// What of the tile lies in one image: part of a line, or whole lines.
+			line, first := i/chunks, i%chunks
+			n := min(u1-i, chunks-first)
+			from, to, lines := first*cols/chunks, (first+n)*cols/chunks, 1
+			if chunks == 1 {
+				n = min(u1-i, rows-line%rows)
+				lines = n
 			}
-			for i := u0; i < u1; {
-				// What of the tile lies in one image: part of a line, or whole lines.
-				line, first := i/chunks, i%chunks
-				n := min(u1-i, chunks-first)
-				from, to, lines := first*cols/chunks, (first+n)*cols/chunks, 1
-				if chunks == 1 {
-					n = min(u1-i, rows-line%rows)
-					lines = n
+			i += n
+			img, oy := line/rows, line%rows
+			xa := x.at + img*x.sn + (oy*w.sh-w.ph)*x.sh - w.pw*x.sw + from*t.RSA
+			ya := y.at + img*y.sn + oy*y.sh + from*t.LDC
+			ra := r.at + img*r.sn + oy*r.sh + from*t.LDR
+			for j, kb := range blocks {
+				t.Off, t.K, t.Flags = kb.off, kb.k, flags
+				if j > 0 {
+					t.Flags |= kern.FlagAcc
 				}
-				i += n
-				img, oy := line/rows, line%rows
-				t.A = in[x.at+img*x.sn+(oy*w.sh-w.ph)*x.sh-w.pw*x.sw+pn.a+from*t.RSA:]
-				t.C = out[y.at+img*y.sn+oy*y.sh+pn.c+from*t.LDC:]
-				if add >= 0 {
-					t.R = sum[r.at+img*r.sn+oy*r.sh+pn.c+from*t.LDR:]
+				if j < len(blocks)-1 {
+					t.Flags &= kern.FlagAcc
 				}
-				for i, b := range blocks {
-					t.Off, t.K, t.B, t.Ahead, t.Flags = b.off, b.k, packed[pn.b+b.at:], len(b.off)*b.k*u.NR, flags
-					if i > 0 {
-						t.Flags |= kern.FlagAcc
+				for _, pn := range panels[p0:p1] {
+					t.N, t.A, t.B, t.C = pn.n, in[xa+pn.a:], packed[pn.b+kb.at:], out[ya+pn.c:]
+					if bias {
+						t.Col = b[pn.c:]
 					}
-					if i < len(blocks)-1 {
-						t.Flags &= kern.FlagAcc
+					if add >= 0 {
+						t.R = sum[ra+pn.c:]
 					}
 					u.Image(&t, to-from, lines, w.sh*x.sh, y.sh, r.sh)
 				}
