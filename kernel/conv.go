@@ -135,7 +135,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && x.sh == x.w*x.sw && y.sh == y.w*y.sw && r.sh == r.w*r.sw {
 		rows, cols = 1, w.oh*w.ow
 	}
-	flags := t.Flags
+	flags, slopes := t.Flags, act.slopes(y.c, 0)
 	t.Ahead = k * u.NR
 	// Units of work: a line of pixels for the long way, panels for the short one. One
 	// long line is divided into chunks of whole blocks.
@@ -199,6 +199,9 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 					}
 					if add >= 0 {
 						t.R = sum[ra+pn.c:]
+					}
+					if slopes != nil {
+						t.Slope = slopes[pn.c:]
 					}
 					u.Image(&t, to-from, lines, w.sh*x.sh, y.sh, r.sh)
 				}

@@ -15,8 +15,8 @@ func init() {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_depthwise", Priority: 20, Parts: true,
 			Match: func(n *graph.Node, _ *Env) bool {
-				m, _ := unfuse(n, "Conv")
-				if m == nil || !f32Node(m) || !m.In[1].IsConst() || m.In[1].Type.Shape.NumElements() == 0 {
+				m, _, add := unfuseSum(n, "Conv")
+				if m == nil || add >= 0 || !f32Node(m) || !m.In[1].IsConst() || m.In[1].Type.Shape.NumElements() == 0 {
 					return false
 				}
 				_, ok := convWindow(m)
@@ -24,7 +24,7 @@ func init() {
 				return ok && s[1] == 1 && s[0] > 1 && int(m.Int("group", 1)) == s[0]
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-				m, _ := unfuse(n, "Conv")
+				m, _, _ := unfuseSum(n, "Conv")
 				w, _ := convWindow(m)
 				return Layouts{In: []graph.Layout{nhwc(w.halo())}, Out: []graph.Layout{nhwc([4]int{})}}
 			},
@@ -34,7 +34,7 @@ func init() {
 }
 
 func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
-	n, act := unfuse(fn, "Conv")
+	n, act, _ := unfuseSum(fn, "Conv")
 	w, _ := convWindow(n)
 	u := kern.DW(e.CPU)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
@@ -67,6 +67,7 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 			d.Off = append(d.Off, i*w.dh*x.sh+j*w.dw*x.sw)
 		}
 	}
+	slopes := act.slopes(y.c, width)
 	bias := n.Input(2) != nil
 	if bias {
 		d.Flags |= kern.FlagCol
@@ -92,6 +93,9 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 			d.N, d.W = n, packed[block*nt*width:]
 			if bias {
 				d.Bias = bs[ch:]
+			}
+			if slopes != nil {
+				d.Slope = slopes[ch:]
 			}
 			d.X, d.Y = in[xr+ch:], out[yr+ch:]
 			u.Run(&d)

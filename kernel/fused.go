@@ -9,35 +9,50 @@ import (
 )
 
 // activation is what may follow a product in the same pass: limits, which are
-// infinite where there are none.
-type activation struct{ lo, hi float32 }
+// infinite where there are none, or the slopes below zero, one for all or for each channel.
+type activation struct {
+	lo, hi float32
+	slope  []float32
+}
 
-var noActivation = activation{float32(math.Inf(-1)), float32(math.Inf(1))}
-
-// none reports whether the limits limit nothing.
-func (a activation) none() bool { return a == noActivation }
+var noActivation = activation{lo: float32(math.Inf(-1)), hi: float32(math.Inf(1))}
 
 // flags is the part of kern's flags that the activation asks for.
 func (a activation) flags() int {
-	if a.none() {
+	switch {
+	case a.slope != nil:
+		return kern.FlagPRelu
+	case a.lo == noActivation.lo && a.hi == noActivation.hi:
 		return 0
 	}
 	return kern.FlagClamp
 }
 
+// slopes are those of c channels and more zeros, nil if there are none.
+func (a activation) slopes(c, more int) []float32 {
+	if a.slope == nil {
+		return nil
+	}
+	s := make([]float32, c+more)
+	for i := range c {
+		s[i] = a.slope[i%len(a.slope)]
+	}
+	return s
+}
+
 // unfuse looks at a node of operator name, alone or as the first node of a
 // whit.Fused that ends in an activation. It returns the operator's node as if it
-// stood alone, with n's inputs and outputs, and the activation. nil: n is something else.
+// stood alone, with n's inputs and outputs, and the limits. nil: n is something else.
 func unfuse(n *graph.Node, name string) (*graph.Node, activation) {
 	m, act, add := unfuseSum(n, name)
-	if add >= 0 {
+	if add >= 0 || act.slope != nil {
 		return nil, activation{}
 	}
 	return m, act
 }
 
-// unfuseSum is unfuse for kernels that can add an input of n to the result before
-// the activation: add is the input's index, -1 if there is none.
+// unfuseSum is unfuse for kernels that know slopes and can add an input of n to the
+// result before the activation: add is the input's index, -1 if there is none.
 func unfuseSum(n *graph.Node, name string) (m *graph.Node, act activation, add int) {
 	if n.Domain == "" && n.Op == name {
 		return n, noActivation, -1
@@ -68,6 +83,9 @@ func unfuseSum(n *graph.Node, name string) (m *graph.Node, act activation, add i
 	act = noActivation
 	if len(rest) > 0 {
 		a, ok := limits(rest[0])
+		if !ok {
+			a, ok = slopesOf(rest[0])
+		}
 		if !ok || rest[0].Input(0) != y {
 			return nil, activation{}, -1
 		}
@@ -110,6 +128,26 @@ func limits(n *graph.Node) (activation, bool) {
 		return a, true
 	}
 	return a, false
+}
+
+// slopesOf is LeakyRelu, or a PRelu whose constant slopes are one or one a channel.
+func slopesOf(n *graph.Node) (activation, bool) {
+	a := noActivation
+	switch {
+	case n.Domain != "":
+		return a, false
+	case n.Op == "LeakyRelu":
+		a.slope = []float32{n.Float("alpha", 0.01)}
+		return a, true
+	case n.Op != "PRelu" || !n.In[1].IsConst() || n.In[1].Type.DType != tensor.Float32:
+		return a, false
+	}
+	s, x := n.In[1].Type.Shape, n.In[0].Type.Shape
+	if k := s.NumElements(); k != 1 && (len(x) < 2 || k != x[1] || len(s) < len(x)-1 || s[len(s)-len(x)+1] != k) {
+		return a, false
+	}
+	a.slope = f32s(n.In[1].Tensor())
+	return a, true
 }
 
 // f32Node reports whether every input and output of n that is present is float32.

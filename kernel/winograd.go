@@ -175,7 +175,7 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	filters, size := packWinograd(e, u, wino, n.In[1]), u.PackedLen(cin, cout)
 	p := &Prepared{Kernel: fmt.Sprintf("%s_winograd%d", u.Name, m), Packed: []int{1}}
 
-	flags := act.flags()
+	flags, slopes := act.flags(), act.slopes(cout, 0)
 	bias := n.Input(2) != nil
 	if bias {
 		flags |= kern.FlagCol
@@ -241,6 +241,9 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 					o.N = min(u.NR, cout-ch)
 					if bias {
 						o.Bias = f32s(c.In[2])[ch:]
+					}
+					if slopes != nil {
+						o.Slope = slopes[ch:]
 					}
 					for i := range rows {
 						img, row, col := at(start + i)

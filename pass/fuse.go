@@ -9,7 +9,7 @@ import (
 
 // Fuse joins nodes that one kernel can do in one pass into a whit.Fused node whose
 // body holds them, if accept says so of the fused node: a Conv with the Add after it
-// (a residual) and the Relu or Clip after that, a Conv or Gemm with a Relu or Clip,
+// (a residual) and the activation after that, a Conv or Gemm with an activation,
 // and a Transpose with the Reshapes around it (channel shuffle). Nothing else may
 // read what lies between. On a bound graph the fused node and its body are typed.
 func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
@@ -31,15 +31,18 @@ func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 			continue
 		}
 		if add := reader(n, "Add"); n.Op == "Conv" && add != nil && slices.Contains(g.Nodes, add) && residual(n, add) {
-			if act := reader(add, "Relu", "Clip"); act != nil && fuseChain(g, accept, n, add, act) || fuseChain(g, accept, n, add) {
+			if act := reader(add, activations...); act != nil && fuseChain(g, accept, n, add, act) || fuseChain(g, accept, n, add) {
 				continue
 			}
 		}
-		if act := reader(n, "Relu", "Clip"); act != nil {
+		if act := reader(n, activations...); act != nil {
 			fuseChain(g, accept, n, act)
 		}
 	}
 }
+
+// activations are the operators that may follow a product in the same pass.
+var activations = []string{"Relu", "Clip", "LeakyRelu", "PRelu"}
 
 // residual reports whether add adds a value of the same shape that is computed elsewhere.
 func residual(n, add *graph.Node) bool {
@@ -52,7 +55,7 @@ func residual(n, add *graph.Node) bool {
 
 // fuseChain replaces nodes of which each reads the one before by a whit.Fused node
 // in the place of the last. The first node's inputs and what an Add reads beside
-// the chain are its inputs; the bounds of a Clip stay constants of the body.
+// the chain are its inputs; an activation's constants stay constants of the body.
 func fuseChain(g *graph.Graph, accept func(*graph.Node) bool, chain ...*graph.Node) bool {
 	b := graph.New(chain[0].Name)
 	var in []*graph.Value

@@ -75,7 +75,11 @@ func partsGraph(seed uint64) (*graph.Graph, map[string]*tensor.Tensor) {
 			c := []int{8, 16, 5}[r.IntN(3)]
 			add(conv(x, c), c)
 		case 2:
-			add(g.Add("", "Relu", nil, g.Add("", "Add", nil, conv(x, chans[x]), x)), chans[x])
+			act, attrs := "Relu", map[string]any(nil)
+			if r.IntN(2) == 0 {
+				act, attrs = "LeakyRelu", map[string]any{"alpha": float32(-0.3)}
+			}
+			add(g.Add("", act, attrs, g.Add("", "Add", nil, conv(x, chans[x]), x)), chans[x])
 		case 3:
 			y := pick()
 			if chans[x]+chans[y] <= 64 {

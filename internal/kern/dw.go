@@ -9,7 +9,7 @@ import "whit/internal/cpu"
 //
 // with one accumulator an output, taps ascending, one FMA a step. W and Bias hold
 // whole vectors of Width whatever N is. An output may be computed and written twice.
-// Flags are FlagCol (Bias) and FlagClamp.
+// Flags are FlagCol (Bias), FlagPRelu (Slope) and FlagClamp.
 type Depthwise struct {
 	X      []float32
 	Off    []int // where each tap is, from the pixel
@@ -23,6 +23,7 @@ type Depthwise struct {
 	Lo, Hi float32
 	mask   uintptr // as Tile.mask, 0 for all of Width
 	N      int
+	Slope  []float32 // as Bias
 }
 
 // DWMicro is a depthwise micro-kernel.
@@ -56,6 +57,9 @@ func (u *DWMicro) Run(t *Depthwise) {
 	if t.Flags&FlagCol != 0 {
 		_ = t.Bias[blocks*u.Width-1]
 	}
+	if t.Flags&FlagPRelu != 0 {
+		_ = t.Slope[blocks*u.Width-1]
+	}
 	u.run(t)
 }
 
@@ -77,6 +81,9 @@ func depthwiseGo(t *Depthwise) {
 			for c, v := range acc[:n] {
 				if t.Flags&FlagCol != 0 {
 					v += t.Bias[c0+c]
+				}
+				if t.Flags&FlagPRelu != 0 {
+					v = prelu(v, t.Slope[c0+c])
 				}
 				if t.Flags&FlagClamp != 0 {
 					v = clamp(v, t.Lo, t.Hi)

@@ -12,7 +12,7 @@ func TestDepthwiseOffsets(t *testing.T) {
 		{unsafe.Offsetof(x.X), 0}, {unsafe.Offsetof(x.Off), 24}, {unsafe.Offsetof(x.RSX), 48}, {unsafe.Offsetof(x.W), 56},
 		{unsafe.Offsetof(x.Y), 80}, {unsafe.Offsetof(x.LDY), 104}, {unsafe.Offsetof(x.Pixels), 112}, {unsafe.Offsetof(x.Flags), 120},
 		{unsafe.Offsetof(x.Bias), 128}, {unsafe.Offsetof(x.Lo), 152}, {unsafe.Offsetof(x.Hi), 156}, {unsafe.Offsetof(x.mask), 160},
-		{unsafe.Offsetof(x.N), 168},
+		{unsafe.Offsetof(x.N), 168}, {unsafe.Offsetof(x.Slope), 176},
 	} {
 		if c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
@@ -35,7 +35,7 @@ func TestDepthwise(t *testing.T) {
 				}
 				for pixels := range 15 {
 					d := &Depthwise{X: x, Off: []int{0, 20, 40, 205, 225, 300}, RSX: 49 + n%3, W: w, LDY: n + 3, Pixels: pixels, N: n,
-						Flags: []int{0, FlagCol, FlagClamp, FlagCol | FlagClamp}[(n+pixels)%4], Bias: bias, Lo: -0.5, Hi: 1}
+						Flags: []int{0, FlagCol, FlagClamp, FlagCol | FlagPRelu | FlagClamp}[(n+pixels)%4], Slope: bias, Bias: bias, Lo: -0.5, Hi: 1}
 					start := random(4, max(1, pixels)*d.LDY)
 					d.Y = append([]float32{}, start...)
 					u.Run(d)
@@ -54,6 +54,10 @@ func TestDepthwise(t *testing.T) {
 						}
 						if d.Flags&FlagCol != 0 {
 							s, abs = s+float64(bias[c]), abs+math.Abs(float64(bias[c]))
+						}
+						if d.Flags&FlagPRelu != 0 && s < 0 {
+							s *= float64(bias[c])
+							abs *= max(1, math.Abs(float64(bias[c])))
 						}
 						if d.Flags&FlagClamp != 0 {
 							s = min(1, max(-0.5, s))

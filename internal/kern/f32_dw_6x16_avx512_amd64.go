@@ -13,6 +13,7 @@ package kern
 //				acc = fma(t.X[p*t.RSX+off+c], t.W[(c/width*len(t.Off)+i)*width+c%width], acc)
 //			}
 //			acc += t.Bias[c]                // with FlagCol
+//			acc = acc or, below 0, acc*t.Slope[c] // with FlagPRelu
 //			acc = min(t.Hi, max(t.Lo, acc)) // with FlagClamp; NaN stays
 //			t.Y[p*t.LDY+c] = acc
 //		}

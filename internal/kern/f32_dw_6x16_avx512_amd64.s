@@ -29,10 +29,17 @@ block:
 	MOVQ    112(R14), R10
 	MOVQ    120(R14), AX
 	TESTQ   $0x00000004, AX
-	JZ      pixels
+	JZ      nobias
 	MOVQ    128(R14), CX
 	ADDQ    8(SP), CX
 	VMOVUPS (CX), Z8
+
+nobias:
+	TESTQ   $0x00000040, AX
+	JZ      pixels
+	MOVQ    176(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Z14
 
 pixels:
 	CMPQ  R10, $0x08
@@ -91,13 +98,41 @@ taps6:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp6
+	JZ          prelu6
 	VADDPS      Z8, Z0, Z0
 	VADDPS      Z8, Z1, Z1
 	VADDPS      Z8, Z2, Z2
 	VADDPS      Z8, Z3, Z3
 	VADDPS      Z8, Z4, Z4
 	VADDPS      Z8, Z5, Z5
+
+prelu6:
+	TESTQ   $0x00000040, R13
+	JZ      clamp6
+	VMULPS  Z14, Z0, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z0, K2
+	VMOVAPS Z15, K2, Z0
+	VMULPS  Z14, Z1, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z1, K2
+	VMOVAPS Z15, K2, Z1
+	VMULPS  Z14, Z2, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z2, K2
+	VMOVAPS Z15, K2, Z2
+	VMULPS  Z14, Z3, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z3, K2
+	VMOVAPS Z15, K2, Z3
+	VMULPS  Z14, Z4, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z4, K2
+	VMOVAPS Z15, K2, Z4
+	VMULPS  Z14, Z5, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z5, K2
+	VMOVAPS Z15, K2, Z5
 
 clamp6:
 	TESTQ  $0x00000010, R13
@@ -162,11 +197,31 @@ taps4:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp4
+	JZ          prelu4
 	VADDPS      Z8, Z0, Z0
 	VADDPS      Z8, Z1, Z1
 	VADDPS      Z8, Z2, Z2
 	VADDPS      Z8, Z3, Z3
+
+prelu4:
+	TESTQ   $0x00000040, R13
+	JZ      clamp4
+	VMULPS  Z14, Z0, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z0, K2
+	VMOVAPS Z15, K2, Z0
+	VMULPS  Z14, Z1, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z1, K2
+	VMOVAPS Z15, K2, Z1
+	VMULPS  Z14, Z2, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z2, K2
+	VMOVAPS Z15, K2, Z2
+	VMULPS  Z14, Z3, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z3, K2
+	VMOVAPS Z15, K2, Z3
 
 clamp4:
 	TESTQ  $0x00000010, R13
@@ -214,8 +269,16 @@ taps1:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp1
+	JZ          prelu1
 	VADDPS      Z8, Z0, Z0
+
+prelu1:
+	TESTQ   $0x00000040, R13
+	JZ      clamp1
+	VMULPS  Z14, Z0, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z0, K2
+	VMOVAPS Z15, K2, Z0
 
 clamp1:
 	TESTQ  $0x00000010, R13
@@ -249,10 +312,17 @@ masked:
 	MOVQ    112(R14), R10
 	MOVQ    120(R14), AX
 	TESTQ   $0x00000004, AX
-	JZ      pixelsm
+	JZ      nobiasm
 	MOVQ    128(R14), CX
 	ADDQ    8(SP), CX
 	VMOVUPS (CX), Z8
+
+nobiasm:
+	TESTQ   $0x00000040, AX
+	JZ      pixelsm
+	MOVQ    176(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Z14
 
 pixelsm:
 	CMPQ  R10, $0x08
@@ -317,13 +387,41 @@ taps6m:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp6m
+	JZ          prelu6m
 	VADDPS      Z8, Z0, Z0
 	VADDPS      Z8, Z1, Z1
 	VADDPS      Z8, Z2, Z2
 	VADDPS      Z8, Z3, Z3
 	VADDPS      Z8, Z4, Z4
 	VADDPS      Z8, Z5, Z5
+
+prelu6m:
+	TESTQ   $0x00000040, R13
+	JZ      clamp6m
+	VMULPS  Z14, Z0, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z0, K2
+	VMOVAPS Z15, K2, Z0
+	VMULPS  Z14, Z1, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z1, K2
+	VMOVAPS Z15, K2, Z1
+	VMULPS  Z14, Z2, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z2, K2
+	VMOVAPS Z15, K2, Z2
+	VMULPS  Z14, Z3, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z3, K2
+	VMOVAPS Z15, K2, Z3
+	VMULPS  Z14, Z4, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z4, K2
+	VMOVAPS Z15, K2, Z4
+	VMULPS  Z14, Z5, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z5, K2
+	VMOVAPS Z15, K2, Z5
 
 clamp6m:
 	TESTQ  $0x00000010, R13
@@ -392,11 +490,31 @@ taps4m:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp4m
+	JZ          prelu4m
 	VADDPS      Z8, Z0, Z0
 	VADDPS      Z8, Z1, Z1
 	VADDPS      Z8, Z2, Z2
 	VADDPS      Z8, Z3, Z3
+
+prelu4m:
+	TESTQ   $0x00000040, R13
+	JZ      clamp4m
+	VMULPS  Z14, Z0, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z0, K2
+	VMOVAPS Z15, K2, Z0
+	VMULPS  Z14, Z1, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z1, K2
+	VMOVAPS Z15, K2, Z1
+	VMULPS  Z14, Z2, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z2, K2
+	VMOVAPS Z15, K2, Z2
+	VMULPS  Z14, Z3, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z3, K2
+	VMOVAPS Z15, K2, Z3
 
 clamp4m:
 	TESTQ  $0x00000010, R13
@@ -445,8 +563,16 @@ taps1m:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp1m
+	JZ          prelu1m
 	VADDPS      Z8, Z0, Z0
+
+prelu1m:
+	TESTQ   $0x00000040, R13
+	JZ      clamp1m
+	VMULPS  Z14, Z0, Z15
+	VPXORD  Z11, Z11, Z11
+	VPCMPD  $0x01, Z11, Z0, K2
+	VMOVAPS Z15, K2, Z0
 
 clamp1m:
 	TESTQ  $0x00000010, R13

@@ -29,10 +29,17 @@ block:
 	MOVQ    112(R14), R10
 	MOVQ    120(R14), AX
 	TESTQ   $0x00000004, AX
-	JZ      pixels
+	JZ      nobias
 	MOVQ    128(R14), CX
 	ADDQ    8(SP), CX
 	VMOVUPS (CX), Y8
+
+nobias:
+	TESTQ   $0x00000040, AX
+	JZ      pixels
+	MOVQ    176(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Y14
 
 pixels:
 	CMPQ  R10, $0x08
@@ -91,13 +98,29 @@ taps6:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp6
+	JZ          prelu6
 	VADDPS      Y8, Y0, Y0
 	VADDPS      Y8, Y1, Y1
 	VADDPS      Y8, Y2, Y2
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y8, Y4, Y4
 	VADDPS      Y8, Y5, Y5
+
+prelu6:
+	TESTQ     $0x00000040, R13
+	JZ        clamp6
+	VMULPS    Y14, Y0, Y15
+	VBLENDVPS Y0, Y15, Y0, Y0
+	VMULPS    Y14, Y1, Y15
+	VBLENDVPS Y1, Y15, Y1, Y1
+	VMULPS    Y14, Y2, Y15
+	VBLENDVPS Y2, Y15, Y2, Y2
+	VMULPS    Y14, Y3, Y15
+	VBLENDVPS Y3, Y15, Y3, Y3
+	VMULPS    Y14, Y4, Y15
+	VBLENDVPS Y4, Y15, Y4, Y4
+	VMULPS    Y14, Y5, Y15
+	VBLENDVPS Y5, Y15, Y5, Y5
 
 clamp6:
 	TESTQ  $0x00000010, R13
@@ -162,11 +185,23 @@ taps4:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp4
+	JZ          prelu4
 	VADDPS      Y8, Y0, Y0
 	VADDPS      Y8, Y1, Y1
 	VADDPS      Y8, Y2, Y2
 	VADDPS      Y8, Y3, Y3
+
+prelu4:
+	TESTQ     $0x00000040, R13
+	JZ        clamp4
+	VMULPS    Y14, Y0, Y15
+	VBLENDVPS Y0, Y15, Y0, Y0
+	VMULPS    Y14, Y1, Y15
+	VBLENDVPS Y1, Y15, Y1, Y1
+	VMULPS    Y14, Y2, Y15
+	VBLENDVPS Y2, Y15, Y2, Y2
+	VMULPS    Y14, Y3, Y15
+	VBLENDVPS Y3, Y15, Y3, Y3
 
 clamp4:
 	TESTQ  $0x00000010, R13
@@ -214,8 +249,14 @@ taps1:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp1
+	JZ          prelu1
 	VADDPS      Y8, Y0, Y0
+
+prelu1:
+	TESTQ     $0x00000040, R13
+	JZ        clamp1
+	VMULPS    Y14, Y0, Y15
+	VBLENDVPS Y0, Y15, Y0, Y0
 
 clamp1:
 	TESTQ  $0x00000010, R13
@@ -249,10 +290,17 @@ masked:
 	MOVQ    112(R14), R10
 	MOVQ    120(R14), AX
 	TESTQ   $0x00000004, AX
-	JZ      pixelsm
+	JZ      nobiasm
 	MOVQ    128(R14), CX
 	ADDQ    8(SP), CX
 	VMOVUPS (CX), Y8
+
+nobiasm:
+	TESTQ   $0x00000040, AX
+	JZ      pixelsm
+	MOVQ    176(R14), CX
+	ADDQ    8(SP), CX
+	VMOVUPS (CX), Y14
 
 pixelsm:
 	CMPQ  R10, $0x08
@@ -317,13 +365,29 @@ taps6m:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp6m
+	JZ          prelu6m
 	VADDPS      Y8, Y0, Y0
 	VADDPS      Y8, Y1, Y1
 	VADDPS      Y8, Y2, Y2
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y8, Y4, Y4
 	VADDPS      Y8, Y5, Y5
+
+prelu6m:
+	TESTQ     $0x00000040, R13
+	JZ        clamp6m
+	VMULPS    Y14, Y0, Y15
+	VBLENDVPS Y0, Y15, Y0, Y0
+	VMULPS    Y14, Y1, Y15
+	VBLENDVPS Y1, Y15, Y1, Y1
+	VMULPS    Y14, Y2, Y15
+	VBLENDVPS Y2, Y15, Y2, Y2
+	VMULPS    Y14, Y3, Y15
+	VBLENDVPS Y3, Y15, Y3, Y3
+	VMULPS    Y14, Y4, Y15
+	VBLENDVPS Y4, Y15, Y4, Y4
+	VMULPS    Y14, Y5, Y15
+	VBLENDVPS Y5, Y15, Y5, Y5
 
 clamp6m:
 	TESTQ  $0x00000010, R13
@@ -392,11 +456,23 @@ taps4m:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp4m
+	JZ          prelu4m
 	VADDPS      Y8, Y0, Y0
 	VADDPS      Y8, Y1, Y1
 	VADDPS      Y8, Y2, Y2
 	VADDPS      Y8, Y3, Y3
+
+prelu4m:
+	TESTQ     $0x00000040, R13
+	JZ        clamp4m
+	VMULPS    Y14, Y0, Y15
+	VBLENDVPS Y0, Y15, Y0, Y0
+	VMULPS    Y14, Y1, Y15
+	VBLENDVPS Y1, Y15, Y1, Y1
+	VMULPS    Y14, Y2, Y15
+	VBLENDVPS Y2, Y15, Y2, Y2
+	VMULPS    Y14, Y3, Y15
+	VBLENDVPS Y3, Y15, Y3, Y3
 
 clamp4m:
 	TESTQ  $0x00000010, R13
@@ -445,8 +521,14 @@ taps1m:
 	MOVQ        (SP), R10
 	MOVQ        120(R14), R13
 	TESTQ       $0x00000004, R13
-	JZ          clamp1m
+	JZ          prelu1m
 	VADDPS      Y8, Y0, Y0
+
+prelu1m:
+	TESTQ     $0x00000040, R13
+	JZ        clamp1m
+	VMULPS    Y14, Y0, Y15
+	VBLENDVPS Y0, Y15, Y0, Y0
 
 clamp1m:
 	TESTQ  $0x00000010, R13

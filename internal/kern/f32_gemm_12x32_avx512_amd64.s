@@ -93,7 +93,7 @@ m1w2k:
 	DECQ         R10
 	JNZ          m1w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m1w2store
 	TESTQ        $0x00000002, DX
 	JZ           m1w2col
@@ -112,13 +112,13 @@ m1w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m1w2coladd
+	JMP       m1w2colloaded
 
 m1w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m1w2coladd:
+m1w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 
@@ -132,7 +132,7 @@ m1w2row:
 
 m1w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m1w2clamp
+	JZ        m1w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -144,12 +144,39 @@ m1w2add:
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z1, Z1
-	JMP       m1w2clamp
+	JMP       m1w2prelu
 
 m1w2addfull:
 	MOVQ   232(R14), AX
 	VADDPS (AX), Z0, Z0
 	VADDPS 64(AX), Z1, Z1
+
+m1w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m1w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m1w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m1w2slopeloaded
+
+m1w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m1w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
 
 m1w2clamp:
 	TESTQ        $0x00000010, DX
@@ -272,7 +299,7 @@ m2w2k:
 	DECQ         R10
 	JNZ          m2w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m2w2store
 	TESTQ        $0x00000002, DX
 	JZ           m2w2col
@@ -293,13 +320,13 @@ m2w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m2w2coladd
+	JMP       m2w2colloaded
 
 m2w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m2w2coladd:
+m2w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -318,7 +345,7 @@ m2w2row:
 
 m2w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m2w2clamp
+	JZ        m2w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -334,7 +361,7 @@ m2w2add:
 	VADDPS    (AX), Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z3, Z3
-	JMP       m2w2clamp
+	JMP       m2w2prelu
 
 m2w2addfull:
 	MOVQ   232(R14), AX
@@ -343,6 +370,41 @@ m2w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z2, Z2
 	VADDPS 64(AX), Z3, Z3
+
+m2w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m2w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m2w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m2w2slopeloaded
+
+m2w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m2w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
 
 m2w2clamp:
 	TESTQ        $0x00000010, DX
@@ -486,7 +548,7 @@ m3w2k:
 	DECQ         R10
 	JNZ          m3w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m3w2store
 	TESTQ        $0x00000002, DX
 	JZ           m3w2col
@@ -509,13 +571,13 @@ m3w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m3w2coladd
+	JMP       m3w2colloaded
 
 m3w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m3w2coladd:
+m3w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -539,7 +601,7 @@ m3w2row:
 
 m3w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m3w2clamp
+	JZ        m3w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -559,7 +621,7 @@ m3w2add:
 	VADDPS    (AX), Z4, Z4
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z5, Z5
-	JMP       m3w2clamp
+	JMP       m3w2prelu
 
 m3w2addfull:
 	MOVQ   232(R14), AX
@@ -571,6 +633,49 @@ m3w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z4, Z4
 	VADDPS 64(AX), Z5, Z5
+
+m3w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m3w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m3w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m3w2slopeloaded
+
+m3w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m3w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
 
 m3w2clamp:
 	TESTQ        $0x00000010, DX
@@ -738,7 +843,7 @@ m4w2k:
 	DECQ         R10
 	JNZ          m4w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m4w2store
 	TESTQ        $0x00000002, DX
 	JZ           m4w2col
@@ -763,13 +868,13 @@ m4w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m4w2coladd
+	JMP       m4w2colloaded
 
 m4w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m4w2coladd:
+m4w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -798,7 +903,7 @@ m4w2row:
 
 m4w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m4w2clamp
+	JZ        m4w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -822,7 +927,7 @@ m4w2add:
 	VADDPS    (AX), Z6, Z6
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z7, Z7
-	JMP       m4w2clamp
+	JMP       m4w2prelu
 
 m4w2addfull:
 	MOVQ   232(R14), AX
@@ -837,6 +942,57 @@ m4w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z6, Z6
 	VADDPS 64(AX), Z7, Z7
+
+m4w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m4w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m4w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m4w2slopeloaded
+
+m4w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m4w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
 
 m4w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1025,7 +1181,7 @@ m5w2k:
 	DECQ         R10
 	JNZ          m5w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m5w2store
 	TESTQ        $0x00000002, DX
 	JZ           m5w2col
@@ -1052,13 +1208,13 @@ m5w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m5w2coladd
+	JMP       m5w2colloaded
 
 m5w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m5w2coladd:
+m5w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -1092,7 +1248,7 @@ m5w2row:
 
 m5w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m5w2clamp
+	JZ        m5w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -1120,7 +1276,7 @@ m5w2add:
 	VADDPS    (AX), Z8, Z8
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z9, Z9
-	JMP       m5w2clamp
+	JMP       m5w2prelu
 
 m5w2addfull:
 	MOVQ   232(R14), AX
@@ -1138,6 +1294,65 @@ m5w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z8, Z8
 	VADDPS 64(AX), Z9, Z9
+
+m5w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m5w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m5w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m5w2slopeloaded
+
+m5w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m5w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
 
 m5w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1347,7 +1562,7 @@ m6w2k:
 	DECQ         R10
 	JNZ          m6w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m6w2store
 	TESTQ        $0x00000002, DX
 	JZ           m6w2col
@@ -1376,13 +1591,13 @@ m6w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m6w2coladd
+	JMP       m6w2colloaded
 
 m6w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m6w2coladd:
+m6w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -1421,7 +1636,7 @@ m6w2row:
 
 m6w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m6w2clamp
+	JZ        m6w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -1453,7 +1668,7 @@ m6w2add:
 	VADDPS    (AX), Z10, Z10
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z11, Z11
-	JMP       m6w2clamp
+	JMP       m6w2prelu
 
 m6w2addfull:
 	MOVQ   232(R14), AX
@@ -1474,6 +1689,73 @@ m6w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z10, Z10
 	VADDPS 64(AX), Z11, Z11
+
+m6w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m6w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m6w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m6w2slopeloaded
+
+m6w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m6w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z31, Z11, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z11, K2
+	VMOVAPS Z28, K2, Z11
 
 m6w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1706,7 +1988,7 @@ m7w2k:
 	DECQ         R10
 	JNZ          m7w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m7w2store
 	TESTQ        $0x00000002, DX
 	JZ           m7w2col
@@ -1737,13 +2019,13 @@ m7w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m7w2coladd
+	JMP       m7w2colloaded
 
 m7w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m7w2coladd:
+m7w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -1787,7 +2069,7 @@ m7w2row:
 
 m7w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m7w2clamp
+	JZ        m7w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -1823,7 +2105,7 @@ m7w2add:
 	VADDPS    (AX), Z12, Z12
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z13, Z13
-	JMP       m7w2clamp
+	JMP       m7w2prelu
 
 m7w2addfull:
 	MOVQ   232(R14), AX
@@ -1847,6 +2129,81 @@ m7w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z12, Z12
 	VADDPS 64(AX), Z13, Z13
+
+m7w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m7w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m7w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m7w2slopeloaded
+
+m7w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m7w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z31, Z11, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z11, K2
+	VMOVAPS Z28, K2, Z11
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z31, Z13, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z13, K2
+	VMOVAPS Z28, K2, Z13
 
 m7w2clamp:
 	TESTQ        $0x00000010, DX
@@ -2100,7 +2457,7 @@ m8w2k:
 	DECQ         R10
 	JNZ          m8w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m8w2store
 	TESTQ        $0x00000002, DX
 	JZ           m8w2col
@@ -2133,13 +2490,13 @@ m8w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m8w2coladd
+	JMP       m8w2colloaded
 
 m8w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m8w2coladd:
+m8w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -2188,7 +2545,7 @@ m8w2row:
 
 m8w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m8w2clamp
+	JZ        m8w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -2228,7 +2585,7 @@ m8w2add:
 	VADDPS    (AX), Z14, Z14
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z15, Z15
-	JMP       m8w2clamp
+	JMP       m8w2prelu
 
 m8w2addfull:
 	MOVQ   232(R14), AX
@@ -2255,6 +2612,89 @@ m8w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z14, Z14
 	VADDPS 64(AX), Z15, Z15
+
+m8w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m8w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m8w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m8w2slopeloaded
+
+m8w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m8w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z31, Z11, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z11, K2
+	VMOVAPS Z28, K2, Z11
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z31, Z13, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z13, K2
+	VMOVAPS Z28, K2, Z13
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z31, Z15, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z15, K2
+	VMOVAPS Z28, K2, Z15
 
 m8w2clamp:
 	TESTQ        $0x00000010, DX
@@ -2529,7 +2969,7 @@ m9w2k:
 	DECQ         R10
 	JNZ          m9w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m9w2store
 	TESTQ        $0x00000002, DX
 	JZ           m9w2col
@@ -2564,13 +3004,13 @@ m9w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m9w2coladd
+	JMP       m9w2colloaded
 
 m9w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m9w2coladd:
+m9w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -2624,7 +3064,7 @@ m9w2row:
 
 m9w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m9w2clamp
+	JZ        m9w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -2668,7 +3108,7 @@ m9w2add:
 	VADDPS    (AX), Z16, Z16
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z17, Z17
-	JMP       m9w2clamp
+	JMP       m9w2prelu
 
 m9w2addfull:
 	MOVQ   232(R14), AX
@@ -2698,6 +3138,97 @@ m9w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z16, Z16
 	VADDPS 64(AX), Z17, Z17
+
+m9w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m9w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m9w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m9w2slopeloaded
+
+m9w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m9w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z31, Z11, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z11, K2
+	VMOVAPS Z28, K2, Z11
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z31, Z13, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z13, K2
+	VMOVAPS Z28, K2, Z13
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z31, Z15, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z15, K2
+	VMOVAPS Z28, K2, Z15
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
+	VMULPS  Z31, Z17, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z17, K2
+	VMOVAPS Z28, K2, Z17
 
 m9w2clamp:
 	TESTQ        $0x00000010, DX
@@ -2995,7 +3526,7 @@ m10w2k:
 	DECQ         R10
 	JNZ          m10w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m10w2store
 	TESTQ        $0x00000002, DX
 	JZ           m10w2col
@@ -3032,13 +3563,13 @@ m10w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m10w2coladd
+	JMP       m10w2colloaded
 
 m10w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m10w2coladd:
+m10w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -3097,7 +3628,7 @@ m10w2row:
 
 m10w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m10w2clamp
+	JZ        m10w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -3145,7 +3676,7 @@ m10w2add:
 	VADDPS    (AX), Z18, Z18
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z19, Z19
-	JMP       m10w2clamp
+	JMP       m10w2prelu
 
 m10w2addfull:
 	MOVQ   232(R14), AX
@@ -3178,6 +3709,105 @@ m10w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z18, Z18
 	VADDPS 64(AX), Z19, Z19
+
+m10w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m10w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m10w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m10w2slopeloaded
+
+m10w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m10w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z31, Z11, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z11, K2
+	VMOVAPS Z28, K2, Z11
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z31, Z13, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z13, K2
+	VMOVAPS Z28, K2, Z13
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z31, Z15, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z15, K2
+	VMOVAPS Z28, K2, Z15
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
+	VMULPS  Z31, Z17, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z17, K2
+	VMOVAPS Z28, K2, Z17
+	VMULPS  Z30, Z18, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z18, K2
+	VMOVAPS Z28, K2, Z18
+	VMULPS  Z31, Z19, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z19, K2
+	VMOVAPS Z28, K2, Z19
 
 m10w2clamp:
 	TESTQ        $0x00000010, DX
@@ -3496,7 +4126,7 @@ m11w2k:
 	DECQ         R10
 	JNZ          m11w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m11w2store
 	TESTQ        $0x00000002, DX
 	JZ           m11w2col
@@ -3535,13 +4165,13 @@ m11w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m11w2coladd
+	JMP       m11w2colloaded
 
 m11w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m11w2coladd:
+m11w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -3605,7 +4235,7 @@ m11w2row:
 
 m11w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m11w2clamp
+	JZ        m11w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -3657,7 +4287,7 @@ m11w2add:
 	VADDPS    (AX), Z20, Z20
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z21, Z21
-	JMP       m11w2clamp
+	JMP       m11w2prelu
 
 m11w2addfull:
 	MOVQ   232(R14), AX
@@ -3693,6 +4323,113 @@ m11w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z20, Z20
 	VADDPS 64(AX), Z21, Z21
+
+m11w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m11w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m11w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m11w2slopeloaded
+
+m11w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m11w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z31, Z11, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z11, K2
+	VMOVAPS Z28, K2, Z11
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z31, Z13, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z13, K2
+	VMOVAPS Z28, K2, Z13
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z31, Z15, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z15, K2
+	VMOVAPS Z28, K2, Z15
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
+	VMULPS  Z31, Z17, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z17, K2
+	VMOVAPS Z28, K2, Z17
+	VMULPS  Z30, Z18, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z18, K2
+	VMOVAPS Z28, K2, Z18
+	VMULPS  Z31, Z19, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z19, K2
+	VMOVAPS Z28, K2, Z19
+	VMULPS  Z30, Z20, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z20, K2
+	VMOVAPS Z28, K2, Z20
+	VMULPS  Z31, Z21, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z21, K2
+	VMOVAPS Z28, K2, Z21
 
 m11w2clamp:
 	TESTQ        $0x00000010, DX
@@ -4032,7 +4769,7 @@ m12w2k:
 	DECQ         R10
 	JNZ          m12w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m12w2store
 	TESTQ        $0x00000002, DX
 	JZ           m12w2col
@@ -4073,13 +4810,13 @@ m12w2col:
 	KMOVW     DI, K1
 	VMOVUPS   (AX), Z30
 	VMOVUPS.Z 64(AX), K1, Z31
-	JMP       m12w2coladd
+	JMP       m12w2colloaded
 
 m12w2colfull:
 	VMOVUPS (AX), Z30
 	VMOVUPS 64(AX), Z31
 
-m12w2coladd:
+m12w2colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z31, Z1, Z1
 	VADDPS Z30, Z2, Z2
@@ -4148,7 +4885,7 @@ m12w2row:
 
 m12w2add:
 	TESTQ     $0x00000020, DX
-	JZ        m12w2clamp
+	JZ        m12w2prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x20
@@ -4204,7 +4941,7 @@ m12w2add:
 	VADDPS    (AX), Z22, Z22
 	VMOVUPS.Z 64(AX), K1, Z28
 	VADDPS    Z28, Z23, Z23
-	JMP       m12w2clamp
+	JMP       m12w2prelu
 
 m12w2addfull:
 	MOVQ   232(R14), AX
@@ -4243,6 +4980,121 @@ m12w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Z22, Z22
 	VADDPS 64(AX), Z23, Z23
+
+m12w2prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m12w2clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x20
+	JEQ       m12w2slopefull
+	MOVL      224(R14), DI
+	SHRL      $0x10, DI
+	KMOVW     DI, K1
+	VMOVUPS   (AX), Z30
+	VMOVUPS.Z 64(AX), K1, Z31
+	JMP       m12w2slopeloaded
+
+m12w2slopefull:
+	VMOVUPS (AX), Z30
+	VMOVUPS 64(AX), Z31
+
+m12w2slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z31, Z1, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z1, K2
+	VMOVAPS Z28, K2, Z1
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z31, Z3, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z3, K2
+	VMOVAPS Z28, K2, Z3
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z31, Z5, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z5, K2
+	VMOVAPS Z28, K2, Z5
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z31, Z7, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z7, K2
+	VMOVAPS Z28, K2, Z7
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z31, Z9, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z9, K2
+	VMOVAPS Z28, K2, Z9
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z31, Z11, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z11, K2
+	VMOVAPS Z28, K2, Z11
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z31, Z13, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z13, K2
+	VMOVAPS Z28, K2, Z13
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z31, Z15, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z15, K2
+	VMOVAPS Z28, K2, Z15
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
+	VMULPS  Z31, Z17, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z17, K2
+	VMOVAPS Z28, K2, Z17
+	VMULPS  Z30, Z18, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z18, K2
+	VMOVAPS Z28, K2, Z18
+	VMULPS  Z31, Z19, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z19, K2
+	VMOVAPS Z28, K2, Z19
+	VMULPS  Z30, Z20, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z20, K2
+	VMOVAPS Z28, K2, Z20
+	VMULPS  Z31, Z21, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z21, K2
+	VMOVAPS Z28, K2, Z21
+	VMULPS  Z30, Z22, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z22, K2
+	VMOVAPS Z28, K2, Z22
+	VMULPS  Z31, Z23, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z23, K2
+	VMOVAPS Z28, K2, Z23
 
 m12w2clamp:
 	TESTQ        $0x00000010, DX
@@ -4482,7 +5334,7 @@ m1w1k:
 	DECQ         R10
 	JNZ          m1w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m1w1store
 	TESTQ        $0x00000002, DX
 	JZ           m1w1col
@@ -4498,12 +5350,12 @@ m1w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m1w1coladd
+	JMP       m1w1colloaded
 
 m1w1colfull:
 	VMOVUPS (AX), Z30
 
-m1w1coladd:
+m1w1colloaded:
 	VADDPS Z30, Z0, Z0
 
 m1w1row:
@@ -4515,7 +5367,7 @@ m1w1row:
 
 m1w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m1w1clamp
+	JZ        m1w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -4525,11 +5377,31 @@ m1w1add:
 	MOVQ      232(R14), AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z0, Z0
-	JMP       m1w1clamp
+	JMP       m1w1prelu
 
 m1w1addfull:
 	MOVQ   232(R14), AX
 	VADDPS (AX), Z0, Z0
+
+m1w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m1w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m1w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m1w1slopeloaded
+
+m1w1slopefull:
+	VMOVUPS (AX), Z30
+
+m1w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
 
 m1w1clamp:
 	TESTQ        $0x00000010, DX
@@ -4637,7 +5509,7 @@ m2w1k:
 	DECQ         R10
 	JNZ          m2w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m2w1store
 	TESTQ        $0x00000002, DX
 	JZ           m2w1col
@@ -4654,12 +5526,12 @@ m2w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m2w1coladd
+	JMP       m2w1colloaded
 
 m2w1colfull:
 	VMOVUPS (AX), Z30
 
-m2w1coladd:
+m2w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 
@@ -4674,7 +5546,7 @@ m2w1row:
 
 m2w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m2w1clamp
+	JZ        m2w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -4687,13 +5559,37 @@ m2w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z2, Z2
-	JMP       m2w1clamp
+	JMP       m2w1prelu
 
 m2w1addfull:
 	MOVQ   232(R14), AX
 	VADDPS (AX), Z0, Z0
 	ADDQ   CX, AX
 	VADDPS (AX), Z2, Z2
+
+m2w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m2w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m2w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m2w1slopeloaded
+
+m2w1slopefull:
+	VMOVUPS (AX), Z30
+
+m2w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
 
 m2w1clamp:
 	TESTQ        $0x00000010, DX
@@ -4814,7 +5710,7 @@ m3w1k:
 	DECQ         R10
 	JNZ          m3w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m3w1store
 	TESTQ        $0x00000002, DX
 	JZ           m3w1col
@@ -4832,12 +5728,12 @@ m3w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m3w1coladd
+	JMP       m3w1colloaded
 
 m3w1colfull:
 	VMOVUPS (AX), Z30
 
-m3w1coladd:
+m3w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -4855,7 +5751,7 @@ m3w1row:
 
 m3w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m3w1clamp
+	JZ        m3w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -4871,7 +5767,7 @@ m3w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z4, Z4
-	JMP       m3w1clamp
+	JMP       m3w1prelu
 
 m3w1addfull:
 	MOVQ   232(R14), AX
@@ -4880,6 +5776,34 @@ m3w1addfull:
 	VADDPS (AX), Z2, Z2
 	ADDQ   CX, AX
 	VADDPS (AX), Z4, Z4
+
+m3w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m3w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m3w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m3w1slopeloaded
+
+m3w1slopefull:
+	VMOVUPS (AX), Z30
+
+m3w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
 
 m3w1clamp:
 	TESTQ        $0x00000010, DX
@@ -5016,7 +5940,7 @@ m4w1k:
 	DECQ         R10
 	JNZ          m4w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m4w1store
 	TESTQ        $0x00000002, DX
 	JZ           m4w1col
@@ -5035,12 +5959,12 @@ m4w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m4w1coladd
+	JMP       m4w1colloaded
 
 m4w1colfull:
 	VMOVUPS (AX), Z30
 
-m4w1coladd:
+m4w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -5061,7 +5985,7 @@ m4w1row:
 
 m4w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m4w1clamp
+	JZ        m4w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -5080,7 +6004,7 @@ m4w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z6, Z6
-	JMP       m4w1clamp
+	JMP       m4w1prelu
 
 m4w1addfull:
 	MOVQ   232(R14), AX
@@ -5091,6 +6015,38 @@ m4w1addfull:
 	VADDPS (AX), Z4, Z4
 	ADDQ   CX, AX
 	VADDPS (AX), Z6, Z6
+
+m4w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m4w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m4w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m4w1slopeloaded
+
+m4w1slopefull:
+	VMOVUPS (AX), Z30
+
+m4w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
 
 m4w1clamp:
 	TESTQ        $0x00000010, DX
@@ -5240,7 +6196,7 @@ m5w1k:
 	DECQ         R10
 	JNZ          m5w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m5w1store
 	TESTQ        $0x00000002, DX
 	JZ           m5w1col
@@ -5260,12 +6216,12 @@ m5w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m5w1coladd
+	JMP       m5w1colloaded
 
 m5w1colfull:
 	VMOVUPS (AX), Z30
 
-m5w1coladd:
+m5w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -5289,7 +6245,7 @@ m5w1row:
 
 m5w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m5w1clamp
+	JZ        m5w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -5311,7 +6267,7 @@ m5w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z8, Z8
-	JMP       m5w1clamp
+	JMP       m5w1prelu
 
 m5w1addfull:
 	MOVQ   232(R14), AX
@@ -5324,6 +6280,42 @@ m5w1addfull:
 	VADDPS (AX), Z6, Z6
 	ADDQ   CX, AX
 	VADDPS (AX), Z8, Z8
+
+m5w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m5w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m5w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m5w1slopeloaded
+
+m5w1slopefull:
+	VMOVUPS (AX), Z30
+
+m5w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
 
 m5w1clamp:
 	TESTQ        $0x00000010, DX
@@ -5486,7 +6478,7 @@ m6w1k:
 	DECQ         R10
 	JNZ          m6w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m6w1store
 	TESTQ        $0x00000002, DX
 	JZ           m6w1col
@@ -5507,12 +6499,12 @@ m6w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m6w1coladd
+	JMP       m6w1colloaded
 
 m6w1colfull:
 	VMOVUPS (AX), Z30
 
-m6w1coladd:
+m6w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -5539,7 +6531,7 @@ m6w1row:
 
 m6w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m6w1clamp
+	JZ        m6w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -5564,7 +6556,7 @@ m6w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z10, Z10
-	JMP       m6w1clamp
+	JMP       m6w1prelu
 
 m6w1addfull:
 	MOVQ   232(R14), AX
@@ -5579,6 +6571,46 @@ m6w1addfull:
 	VADDPS (AX), Z8, Z8
 	ADDQ   CX, AX
 	VADDPS (AX), Z10, Z10
+
+m6w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m6w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m6w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m6w1slopeloaded
+
+m6w1slopefull:
+	VMOVUPS (AX), Z30
+
+m6w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
 
 m6w1clamp:
 	TESTQ        $0x00000010, DX
@@ -5756,7 +6788,7 @@ m7w1k:
 	DECQ         R10
 	JNZ          m7w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m7w1store
 	TESTQ        $0x00000002, DX
 	JZ           m7w1col
@@ -5778,12 +6810,12 @@ m7w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m7w1coladd
+	JMP       m7w1colloaded
 
 m7w1colfull:
 	VMOVUPS (AX), Z30
 
-m7w1coladd:
+m7w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -5813,7 +6845,7 @@ m7w1row:
 
 m7w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m7w1clamp
+	JZ        m7w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -5841,7 +6873,7 @@ m7w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z12, Z12
-	JMP       m7w1clamp
+	JMP       m7w1prelu
 
 m7w1addfull:
 	MOVQ   232(R14), AX
@@ -5858,6 +6890,50 @@ m7w1addfull:
 	VADDPS (AX), Z10, Z10
 	ADDQ   CX, AX
 	VADDPS (AX), Z12, Z12
+
+m7w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m7w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m7w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m7w1slopeloaded
+
+m7w1slopefull:
+	VMOVUPS (AX), Z30
+
+m7w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
 
 m7w1clamp:
 	TESTQ        $0x00000010, DX
@@ -6048,7 +7124,7 @@ m8w1k:
 	DECQ         R10
 	JNZ          m8w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m8w1store
 	TESTQ        $0x00000002, DX
 	JZ           m8w1col
@@ -6071,12 +7147,12 @@ m8w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m8w1coladd
+	JMP       m8w1colloaded
 
 m8w1colfull:
 	VMOVUPS (AX), Z30
 
-m8w1coladd:
+m8w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -6109,7 +7185,7 @@ m8w1row:
 
 m8w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m8w1clamp
+	JZ        m8w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -6140,7 +7216,7 @@ m8w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z14, Z14
-	JMP       m8w1clamp
+	JMP       m8w1prelu
 
 m8w1addfull:
 	MOVQ   232(R14), AX
@@ -6159,6 +7235,54 @@ m8w1addfull:
 	VADDPS (AX), Z12, Z12
 	ADDQ   CX, AX
 	VADDPS (AX), Z14, Z14
+
+m8w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m8w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m8w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m8w1slopeloaded
+
+m8w1slopefull:
+	VMOVUPS (AX), Z30
+
+m8w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
 
 m8w1clamp:
 	TESTQ        $0x00000010, DX
@@ -6362,7 +7486,7 @@ m9w1k:
 	DECQ         R10
 	JNZ          m9w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m9w1store
 	TESTQ        $0x00000002, DX
 	JZ           m9w1col
@@ -6386,12 +7510,12 @@ m9w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m9w1coladd
+	JMP       m9w1colloaded
 
 m9w1colfull:
 	VMOVUPS (AX), Z30
 
-m9w1coladd:
+m9w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -6427,7 +7551,7 @@ m9w1row:
 
 m9w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m9w1clamp
+	JZ        m9w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -6461,7 +7585,7 @@ m9w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z16, Z16
-	JMP       m9w1clamp
+	JMP       m9w1prelu
 
 m9w1addfull:
 	MOVQ   232(R14), AX
@@ -6482,6 +7606,58 @@ m9w1addfull:
 	VADDPS (AX), Z14, Z14
 	ADDQ   CX, AX
 	VADDPS (AX), Z16, Z16
+
+m9w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m9w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m9w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m9w1slopeloaded
+
+m9w1slopefull:
+	VMOVUPS (AX), Z30
+
+m9w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
 
 m9w1clamp:
 	TESTQ        $0x00000010, DX
@@ -6700,7 +7876,7 @@ m10w1k:
 	DECQ         R10
 	JNZ          m10w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m10w1store
 	TESTQ        $0x00000002, DX
 	JZ           m10w1col
@@ -6725,12 +7901,12 @@ m10w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m10w1coladd
+	JMP       m10w1colloaded
 
 m10w1colfull:
 	VMOVUPS (AX), Z30
 
-m10w1coladd:
+m10w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -6769,7 +7945,7 @@ m10w1row:
 
 m10w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m10w1clamp
+	JZ        m10w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -6806,7 +7982,7 @@ m10w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z18, Z18
-	JMP       m10w1clamp
+	JMP       m10w1prelu
 
 m10w1addfull:
 	MOVQ   232(R14), AX
@@ -6829,6 +8005,62 @@ m10w1addfull:
 	VADDPS (AX), Z16, Z16
 	ADDQ   CX, AX
 	VADDPS (AX), Z18, Z18
+
+m10w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m10w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m10w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m10w1slopeloaded
+
+m10w1slopefull:
+	VMOVUPS (AX), Z30
+
+m10w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
+	VMULPS  Z30, Z18, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z18, K2
+	VMOVAPS Z28, K2, Z18
 
 m10w1clamp:
 	TESTQ        $0x00000010, DX
@@ -7060,7 +8292,7 @@ m11w1k:
 	DECQ         R10
 	JNZ          m11w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m11w1store
 	TESTQ        $0x00000002, DX
 	JZ           m11w1col
@@ -7086,12 +8318,12 @@ m11w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m11w1coladd
+	JMP       m11w1colloaded
 
 m11w1colfull:
 	VMOVUPS (AX), Z30
 
-m11w1coladd:
+m11w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -7133,7 +8365,7 @@ m11w1row:
 
 m11w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m11w1clamp
+	JZ        m11w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -7173,7 +8405,7 @@ m11w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z20, Z20
-	JMP       m11w1clamp
+	JMP       m11w1prelu
 
 m11w1addfull:
 	MOVQ   232(R14), AX
@@ -7198,6 +8430,66 @@ m11w1addfull:
 	VADDPS (AX), Z18, Z18
 	ADDQ   CX, AX
 	VADDPS (AX), Z20, Z20
+
+m11w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m11w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m11w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m11w1slopeloaded
+
+m11w1slopefull:
+	VMOVUPS (AX), Z30
+
+m11w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
+	VMULPS  Z30, Z18, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z18, K2
+	VMOVAPS Z28, K2, Z18
+	VMULPS  Z30, Z20, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z20, K2
+	VMOVAPS Z28, K2, Z20
 
 m11w1clamp:
 	TESTQ        $0x00000010, DX
@@ -7442,7 +8734,7 @@ m12w1k:
 	DECQ         R10
 	JNZ          m12w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m12w1store
 	TESTQ        $0x00000002, DX
 	JZ           m12w1col
@@ -7469,12 +8761,12 @@ m12w1col:
 	MOVL      224(R14), DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (AX), K1, Z30
-	JMP       m12w1coladd
+	JMP       m12w1colloaded
 
 m12w1colfull:
 	VMOVUPS (AX), Z30
 
-m12w1coladd:
+m12w1colloaded:
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z4, Z4
@@ -7519,7 +8811,7 @@ m12w1row:
 
 m12w1add:
 	TESTQ     $0x00000020, DX
-	JZ        m12w1clamp
+	JZ        m12w1prelu
 	MOVQ      256(R14), CX
 	SHLQ      $0x02, CX
 	CMPQ      8(R14), $0x10
@@ -7562,7 +8854,7 @@ m12w1add:
 	ADDQ      CX, AX
 	VMOVUPS.Z (AX), K1, Z28
 	VADDPS    Z28, Z22, Z22
-	JMP       m12w1clamp
+	JMP       m12w1prelu
 
 m12w1addfull:
 	MOVQ   232(R14), AX
@@ -7589,6 +8881,70 @@ m12w1addfull:
 	VADDPS (AX), Z20, Z20
 	ADDQ   CX, AX
 	VADDPS (AX), Z22, Z22
+
+m12w1prelu:
+	TESTQ     $0x00000040, DX
+	JZ        m12w1clamp
+	MOVQ      320(R14), AX
+	CMPQ      8(R14), $0x10
+	JEQ       m12w1slopefull
+	MOVL      224(R14), DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX), K1, Z30
+	JMP       m12w1slopeloaded
+
+m12w1slopefull:
+	VMOVUPS (AX), Z30
+
+m12w1slopeloaded:
+	VMULPS  Z30, Z0, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z0, K2
+	VMOVAPS Z28, K2, Z0
+	VMULPS  Z30, Z2, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z2, K2
+	VMOVAPS Z28, K2, Z2
+	VMULPS  Z30, Z4, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z4, K2
+	VMOVAPS Z28, K2, Z4
+	VMULPS  Z30, Z6, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z6, K2
+	VMOVAPS Z28, K2, Z6
+	VMULPS  Z30, Z8, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z8, K2
+	VMOVAPS Z28, K2, Z8
+	VMULPS  Z30, Z10, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z10, K2
+	VMOVAPS Z28, K2, Z10
+	VMULPS  Z30, Z12, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z12, K2
+	VMOVAPS Z28, K2, Z12
+	VMULPS  Z30, Z14, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z14, K2
+	VMOVAPS Z28, K2, Z14
+	VMULPS  Z30, Z16, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z16, K2
+	VMOVAPS Z28, K2, Z16
+	VMULPS  Z30, Z18, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z18, K2
+	VMOVAPS Z28, K2, Z18
+	VMULPS  Z30, Z20, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z20, K2
+	VMOVAPS Z28, K2, Z20
+	VMULPS  Z30, Z22, Z28
+	VPXORD  Z29, Z29, Z29
+	VPCMPD  $0x01, Z29, Z22, K2
+	VMOVAPS Z28, K2, Z22
 
 m12w1clamp:
 	TESTQ        $0x00000010, DX

@@ -19,6 +19,7 @@ package kern
 //			acc += t.Col[j]                       // with FlagCol
 //			acc += t.Row[i]                       // with FlagRow
 //			acc += t.R[i*t.LDR+j]                 // with FlagAdd
+//			acc = acc or, below 0, acc*t.Slope[j] // with FlagPRelu
 //			acc = min(t.Hi, max(t.Lo, acc))       // with FlagClamp; NaN stays
 //			t.C[i*t.LDC+j] = acc
 //		}

@@ -80,7 +80,7 @@ m1w2k:
 	DECQ         R10
 	JNZ          m1w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m1w2store
 	TESTQ        $0x00000002, DX
 	JZ           m1w2col
@@ -98,13 +98,13 @@ m1w2col:
 	VMOVUPS    32(DI), Y15
 	VMOVUPS    (AX), Y12
 	VMASKMOVPS 32(AX), Y15, Y13
-	JMP        m1w2coladd
+	JMP        m1w2colloaded
 
 m1w2colfull:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 
-m1w2coladd:
+m1w2colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y13, Y1, Y1
 
@@ -118,7 +118,7 @@ m1w2row:
 
 m1w2add:
 	TESTQ      $0x00000020, DX
-	JZ         m1w2clamp
+	JZ         m1w2prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x10
@@ -129,12 +129,34 @@ m1w2add:
 	VADDPS     (AX), Y0, Y0
 	VMASKMOVPS 32(AX), Y15, Y14
 	VADDPS     Y14, Y1, Y1
-	JMP        m1w2clamp
+	JMP        m1w2prelu
 
 m1w2addfull:
 	MOVQ   232(R14), AX
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
+
+m1w2prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m1w2clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x10
+	JEQ        m1w2slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	VMOVUPS    (AX), Y12
+	VMASKMOVPS 32(AX), Y15, Y13
+	JMP        m1w2slopeloaded
+
+m1w2slopefull:
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+
+m1w2slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y13, Y1, Y14
+	VBLENDVPS Y1, Y14, Y1, Y1
 
 m1w2clamp:
 	TESTQ        $0x00000010, DX
@@ -277,7 +299,7 @@ m2w2k:
 	DECQ         R10
 	JNZ          m2w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m2w2store
 	TESTQ        $0x00000002, DX
 	JZ           m2w2col
@@ -297,13 +319,13 @@ m2w2col:
 	VMOVUPS    32(DI), Y15
 	VMOVUPS    (AX), Y12
 	VMASKMOVPS 32(AX), Y15, Y13
-	JMP        m2w2coladd
+	JMP        m2w2colloaded
 
 m2w2colfull:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 
-m2w2coladd:
+m2w2colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y13, Y1, Y1
 	VADDPS Y12, Y2, Y2
@@ -322,7 +344,7 @@ m2w2row:
 
 m2w2add:
 	TESTQ      $0x00000020, DX
-	JZ         m2w2clamp
+	JZ         m2w2prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x10
@@ -337,7 +359,7 @@ m2w2add:
 	VADDPS     (AX), Y2, Y2
 	VMASKMOVPS 32(AX), Y15, Y14
 	VADDPS     Y14, Y3, Y3
-	JMP        m2w2clamp
+	JMP        m2w2prelu
 
 m2w2addfull:
 	MOVQ   232(R14), AX
@@ -346,6 +368,32 @@ m2w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Y2, Y2
 	VADDPS 32(AX), Y3, Y3
+
+m2w2prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m2w2clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x10
+	JEQ        m2w2slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	VMOVUPS    (AX), Y12
+	VMASKMOVPS 32(AX), Y15, Y13
+	JMP        m2w2slopeloaded
+
+m2w2slopefull:
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+
+m2w2slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y13, Y1, Y14
+	VBLENDVPS Y1, Y14, Y1, Y1
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y13, Y3, Y14
+	VBLENDVPS Y3, Y14, Y3, Y3
 
 m2w2clamp:
 	TESTQ        $0x00000010, DX
@@ -532,7 +580,7 @@ m3w2k:
 	DECQ         R10
 	JNZ          m3w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m3w2store
 	TESTQ        $0x00000002, DX
 	JZ           m3w2col
@@ -554,13 +602,13 @@ m3w2col:
 	VMOVUPS    32(DI), Y15
 	VMOVUPS    (AX), Y12
 	VMASKMOVPS 32(AX), Y15, Y13
-	JMP        m3w2coladd
+	JMP        m3w2colloaded
 
 m3w2colfull:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 
-m3w2coladd:
+m3w2colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y13, Y1, Y1
 	VADDPS Y12, Y2, Y2
@@ -584,7 +632,7 @@ m3w2row:
 
 m3w2add:
 	TESTQ      $0x00000020, DX
-	JZ         m3w2clamp
+	JZ         m3w2prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x10
@@ -603,7 +651,7 @@ m3w2add:
 	VADDPS     (AX), Y4, Y4
 	VMASKMOVPS 32(AX), Y15, Y14
 	VADDPS     Y14, Y5, Y5
-	JMP        m3w2clamp
+	JMP        m3w2prelu
 
 m3w2addfull:
 	MOVQ   232(R14), AX
@@ -615,6 +663,36 @@ m3w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Y4, Y4
 	VADDPS 32(AX), Y5, Y5
+
+m3w2prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m3w2clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x10
+	JEQ        m3w2slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	VMOVUPS    (AX), Y12
+	VMASKMOVPS 32(AX), Y15, Y13
+	JMP        m3w2slopeloaded
+
+m3w2slopefull:
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+
+m3w2slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y13, Y1, Y14
+	VBLENDVPS Y1, Y14, Y1, Y1
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y13, Y3, Y14
+	VBLENDVPS Y3, Y14, Y3, Y3
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
+	VMULPS    Y13, Y5, Y14
+	VBLENDVPS Y5, Y14, Y5, Y5
 
 m3w2clamp:
 	TESTQ        $0x00000010, DX
@@ -848,7 +926,7 @@ m4w2k:
 	DECQ         R10
 	JNZ          m4w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m4w2store
 	TESTQ        $0x00000002, DX
 	JZ           m4w2col
@@ -872,13 +950,13 @@ m4w2col:
 	VMOVUPS    32(DI), Y15
 	VMOVUPS    (AX), Y12
 	VMASKMOVPS 32(AX), Y15, Y13
-	JMP        m4w2coladd
+	JMP        m4w2colloaded
 
 m4w2colfull:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 
-m4w2coladd:
+m4w2colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y13, Y1, Y1
 	VADDPS Y12, Y2, Y2
@@ -907,7 +985,7 @@ m4w2row:
 
 m4w2add:
 	TESTQ      $0x00000020, DX
-	JZ         m4w2clamp
+	JZ         m4w2prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x10
@@ -930,7 +1008,7 @@ m4w2add:
 	VADDPS     (AX), Y6, Y6
 	VMASKMOVPS 32(AX), Y15, Y14
 	VADDPS     Y14, Y7, Y7
-	JMP        m4w2clamp
+	JMP        m4w2prelu
 
 m4w2addfull:
 	MOVQ   232(R14), AX
@@ -945,6 +1023,40 @@ m4w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Y6, Y6
 	VADDPS 32(AX), Y7, Y7
+
+m4w2prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m4w2clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x10
+	JEQ        m4w2slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	VMOVUPS    (AX), Y12
+	VMASKMOVPS 32(AX), Y15, Y13
+	JMP        m4w2slopeloaded
+
+m4w2slopefull:
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+
+m4w2slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y13, Y1, Y14
+	VBLENDVPS Y1, Y14, Y1, Y1
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y13, Y3, Y14
+	VBLENDVPS Y3, Y14, Y3, Y3
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
+	VMULPS    Y13, Y5, Y14
+	VBLENDVPS Y5, Y14, Y5, Y5
+	VMULPS    Y12, Y6, Y14
+	VBLENDVPS Y6, Y14, Y6, Y6
+	VMULPS    Y13, Y7, Y14
+	VBLENDVPS Y7, Y14, Y7, Y7
 
 m4w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1222,7 +1334,7 @@ m5w2k:
 	DECQ         R10
 	JNZ          m5w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m5w2store
 	TESTQ        $0x00000002, DX
 	JZ           m5w2col
@@ -1248,13 +1360,13 @@ m5w2col:
 	VMOVUPS    32(DI), Y15
 	VMOVUPS    (AX), Y12
 	VMASKMOVPS 32(AX), Y15, Y13
-	JMP        m5w2coladd
+	JMP        m5w2colloaded
 
 m5w2colfull:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 
-m5w2coladd:
+m5w2colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y13, Y1, Y1
 	VADDPS Y12, Y2, Y2
@@ -1288,7 +1400,7 @@ m5w2row:
 
 m5w2add:
 	TESTQ      $0x00000020, DX
-	JZ         m5w2clamp
+	JZ         m5w2prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x10
@@ -1315,7 +1427,7 @@ m5w2add:
 	VADDPS     (AX), Y8, Y8
 	VMASKMOVPS 32(AX), Y15, Y14
 	VADDPS     Y14, Y9, Y9
-	JMP        m5w2clamp
+	JMP        m5w2prelu
 
 m5w2addfull:
 	MOVQ   232(R14), AX
@@ -1333,6 +1445,44 @@ m5w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Y8, Y8
 	VADDPS 32(AX), Y9, Y9
+
+m5w2prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m5w2clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x10
+	JEQ        m5w2slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	VMOVUPS    (AX), Y12
+	VMASKMOVPS 32(AX), Y15, Y13
+	JMP        m5w2slopeloaded
+
+m5w2slopefull:
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+
+m5w2slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y13, Y1, Y14
+	VBLENDVPS Y1, Y14, Y1, Y1
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y13, Y3, Y14
+	VBLENDVPS Y3, Y14, Y3, Y3
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
+	VMULPS    Y13, Y5, Y14
+	VBLENDVPS Y5, Y14, Y5, Y5
+	VMULPS    Y12, Y6, Y14
+	VBLENDVPS Y6, Y14, Y6, Y6
+	VMULPS    Y13, Y7, Y14
+	VBLENDVPS Y7, Y14, Y7, Y7
+	VMULPS    Y12, Y8, Y14
+	VBLENDVPS Y8, Y14, Y8, Y8
+	VMULPS    Y13, Y9, Y14
+	VBLENDVPS Y9, Y14, Y9, Y9
 
 m5w2clamp:
 	TESTQ        $0x00000010, DX
@@ -1654,7 +1804,7 @@ m6w2k:
 	DECQ         R10
 	JNZ          m6w2seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m6w2store
 	TESTQ        $0x00000002, DX
 	JZ           m6w2col
@@ -1682,13 +1832,13 @@ m6w2col:
 	VMOVUPS    32(DI), Y15
 	VMOVUPS    (AX), Y12
 	VMASKMOVPS 32(AX), Y15, Y13
-	JMP        m6w2coladd
+	JMP        m6w2colloaded
 
 m6w2colfull:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 
-m6w2coladd:
+m6w2colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y13, Y1, Y1
 	VADDPS Y12, Y2, Y2
@@ -1727,7 +1877,7 @@ m6w2row:
 
 m6w2add:
 	TESTQ      $0x00000020, DX
-	JZ         m6w2clamp
+	JZ         m6w2prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x10
@@ -1758,7 +1908,7 @@ m6w2add:
 	VADDPS     (AX), Y10, Y10
 	VMASKMOVPS 32(AX), Y15, Y14
 	VADDPS     Y14, Y11, Y11
-	JMP        m6w2clamp
+	JMP        m6w2prelu
 
 m6w2addfull:
 	MOVQ   232(R14), AX
@@ -1779,6 +1929,48 @@ m6w2addfull:
 	ADDQ   CX, AX
 	VADDPS (AX), Y10, Y10
 	VADDPS 32(AX), Y11, Y11
+
+m6w2prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m6w2clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x10
+	JEQ        m6w2slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    32(DI), Y15
+	VMOVUPS    (AX), Y12
+	VMASKMOVPS 32(AX), Y15, Y13
+	JMP        m6w2slopeloaded
+
+m6w2slopefull:
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+
+m6w2slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y13, Y1, Y14
+	VBLENDVPS Y1, Y14, Y1, Y1
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y13, Y3, Y14
+	VBLENDVPS Y3, Y14, Y3, Y3
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
+	VMULPS    Y13, Y5, Y14
+	VBLENDVPS Y5, Y14, Y5, Y5
+	VMULPS    Y12, Y6, Y14
+	VBLENDVPS Y6, Y14, Y6, Y6
+	VMULPS    Y13, Y7, Y14
+	VBLENDVPS Y7, Y14, Y7, Y7
+	VMULPS    Y12, Y8, Y14
+	VBLENDVPS Y8, Y14, Y8, Y8
+	VMULPS    Y13, Y9, Y14
+	VBLENDVPS Y9, Y14, Y9, Y9
+	VMULPS    Y12, Y10, Y14
+	VBLENDVPS Y10, Y14, Y10, Y10
+	VMULPS    Y13, Y11, Y14
+	VBLENDVPS Y11, Y14, Y11, Y11
 
 m6w2clamp:
 	TESTQ        $0x00000010, DX
@@ -2082,7 +2274,7 @@ m1w1k:
 	DECQ         R10
 	JNZ          m1w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m1w1store
 	TESTQ        $0x00000002, DX
 	JZ           m1w1col
@@ -2098,12 +2290,12 @@ m1w1col:
 	MOVQ       224(R14), DI
 	VMOVUPS    (DI), Y15
 	VMASKMOVPS (AX), Y15, Y12
-	JMP        m1w1coladd
+	JMP        m1w1colloaded
 
 m1w1colfull:
 	VMOVUPS (AX), Y12
 
-m1w1coladd:
+m1w1colloaded:
 	VADDPS Y12, Y0, Y0
 
 m1w1row:
@@ -2115,7 +2307,7 @@ m1w1row:
 
 m1w1add:
 	TESTQ      $0x00000020, DX
-	JZ         m1w1clamp
+	JZ         m1w1prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x08
@@ -2125,11 +2317,29 @@ m1w1add:
 	MOVQ       232(R14), AX
 	VMASKMOVPS (AX), Y15, Y14
 	VADDPS     Y14, Y0, Y0
-	JMP        m1w1clamp
+	JMP        m1w1prelu
 
 m1w1addfull:
 	MOVQ   232(R14), AX
 	VADDPS (AX), Y0, Y0
+
+m1w1prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m1w1clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x08
+	JEQ        m1w1slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	VMASKMOVPS (AX), Y15, Y12
+	JMP        m1w1slopeloaded
+
+m1w1slopefull:
+	VMOVUPS (AX), Y12
+
+m1w1slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
 
 m1w1clamp:
 	TESTQ        $0x00000010, DX
@@ -2259,7 +2469,7 @@ m2w1k:
 	DECQ         R10
 	JNZ          m2w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m2w1store
 	TESTQ        $0x00000002, DX
 	JZ           m2w1col
@@ -2276,12 +2486,12 @@ m2w1col:
 	MOVQ       224(R14), DI
 	VMOVUPS    (DI), Y15
 	VMASKMOVPS (AX), Y15, Y12
-	JMP        m2w1coladd
+	JMP        m2w1colloaded
 
 m2w1colfull:
 	VMOVUPS (AX), Y12
 
-m2w1coladd:
+m2w1colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y12, Y2, Y2
 
@@ -2296,7 +2506,7 @@ m2w1row:
 
 m2w1add:
 	TESTQ      $0x00000020, DX
-	JZ         m2w1clamp
+	JZ         m2w1prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x08
@@ -2309,13 +2519,33 @@ m2w1add:
 	ADDQ       CX, AX
 	VMASKMOVPS (AX), Y15, Y14
 	VADDPS     Y14, Y2, Y2
-	JMP        m2w1clamp
+	JMP        m2w1prelu
 
 m2w1addfull:
 	MOVQ   232(R14), AX
 	VADDPS (AX), Y0, Y0
 	ADDQ   CX, AX
 	VADDPS (AX), Y2, Y2
+
+m2w1prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m2w1clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x08
+	JEQ        m2w1slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	VMASKMOVPS (AX), Y15, Y12
+	JMP        m2w1slopeloaded
+
+m2w1slopefull:
+	VMOVUPS (AX), Y12
+
+m2w1slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
 
 m2w1clamp:
 	TESTQ        $0x00000010, DX
@@ -2481,7 +2711,7 @@ m3w1k:
 	DECQ         R10
 	JNZ          m3w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m3w1store
 	TESTQ        $0x00000002, DX
 	JZ           m3w1col
@@ -2499,12 +2729,12 @@ m3w1col:
 	MOVQ       224(R14), DI
 	VMOVUPS    (DI), Y15
 	VMASKMOVPS (AX), Y15, Y12
-	JMP        m3w1coladd
+	JMP        m3w1colloaded
 
 m3w1colfull:
 	VMOVUPS (AX), Y12
 
-m3w1coladd:
+m3w1colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y12, Y2, Y2
 	VADDPS Y12, Y4, Y4
@@ -2522,7 +2752,7 @@ m3w1row:
 
 m3w1add:
 	TESTQ      $0x00000020, DX
-	JZ         m3w1clamp
+	JZ         m3w1prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x08
@@ -2538,7 +2768,7 @@ m3w1add:
 	ADDQ       CX, AX
 	VMASKMOVPS (AX), Y15, Y14
 	VADDPS     Y14, Y4, Y4
-	JMP        m3w1clamp
+	JMP        m3w1prelu
 
 m3w1addfull:
 	MOVQ   232(R14), AX
@@ -2547,6 +2777,28 @@ m3w1addfull:
 	VADDPS (AX), Y2, Y2
 	ADDQ   CX, AX
 	VADDPS (AX), Y4, Y4
+
+m3w1prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m3w1clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x08
+	JEQ        m3w1slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	VMASKMOVPS (AX), Y15, Y12
+	JMP        m3w1slopeloaded
+
+m3w1slopefull:
+	VMOVUPS (AX), Y12
+
+m3w1slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
 
 m3w1clamp:
 	TESTQ        $0x00000010, DX
@@ -2751,7 +3003,7 @@ m4w1k:
 	DECQ         R10
 	JNZ          m4w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m4w1store
 	TESTQ        $0x00000002, DX
 	JZ           m4w1col
@@ -2770,12 +3022,12 @@ m4w1col:
 	MOVQ       224(R14), DI
 	VMOVUPS    (DI), Y15
 	VMASKMOVPS (AX), Y15, Y12
-	JMP        m4w1coladd
+	JMP        m4w1colloaded
 
 m4w1colfull:
 	VMOVUPS (AX), Y12
 
-m4w1coladd:
+m4w1colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y12, Y2, Y2
 	VADDPS Y12, Y4, Y4
@@ -2796,7 +3048,7 @@ m4w1row:
 
 m4w1add:
 	TESTQ      $0x00000020, DX
-	JZ         m4w1clamp
+	JZ         m4w1prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x08
@@ -2815,7 +3067,7 @@ m4w1add:
 	ADDQ       CX, AX
 	VMASKMOVPS (AX), Y15, Y14
 	VADDPS     Y14, Y6, Y6
-	JMP        m4w1clamp
+	JMP        m4w1prelu
 
 m4w1addfull:
 	MOVQ   232(R14), AX
@@ -2826,6 +3078,30 @@ m4w1addfull:
 	VADDPS (AX), Y4, Y4
 	ADDQ   CX, AX
 	VADDPS (AX), Y6, Y6
+
+m4w1prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m4w1clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x08
+	JEQ        m4w1slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	VMASKMOVPS (AX), Y15, Y12
+	JMP        m4w1slopeloaded
+
+m4w1slopefull:
+	VMOVUPS (AX), Y12
+
+m4w1slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
+	VMULPS    Y12, Y6, Y14
+	VBLENDVPS Y6, Y14, Y6, Y6
 
 m4w1clamp:
 	TESTQ        $0x00000010, DX
@@ -3066,7 +3342,7 @@ m5w1k:
 	DECQ         R10
 	JNZ          m5w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m5w1store
 	TESTQ        $0x00000002, DX
 	JZ           m5w1col
@@ -3086,12 +3362,12 @@ m5w1col:
 	MOVQ       224(R14), DI
 	VMOVUPS    (DI), Y15
 	VMASKMOVPS (AX), Y15, Y12
-	JMP        m5w1coladd
+	JMP        m5w1colloaded
 
 m5w1colfull:
 	VMOVUPS (AX), Y12
 
-m5w1coladd:
+m5w1colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y12, Y2, Y2
 	VADDPS Y12, Y4, Y4
@@ -3115,7 +3391,7 @@ m5w1row:
 
 m5w1add:
 	TESTQ      $0x00000020, DX
-	JZ         m5w1clamp
+	JZ         m5w1prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x08
@@ -3137,7 +3413,7 @@ m5w1add:
 	ADDQ       CX, AX
 	VMASKMOVPS (AX), Y15, Y14
 	VADDPS     Y14, Y8, Y8
-	JMP        m5w1clamp
+	JMP        m5w1prelu
 
 m5w1addfull:
 	MOVQ   232(R14), AX
@@ -3150,6 +3426,32 @@ m5w1addfull:
 	VADDPS (AX), Y6, Y6
 	ADDQ   CX, AX
 	VADDPS (AX), Y8, Y8
+
+m5w1prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m5w1clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x08
+	JEQ        m5w1slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	VMASKMOVPS (AX), Y15, Y12
+	JMP        m5w1slopeloaded
+
+m5w1slopefull:
+	VMOVUPS (AX), Y12
+
+m5w1slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
+	VMULPS    Y12, Y6, Y14
+	VBLENDVPS Y6, Y14, Y6, Y6
+	VMULPS    Y12, Y8, Y14
+	VBLENDVPS Y8, Y14, Y8, Y8
 
 m5w1clamp:
 	TESTQ        $0x00000010, DX
@@ -3426,7 +3728,7 @@ m6w1k:
 	DECQ         R10
 	JNZ          m6w1seg
 	MOVQ         152(R14), DX
-	TESTQ        $0x0000003e, DX
+	TESTQ        $0x0000007e, DX
 	JZ           m6w1store
 	TESTQ        $0x00000002, DX
 	JZ           m6w1col
@@ -3447,12 +3749,12 @@ m6w1col:
 	MOVQ       224(R14), DI
 	VMOVUPS    (DI), Y15
 	VMASKMOVPS (AX), Y15, Y12
-	JMP        m6w1coladd
+	JMP        m6w1colloaded
 
 m6w1colfull:
 	VMOVUPS (AX), Y12
 
-m6w1coladd:
+m6w1colloaded:
 	VADDPS Y12, Y0, Y0
 	VADDPS Y12, Y2, Y2
 	VADDPS Y12, Y4, Y4
@@ -3479,7 +3781,7 @@ m6w1row:
 
 m6w1add:
 	TESTQ      $0x00000020, DX
-	JZ         m6w1clamp
+	JZ         m6w1prelu
 	MOVQ       256(R14), CX
 	SHLQ       $0x02, CX
 	CMPQ       8(R14), $0x08
@@ -3504,7 +3806,7 @@ m6w1add:
 	ADDQ       CX, AX
 	VMASKMOVPS (AX), Y15, Y14
 	VADDPS     Y14, Y10, Y10
-	JMP        m6w1clamp
+	JMP        m6w1prelu
 
 m6w1addfull:
 	MOVQ   232(R14), AX
@@ -3519,6 +3821,34 @@ m6w1addfull:
 	VADDPS (AX), Y8, Y8
 	ADDQ   CX, AX
 	VADDPS (AX), Y10, Y10
+
+m6w1prelu:
+	TESTQ      $0x00000040, DX
+	JZ         m6w1clamp
+	MOVQ       320(R14), AX
+	CMPQ       8(R14), $0x08
+	JEQ        m6w1slopefull
+	MOVQ       224(R14), DI
+	VMOVUPS    (DI), Y15
+	VMASKMOVPS (AX), Y15, Y12
+	JMP        m6w1slopeloaded
+
+m6w1slopefull:
+	VMOVUPS (AX), Y12
+
+m6w1slopeloaded:
+	VMULPS    Y12, Y0, Y14
+	VBLENDVPS Y0, Y14, Y0, Y0
+	VMULPS    Y12, Y2, Y14
+	VBLENDVPS Y2, Y14, Y2, Y2
+	VMULPS    Y12, Y4, Y14
+	VBLENDVPS Y4, Y14, Y4, Y4
+	VMULPS    Y12, Y6, Y14
+	VBLENDVPS Y6, Y14, Y6, Y6
+	VMULPS    Y12, Y8, Y14
+	VBLENDVPS Y8, Y14, Y8, Y8
+	VMULPS    Y12, Y10, Y14
+	VBLENDVPS Y10, Y14, Y10, Y10
 
 m6w1clamp:
 	TESTQ        $0x00000010, DX

@@ -11,6 +11,7 @@ package kern
 //			for j, v := range row { // j < t.NX
 //				v += t.Bias[c]                    // with FlagCol
 //				v += t.R[i*t.RSH+j*t.RSW+c]       // with FlagAdd
+//				v = v or, below 0, v*t.Slope[c]   // with FlagPRelu
 //				v = min(t.Hi, max(t.Lo, v))       // with FlagClamp; NaN stays
 //				t.Y[i*t.SH+j*t.SW+c] = v
 //			}

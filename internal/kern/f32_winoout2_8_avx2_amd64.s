@@ -109,6 +109,17 @@ nobias:
 	VADDPS  (R13), Y5, Y5
 
 noadd0:
+	TESTQ     $0x00000040, AX
+	JZ        noprelu0
+	MOVQ      200(R14), BP
+	ADDQ      (SP), BP
+	VMOVUPS   (BP), Y9
+	VMULPS    Y9, Y4, Y8
+	VBLENDVPS Y4, Y8, Y4, Y4
+	VMULPS    Y9, Y5, Y8
+	VBLENDVPS Y5, Y8, Y5, Y5
+
+noprelu0:
 	TESTQ  $0x00000010, AX
 	JZ     noclamp0
 	VMAXPS Y4, Y14, Y4
@@ -151,6 +162,17 @@ stored0:
 	VADDPS  (R13), Y5, Y5
 
 noadd1:
+	TESTQ     $0x00000040, AX
+	JZ        noprelu1
+	MOVQ      200(R14), BP
+	ADDQ      (SP), BP
+	VMOVUPS   (BP), Y9
+	VMULPS    Y9, Y4, Y8
+	VBLENDVPS Y4, Y8, Y4, Y4
+	VMULPS    Y9, Y5, Y8
+	VBLENDVPS Y5, Y8, Y5, Y5
+
+noprelu1:
 	TESTQ  $0x00000010, AX
 	JZ     noclamp1
 	VMAXPS Y4, Y14, Y4

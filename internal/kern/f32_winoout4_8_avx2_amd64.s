@@ -227,6 +227,21 @@ nobias:
 	VADDPS      (R13), Y7, Y7
 
 noadd0:
+	TESTQ     $0x00000040, AX
+	JZ        noprelu0
+	MOVQ      200(R14), BP
+	ADDQ      (SP), BP
+	VMOVUPS   (BP), Y9
+	VMULPS    Y9, Y0, Y8
+	VBLENDVPS Y0, Y8, Y0, Y0
+	VMULPS    Y9, Y1, Y8
+	VBLENDVPS Y1, Y8, Y1, Y1
+	VMULPS    Y9, Y6, Y8
+	VBLENDVPS Y6, Y8, Y6, Y6
+	VMULPS    Y9, Y7, Y8
+	VBLENDVPS Y7, Y8, Y7, Y7
+
+noprelu0:
 	TESTQ  $0x00000010, AX
 	JZ     noclamp0
 	VMAXPS Y0, Y14, Y0
@@ -300,6 +315,21 @@ stored0:
 	VADDPS      (R13), Y7, Y7
 
 noadd1:
+	TESTQ     $0x00000040, AX
+	JZ        noprelu1
+	MOVQ      200(R14), BP
+	ADDQ      (SP), BP
+	VMOVUPS   (BP), Y9
+	VMULPS    Y9, Y0, Y8
+	VBLENDVPS Y0, Y8, Y0, Y0
+	VMULPS    Y9, Y1, Y8
+	VBLENDVPS Y1, Y8, Y1, Y1
+	VMULPS    Y9, Y6, Y8
+	VBLENDVPS Y6, Y8, Y6, Y6
+	VMULPS    Y9, Y7, Y8
+	VBLENDVPS Y7, Y8, Y7, Y7
+
+noprelu1:
 	TESTQ  $0x00000010, AX
 	JZ     noclamp1
 	VMAXPS Y0, Y14, Y0
@@ -373,6 +403,21 @@ stored1:
 	VADDPS      (R13), Y7, Y7
 
 noadd2:
+	TESTQ     $0x00000040, AX
+	JZ        noprelu2
+	MOVQ      200(R14), BP
+	ADDQ      (SP), BP
+	VMOVUPS   (BP), Y9
+	VMULPS    Y9, Y0, Y8
+	VBLENDVPS Y0, Y8, Y0, Y0
+	VMULPS    Y9, Y1, Y8
+	VBLENDVPS Y1, Y8, Y1, Y1
+	VMULPS    Y9, Y6, Y8
+	VBLENDVPS Y6, Y8, Y6, Y6
+	VMULPS    Y9, Y7, Y8
+	VBLENDVPS Y7, Y8, Y7, Y7
+
+noprelu2:
 	TESTQ  $0x00000010, AX
 	JZ     noclamp2
 	VMAXPS Y0, Y14, Y0
@@ -446,6 +491,21 @@ stored2:
 	VADDPS      (R13), Y7, Y7
 
 noadd3:
+	TESTQ     $0x00000040, AX
+	JZ        noprelu3
+	MOVQ      200(R14), BP
+	ADDQ      (SP), BP
+	VMOVUPS   (BP), Y9
+	VMULPS    Y9, Y0, Y8
+	VBLENDVPS Y0, Y8, Y0, Y0
+	VMULPS    Y9, Y1, Y8
+	VBLENDVPS Y1, Y8, Y1, Y1
+	VMULPS    Y9, Y6, Y8
+	VBLENDVPS Y6, Y8, Y6, Y6
+	VMULPS    Y9, Y7, Y8
+	VBLENDVPS Y7, Y8, Y7, Y7
+
+noprelu3:
 	TESTQ  $0x00000010, AX
 	JZ     noclamp3
 	VMAXPS Y0, Y14, Y0

@@ -57,7 +57,7 @@ func TestTileOffsets(t *testing.T) {
 		{"Lo", unsafe.Offsetof(x.Lo), 212}, {"Hi", unsafe.Offsetof(x.Hi), 216}, {"mask", unsafe.Offsetof(x.mask), 224},
 		{"R", unsafe.Offsetof(x.R), 232}, {"LDR", unsafe.Offsetof(x.LDR), 256},
 		{"blocks", unsafe.Offsetof(x.blocks), 264}, {"lines", unsafe.Offsetof(x.lines), 272}, {"aJump", unsafe.Offsetof(x.aJump), 280},
-		{"cJump", unsafe.Offsetof(x.cJump), 288}, {"rJump", unsafe.Offsetof(x.rJump), 296}, {"left", unsafe.Offsetof(x.left), 304}, {"Ahead", unsafe.Offsetof(x.Ahead), 312},
+		{"cJump", unsafe.Offsetof(x.cJump), 288}, {"rJump", unsafe.Offsetof(x.rJump), 296}, {"left", unsafe.Offsetof(x.left), 304}, {"Ahead", unsafe.Offsetof(x.Ahead), 312}, {"Slope", unsafe.Offsetof(x.Slope), 320},
 	} {
 		if c.got != c.want {
 			t.Errorf("Tile.%s is at %d, the assembly reads %d", c.name, c.got, c.want)
@@ -100,6 +100,9 @@ func exact(t *Tile, c []float32) (y, bound []float64) {
 			if t.Flags&FlagAdd != 0 {
 				s += float64(t.R[i*t.LDR+j])
 				abs += math.Abs(float64(t.R[i*t.LDR+j]))
+			}
+			if t.Flags&FlagPRelu != 0 && s < 0 {
+				s *= float64(t.Slope[j])
 			}
 			if t.Flags&FlagClamp != 0 {
 				s = min(float64(t.Hi), max(float64(t.Lo), s))
@@ -145,15 +148,19 @@ func TestImage(t *testing.T) {
 
 func TestTile(t *testing.T) {
 	a, b, col, row := random(1, 4000), random(2, 64*40), random(3, 32), random(4, 12)
+	slope := random(9, 32)
+	for i := range slope {
+		slope[i] = float32(math.Abs(float64(slope[i]))) / 4 // a bound on the sum bounds the result
+	}
 	variants(t, func(t *testing.T, u *Micro) {
 		for m := 1; m <= u.MR; m++ {
 			for n := 1; n <= u.NR; n++ {
-				for flags := range 64 {
-					if flags != 63 && (m+n+flags)%13 != 0 {
+				for flags := range 128 {
+					if flags != 127 && (m+n+flags)%13 != 0 {
 						continue // every combination still meets every tail
 					}
 					x := &Tile{M: m, N: n, K: 1 + (m+n)%9, Off: [][]int{{0}, {5, 0, 300}}[n%2], A: a, RSA: 37, CSA: 1,
-						B: b, LDB: u.NR + n%3, LDC: n + m%2, Flags: flags, Col: col[:n], Row: row[:m], R: a[7:], LDR: n + m%3, Alpha: 0.75, Lo: -1, Hi: 1.5}
+						B: b, LDB: u.NR + n%3, LDC: n + m%2, Flags: flags, Col: col[:n], Row: row[:m], R: a[7:], LDR: n + m%3, Slope: slope[:n], Alpha: 0.75, Lo: -1, Hi: 1.5}
 					if m%2 == 1 {
 						x.RSA, x.CSA = 1, 41
 					}

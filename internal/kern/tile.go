@@ -1,6 +1,10 @@
 package kern
 
-import "whit/internal/cpu"
+import (
+	"math"
+
+	"whit/internal/cpu"
+)
 
 // Flags of Tile.
 const (
@@ -10,6 +14,7 @@ const (
 	FlagRow               // then add Row[i], one for each row
 	FlagClamp             // then limit to [Lo, Hi]; NaN stays NaN
 	FlagAdd               // before the limits, add R
+	FlagPRelu             // after FlagAdd, multiply by Slope[j] where the sign is negative
 )
 
 // Tile is one call of a product micro-kernel:
@@ -52,6 +57,7 @@ type Tile struct {
 	// Ahead is how far beyond what is read of B, in floats, a prefetch goes: where the
 	// next call's B is.
 	Ahead int
+	Slope []float32 // at least N
 }
 
 // Zero is Tile.Off of a plain matrix product.
@@ -123,6 +129,9 @@ func (u *Micro) Image(t *Tile, rows, lines, al, cl, rl int) {
 			panic("kern: FlagRow and more than one block")
 		}
 		_ = t.Row[rows-1]
+	}
+	if t.Flags&FlagPRelu != 0 {
+		_ = t.Slope[t.N-1]
 	}
 	if t.Flags&FlagAdd != 0 {
 		_ = t.R[(lines-1)*rl+(rows-1)*t.LDR+t.N-1]
@@ -203,12 +212,23 @@ func tileGo(t *Tile) {
 			if t.Flags&FlagAdd != 0 {
 				v = float32(v) + t.R[i*t.LDR+j]
 			}
+			if t.Flags&FlagPRelu != 0 {
+				v = prelu(v, t.Slope[j])
+			}
 			if t.Flags&FlagClamp != 0 {
 				v = clamp(v, t.Lo, t.Hi)
 			}
 			c[j] = v
 		}
 	}
+}
+
+// prelu is v, or v·slope where v's sign bit is set.
+func prelu(v, slope float32) float32 {
+	if math.Signbit(float64(v)) {
+		v *= slope
+	}
+	return v
 }
 
 func clamp(v, lo, hi float32) float32 {

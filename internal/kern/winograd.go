@@ -27,7 +27,8 @@ type WinogradIn struct {
 //
 //	Y[i*SH+j*SW+c] = epilogue((Aᵀ m A)[i][j]) of m[i][j] = M[(i*(m+2)+j)*LDP+c]
 //
-// Flags are FlagCol (Bias), FlagAdd (R, of strides RSH and RSW) and FlagClamp.
+// Flags are FlagCol (Bias), FlagAdd (R, of strides RSH and RSW), FlagPRelu
+// (Slope) and FlagClamp.
 type WinogradOut struct {
 	M        []float32
 	LDP      int
@@ -41,6 +42,7 @@ type WinogradOut struct {
 	RSH, RSW int
 	Tmp      []float32
 	Lo, Hi   float32
+	Slope    []float32
 }
 
 // WinogradTmp is the number of floats of temporary memory of the transforms.
@@ -87,6 +89,9 @@ func (w Winograd) Out(t *WinogradOut) {
 	_ = t.Tmp[WinogradTmp-1]
 	if t.Flags&FlagCol != 0 {
 		_ = t.Bias[t.N-1]
+	}
+	if t.Flags&FlagPRelu != 0 {
+		_ = t.Slope[t.N-1]
 	}
 	if t.Flags&FlagAdd != 0 {
 		_ = t.R[(t.NY-1)*t.RSH+(t.NX-1)*t.RSW+t.N-1]
@@ -181,6 +186,9 @@ func (w Winograd) outGo(t *WinogradOut) {
 				}
 				if t.Flags&FlagAdd != 0 {
 					v += t.R[i*t.RSH+j*t.RSW+c]
+				}
+				if t.Flags&FlagPRelu != 0 {
+					v = prelu(v, t.Slope[c])
 				}
 				if t.Flags&FlagClamp != 0 {
 					v = clamp(v, t.Lo, t.Hi)

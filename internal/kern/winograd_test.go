@@ -16,7 +16,7 @@ func TestWinogradOffsets(t *testing.T) {
 		{unsafe.Offsetof(y.M), 0}, {unsafe.Offsetof(y.LDP), 24}, {unsafe.Offsetof(y.Y), 32}, {unsafe.Offsetof(y.SH), 56},
 		{unsafe.Offsetof(y.SW), 64}, {unsafe.Offsetof(y.N), 72}, {unsafe.Offsetof(y.NY), 80}, {unsafe.Offsetof(y.NX), 88},
 		{unsafe.Offsetof(y.Flags), 96}, {unsafe.Offsetof(y.Bias), 104}, {unsafe.Offsetof(y.R), 128}, {unsafe.Offsetof(y.RSH), 152},
-		{unsafe.Offsetof(y.RSW), 160}, {unsafe.Offsetof(y.Tmp), 168}, {unsafe.Offsetof(y.Lo), 192}, {unsafe.Offsetof(y.Hi), 196},
+		{unsafe.Offsetof(y.RSW), 160}, {unsafe.Offsetof(y.Tmp), 168}, {unsafe.Offsetof(y.Lo), 192}, {unsafe.Offsetof(y.Hi), 196}, {unsafe.Offsetof(y.Slope), 200},
 	} {
 		if c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
@@ -34,8 +34,8 @@ func TestWinograd(t *testing.T) {
 				if !canRun(micros[i]) {
 					t.Skip("NOT RUN: this CPU or build lacks it")
 				}
-				for flags := range 64 {
-					winogradCase(t, w, flags&(FlagCol|FlagAdd|FlagClamp), 1+flags%m, 1+flags/2%m, 8*(1+flags%3))
+				for flags := range 128 {
+					winogradCase(t, w, flags&(FlagCol|FlagAdd|FlagPRelu|FlagClamp), 1+flags%m, 1+flags/2%m, 8*(1+flags%3))
 				}
 			})
 		}
@@ -59,7 +59,7 @@ func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) {
 	y, r := random(4, sh*a), random(5, 3*sh*a)
 	start := append([]float32{}, y...)
 	w.Out(&WinogradOut{M: in.V, LDP: ldp, Y: y, SH: sh, SW: sw, N: n, NY: ny, NX: nx, Flags: flags, Bias: bias,
-		R: r, RSH: 2 * sh, RSW: sw + 1, Tmp: in.Tmp, Lo: -0.5, Hi: 1})
+		R: r, RSH: 2 * sh, RSW: sw + 1, Tmp: in.Tmp, Lo: -0.5, Hi: 1, Slope: g})
 	for at := range y {
 		i, j, c := at/sh, at%sh/sw, at%sw
 		if i >= ny || j >= nx || c >= n || at%sh >= nx*sw {
@@ -77,6 +77,9 @@ func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) {
 		}
 		if flags&FlagAdd != 0 {
 			s += float64(r[i*2*sh+j*(sw+1)+c])
+		}
+		if flags&FlagPRelu != 0 && s < 0 {
+			s *= float64(g[c])
 		}
 		if flags&FlagClamp != 0 {
 			s = min(1, max(-0.5, s))

@@ -32,7 +32,7 @@ func TestKernels(t *testing.T) {
 					consts = append(consts, i)
 				}
 			}
-			for _, act := range []string{"", "Relu", "Clip"} {
+			for _, act := range []string{"", "Relu", "Clip", "PRelu", "LeakyRelu"} {
 				if act != "" && !slices.Contains([]string{"Conv", "Gemm"}, c.Op) {
 					continue
 				}
@@ -60,6 +60,13 @@ func fused(c *Case, act string) (*graph.Graph, map[string]*tensor.Tensor, bool) 
 	in := []*graph.Value{g.Outputs[0]}
 	if act == "Clip" {
 		in = append(in, g.NewConst("", F32([]float32{-0.5})), g.NewConst("", F32([]float32{1.5})))
+	}
+	if act == "PRelu" {
+		slope := Rand(77, tensor.Float32, c.In[1].Shape[0], 1, 1)
+		if c.Op == "Gemm" || len(c.In[0].Shape) != 4 {
+			slope = F32([]float32{-0.5})
+		}
+		in = append(in, g.NewConst("", slope))
 	}
 	g.Outputs = []*graph.Value{g.Add("", act, nil, in...)}
 	if _, err := Eval(g, feeds); err != nil {

@@ -25,6 +25,7 @@ const (
 	dHi     = 156
 	dMask   = 160
 	dN      = 168
+	dSlope  = 176
 )
 
 // dwGroups are how many pixels may be in flight: their accumulators hide the latency
@@ -48,6 +49,7 @@ func depthwise(c *build.Context, v isa, name string) {
 				acc = fma(t.X[p*t.RSX+off+c], t.W[(c/width*len(t.Off)+i)*width+c%width], acc)
 			}
 			acc += t.Bias[c]                // with FlagCol
+			acc = acc or, below 0, acc*t.Slope[c] // with FlagPRelu
 			acc = min(t.Hi, max(t.Lo, acc)) // with FlagClamp; NaN stays
 			t.Y[p*t.LDY+c] = acc
 		}
@@ -64,10 +66,10 @@ func depthwise(c *build.Context, v isa, name string) {
 	c.MOVQ(mem(t, dW), wp0)
 	c.MOVQ(operand.U32(0), reg.RAX)
 	c.MOVQ(reg.RAX, at)
-	bias, lo, hi, w, in, mask := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13]
+	bias, lo, hi, w, in, mask, slope, tmp := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
 	acc := ymm
 	if v.avx512 {
-		bias, lo, hi, w, in, acc = zmm[8], zmm[9], zmm[10], zmm[11], zmm[12], zmm
+		bias, lo, hi, w, in, slope, tmp, acc = zmm[8], zmm[9], zmm[10], zmm[11], zmm[12], zmm[14], zmm[15], zmm
 	}
 	c.VBROADCASTSS(mem(t, dLo), lo)
 	c.VBROADCASTSS(mem(t, dHi), hi)
@@ -95,10 +97,16 @@ func depthwise(c *build.Context, v isa, name string) {
 		c.MOVQ(mem(t, dPixels), n)
 		c.MOVQ(mem(t, dFlags), reg.RAX)
 		c.TESTQ(operand.U32(fCol), reg.RAX)
-		c.JZ(ref("pixels"))
+		c.JZ(ref("nobias"))
 		c.MOVQ(mem(t, dBias), reg.RCX)
 		c.ADDQ(at, reg.RCX)
 		c.VMOVUPS(mem(reg.RCX, 0), bias)
+		c.Label(l("nobias"))
+		c.TESTQ(operand.U32(fPRelu), reg.RAX)
+		c.JZ(ref("pixels"))
+		c.MOVQ(mem(t, dSlope), reg.RCX)
+		c.ADDQ(at, reg.RCX)
+		c.VMOVUPS(mem(reg.RCX, 0), slope)
 
 		c.Label(l("pixels"))
 		c.CMPQ(n, operand.U8(8)) // 4 and 4 rather than 6 and 2
@@ -171,9 +179,22 @@ func depthwise(c *build.Context, v isa, name string) {
 			c.MOVQ(left, n)
 			c.MOVQ(mem(t, dFlags), reg.R13)
 			c.TESTQ(operand.U32(fCol), reg.R13)
-			c.JZ(gref("clamp"))
+			c.JZ(gref("prelu"))
 			for i := range group {
 				c.VADDPS(bias, acc[i], acc[i])
+			}
+			c.Label(gl("prelu"))
+			c.TESTQ(operand.U32(fPRelu), reg.R13)
+			c.JZ(gref("clamp"))
+			for i := range group {
+				c.VMULPS(slope, acc[i], tmp)
+				if v.avx512 {
+					c.VPXORD(w, w, w)
+					c.VPCMPD(operand.U8(1), w, acc[i], reg.K2)
+					c.VMOVAPS(tmp, reg.K2, acc[i])
+				} else {
+					c.VBLENDVPS(acc[i], tmp, acc[i], acc[i])
+				}
 			}
 			c.Label(gl("clamp"))
 			c.TESTQ(operand.U32(fClamp), reg.R13)

@@ -38,6 +38,7 @@ const (
 	tRJump  = 296
 	tLeft   = 304 // blocks left of this line
 	tAhead  = 312
+	tSlope  = 320
 )
 
 // Bits of Tile.Flags.
@@ -48,6 +49,7 @@ const (
 	fRow
 	fClamp
 	fAdd
+	fPRelu
 )
 
 const gemmDoc = ` computes t.Lines lines of t.Blocks blocks of t.M rows; each acc is one
@@ -65,6 +67,7 @@ float32 and each step one FMA. A block:
 			acc += t.Col[j]                       // with FlagCol
 			acc += t.Row[i]                       // with FlagRow
 			acc += t.R[i*t.LDR+j]                 // with FlagAdd
+			acc = acc or, below 0, acc*t.Slope[j] // with FlagPRelu
 			acc = min(t.Hi, max(t.Lo, acc))       // with FlagClamp; NaN stays
 			t.C[i*t.LDC+j] = acc
 		}
@@ -231,6 +234,26 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 		c.JEQ(ref(full))
 	}
 
+	// vector loads N floats into b.
+	vector := func(field int, label string) {
+		c.MOVQ(mem(t, field), cp)
+		cmpN(label + "full")
+		masks()
+		for j := range w {
+			if j == w-1 {
+				loadMasked(mem(cp, j*v.width*4), v.b[j])
+			} else {
+				c.VMOVUPS(mem(cp, j*v.width*4), v.b[j])
+			}
+		}
+		c.JMP(ref(label + "loaded"))
+		c.Label(name(label + "full"))
+		for j := range w {
+			c.VMOVUPS(mem(cp, j*v.width*4), v.b[j])
+		}
+		c.Label(name(label + "loaded"))
+	}
+
 	// Start: zero, or C.
 	c.MOVQ(mem(t, tFlags), flags)
 	c.TESTQ(operand.U32(fAcc), flags)
@@ -304,7 +327,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 		}
 	}
 	c.MOVQ(mem(t, tFlags), flags)
-	c.TESTQ(operand.U32(fAlpha|fCol|fRow|fAdd|fClamp), flags)
+	c.TESTQ(operand.U32(fAlpha|fCol|fRow|fAdd|fPRelu|fClamp), flags)
 	c.JZ(ref("store"))
 	c.TESTQ(operand.U32(fAlpha), flags)
 	c.JZ(ref("col"))
@@ -314,22 +337,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	c.Label(name("col"))
 	c.TESTQ(operand.U32(fCol), flags)
 	c.JZ(ref("row"))
-	c.MOVQ(mem(t, tCol), cp)
-	cmpN("colfull")
-	masks()
-	for j := range w {
-		if j == w-1 {
-			loadMasked(mem(cp, j*v.width*4), v.b[j])
-		} else {
-			c.VMOVUPS(mem(cp, j*v.width*4), v.b[j])
-		}
-	}
-	c.JMP(ref("coladd"))
-	c.Label(name("colfull"))
-	for j := range w {
-		c.VMOVUPS(mem(cp, j*v.width*4), v.b[j])
-	}
-	c.Label(name("coladd"))
+	vector(tCol, "col")
 	for i := range m {
 		for j := range w {
 			c.VADDPS(v.b[j], v.acc(i, j), v.acc(i, j))
@@ -349,7 +357,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 
 	c.Label(name("add"))
 	c.TESTQ(operand.U32(fAdd), flags)
-	c.JZ(ref("clamp"))
+	c.JZ(ref("prelu"))
 	loadLDC(tLDR)
 	cmpN("addfull")
 	masks()
@@ -361,9 +369,28 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 			c.VADDPS(p, v.acc(i, j), v.acc(i, j))
 		}
 	})
-	c.JMP(ref("clamp"))
+	c.JMP(ref("prelu"))
 	c.Label(name("addfull"))
 	rows(tR, func(i, j int, p operand.Mem) { c.VADDPS(p, v.acc(i, j), v.acc(i, j)) })
+
+	c.Label(name("prelu"))
+	c.TESTQ(operand.U32(fPRelu), flags)
+	c.JZ(ref("clamp"))
+	vector(tSlope, "slope")
+	for i := range m {
+		for j := range w {
+			// The sign bit decides.
+			r := v.acc(i, j)
+			c.VMULPS(v.b[j], r, v.bc[0])
+			if v.avx512 {
+				c.VPXORD(v.bc[1], v.bc[1], v.bc[1])
+				c.VPCMPD(operand.U8(1), v.bc[1], r, reg.K2)
+				c.VMOVAPS(v.bc[0], reg.K2, r)
+			} else {
+				c.VBLENDVPS(r, v.bc[0], r, r)
+			}
+		}
+	}
 
 	c.Label(name("clamp"))
 	c.TESTQ(operand.U32(fClamp), flags)

@@ -36,6 +36,7 @@ const (
 	woTmp   = 168
 	woLo    = 192
 	woHi    = 196
+	woSlope = 200
 )
 
 func init() {
@@ -161,6 +162,7 @@ func winogradOut(c *build.Context, m int) {
 			for j, v := range row { // j < t.NX
 				v += t.Bias[c]                    // with FlagCol
 				v += t.R[i*t.RSH+j*t.RSW+c]       // with FlagAdd
+				v = v or, below 0, v*t.Slope[c]   // with FlagPRelu
 				v = min(t.Hi, max(t.Lo, v))       // with FlagClamp; NaN stays
 				t.Y[i*t.SH+j*t.SW+c] = v
 			}
@@ -228,7 +230,7 @@ func winogradOut(c *build.Context, m int) {
 		for j := range a {
 			c.VMOVUPS(mem(tmp, (i*a+j)*32), ymm[j])
 		}
-		out := winogradA(c, m)
+		out := winogradA(c, m) // ymm[8] and 9 are free
 		l := func(s string) string { return fmt.Sprintf("%s%d", s, i) }
 		for _, o := range out {
 			c.VADDPS(ymm[13], o, o)
@@ -247,6 +249,16 @@ func winogradOut(c *build.Context, m int) {
 			c.VADDPS(mem(q, 0), o, o)
 		}
 		c.Label(l("noadd"))
+		c.TESTQ(operand.U32(fPRelu), flags)
+		c.JZ(operand.LabelRef(l("noprelu")))
+		c.MOVQ(mem(t, woSlope), r)
+		c.ADDQ(at, r)
+		c.VMOVUPS(mem(r, 0), ymm[9])
+		for _, o := range out {
+			c.VMULPS(ymm[9], o, ymm[8])
+			c.VBLENDVPS(o, ymm[8], o, o)
+		}
+		c.Label(l("noprelu"))
 		c.TESTQ(operand.U32(fClamp), flags)
 		c.JZ(operand.LabelRef(l("noclamp")))
 		for _, o := range out {
