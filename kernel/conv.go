@@ -68,14 +68,28 @@ func packConv(e *Env, u *kern.Micro, v *graph.Value, groups int) []float32 {
 		dst, w := kern.AlignedFloats(size*groups), f32s(v.Tensor())
 		taps := s[2] * s[3]
 		for g := range groups {
-			for o := range og {
+			for o := 0; o < og; {
 				p := dst[g*size+o/u.NR*k*u.NR+o%u.NR:]
 				src := w[(g*og+o)*k:]
+				if o+8 <= og { // half a line of memory at a time
+					s0, s1, s2, s3 := src[:k], src[k:][:k], src[2*k:][:k], src[3*k:][:k]
+					s4, s5, s6, s7 := src[4*k:][:k], src[5*k:][:k], src[6*k:][:k], src[7*k:][:k]
+					for t := range taps {
+						for c := range s[1] {
+							d, i := (*[8]float32)(p[(t*s[1]+c)*u.NR:]), c*taps+t
+							d[0], d[1], d[2], d[3] = s0[i], s1[i], s2[i], s3[i]
+							d[4], d[5], d[6], d[7] = s4[i], s5[i], s6[i], s7[i]
+						}
+					}
+					o += 8
+					continue
+				}
 				for t := range taps {
 					for c := range s[1] {
 						p[(t*s[1]+c)*u.NR] = src[c*taps+t]
 					}
 				}
+				o++
 			}
 		}
 		return kern.Bytes(dst)

@@ -107,25 +107,30 @@ func winogradError(n *graph.Node) float64 {
 	for i := range x {
 		x[i] = float32(rnd.NormFloat64())
 	}
-	channels := min(16, cout)
 	in := &kern.WinogradIn{X: x, SH: 6 * cin, SW: cin, V: make([]float32, 36*cin), LDP: cin, N: cin, Tmp: make([]float32, kern.WinogradTmp)}
 	wino.In(in)
-	m, f := make([]float32, 36*16), make([]float64, 36)
-	exact := make([]float64, 16*16)
-	for o := range channels {
-		g := w[o*cout/channels*cin*9:]
-		for c := range cin {
-			wino.Filter(f, g[9*c:])
-			for p, u := range f {
-				m[p*16+o] += float32(in.V[p*cin+c] * float32(u))
+	const channels = 16 // spread over all; some twice where there are fewer
+	m, exact := make([]float32, 36*channels), make([]float64, 16*channels)
+	g, f := make([]float32, 9*channels), make([]float32, 36*channels)
+	for c := range cin {
+		for o := range channels {
+			for k, v := range w[(o*cout/channels*cin+c)*9:][:9] {
+				g[k*channels+o] = v
 			}
-			for y := range 4 {
-				for x0 := range 4 {
-					v := 0.0
-					for k := range 9 {
-						v += float64(x[((y+k/3)*6+x0+k%3)*cin+c]) * float64(g[9*c+k])
-					}
-					exact[(y*4+x0)*16+o] += v
+		}
+		wino.Filters(f, g, channels, channels, channels)
+		for p := range 36 {
+			v := in.V[p*cin+c]
+			for o, u := range f[p*channels:][:channels] {
+				m[p*channels+o] += float32(v * u)
+			}
+		}
+		for i := range 16 {
+			e := exact[i*channels:][:channels]
+			for k := range 9 {
+				v := float64(x[((i/4+k/3)*6+i%4+k%3)*cin+c])
+				for o, u := range g[k*channels:][:len(e)] {
+					e[o] += v * float64(u)
 				}
 			}
 		}
@@ -150,14 +155,24 @@ func packWinograd(e *Env, u *kern.Micro, wino kern.Winograd, v *graph.Value) []f
 	return kern.Floats(e.Pack(v, fmt.Sprintf("f32_winograd%d/%d", wino.M, u.NR), func() []byte {
 		size := u.PackedLen(cin, cout)
 		dst, w := kern.AlignedFloats(size*places), f32s(v.Tensor())
-		f := make([]float64, places)
+		// Channels are taken a few at a time, so that places are written in runs.
+		const some = 16
+		g, t := make([]float32, 9*u.NR), make([]float32, places*some*u.NR)
 		for o0 := 0; o0 < cout; o0 += u.NR {
-			for c := range cin {
-				for o := o0; o < min(cout, o0+u.NR); o++ {
-					wino.Filter(f, w[(o*cin+c)*9:])
-					for p, x := range f {
-						dst[p*size+o0*cin+c*u.NR+o-o0] = float32(x)
+			clear(g) // beyond the last channel
+			for c0 := 0; c0 < cin; c0 += some {
+				n := min(some, cin-c0)
+				for c := range n {
+					for o := range min(cout-o0, u.NR) {
+						s := (*[9]float32)(w[((o0+o)*cin+c0+c)*9:])
+						for k, x := range s {
+							g[k*u.NR+o] = x
+						}
 					}
+					wino.Filters(t[c*u.NR:], g, some*u.NR, u.NR, u.NR)
+				}
+				for p := range places {
+					copy(dst[p*size+(o0*cin+c0*u.NR):][:n*u.NR], t[p*some*u.NR:])
 				}
 			}
 		}

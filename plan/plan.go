@@ -2,6 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"whit/graph"
 	"whit/kernel"
@@ -79,22 +82,13 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Select(n, &env) != nil })
 	}
 	chosen := assignLayouts(g, &env, p.opt.References)
+	preps, err := p.prepare(g, chosen, &env)
+	if err != nil {
+		return nil, err
+	}
 	var work int64
-	for _, n := range g.Nodes {
-		var prep *kernel.Prepared
-		if alias(n) || placed(n) {
-			prep = nil
-		} else if k := chosen[n]; k != nil {
-			var err error
-			if prep, err = k.Prepare(n, &env); err != nil {
-				return nil, fmt.Errorf("node %q (%s): %s: %w", n.Name, n.OpName(), k.Name, err)
-			}
-			if prep.Kernel == "" {
-				prep.Kernel = k.Name
-			}
-		} else {
-			prep = kernel.Reference(n)
-		}
+	for i, n := range g.Nodes {
+		prep := preps[i]
 		s := step{node: n, prep: prep}
 		s.macs, s.bytes = op.Cost(n)
 		// About 20 multiply-accumulates and 4 bytes a nanosecond: a step under 10 µs
@@ -119,6 +113,47 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		return nil, err
 	}
 	return pl, nil
+}
+
+// prepare binds the nodes to their kernels, nil where a node only renames memory.
+// Packing constants takes long: as many goroutines share the nodes as runs have workers.
+func (p *Program) prepare(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel, env *kernel.Env) ([]*kernel.Prepared, error) {
+	preps, errs := make([]*kernel.Prepared, len(g.Nodes)), make([]error, len(g.Nodes))
+	one := func(i int) {
+		n := g.Nodes[i]
+		k := chosen[n]
+		switch {
+		case alias(n) || placed(n):
+		case k == nil:
+			preps[i] = kernel.Reference(n)
+		default:
+			prep, err := k.Prepare(n, env)
+			if err != nil {
+				errs[i] = fmt.Errorf("node %q (%s): %s: %w", n.Name, n.OpName(), k.Name, err)
+				return
+			}
+			if prep.Kernel == "" {
+				prep.Kernel = k.Name
+			}
+			preps[i] = prep
+		}
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(p.opt.Threads, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(g.Nodes); i = int(next.Add(1)) - 1 {
+				one(i)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return preps, nil
 }
 
 // alias reports nodes that only rename row-major memory: their output shares

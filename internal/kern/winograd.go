@@ -99,25 +99,44 @@ func (w Winograd) Out(t *WinogradOut) {
 	w.out(t)
 }
 
-// Filter is G g Gᵀ of a 3x3 filter in row-major order, (m+2)² values.
-func (w Winograd) Filter(dst []float64, g []float32) {
-	row := func(x, y, z float64) [6]float64 {
-		if w.M == 2 {
-			return [6]float64{x, (x + y + z) / 2, (x - y + z) / 2, z}
-		}
-		return [6]float64{x / 4, -(x + y + z) / 6, -(x - y + z) / 6, x/24 + y/12 + z/6, x/24 - y/12 + z/6, z}
-	}
+// Filters is dst[p*ldd+c] = float32((G g Gᵀ)[p]) of n filters side by side,
+// g[i][j] = g[(3i+j)*ldg+c], computed in float64 and rounded once; p counts the (m+2)²
+// places in row-major order. All variants give the same bits. n is a multiple of 4.
+func (w Winograd) Filters(dst, g []float32, ldd, ldg, n int) {
 	a := w.M + 2
-	var t [6][3]float64
-	for j := range 3 {
-		for i, v := range row(float64(g[j]), float64(g[3+j]), float64(g[6+j])) {
-			t[i][j] = v
+	if n < 4 || n%4 != 0 {
+		panic("kern: Winograd filters")
+	}
+	_, _ = dst[(a*a-1)*ldd+n-1], g[8*ldg+n-1]
+	if w.isa != isaGo {
+		w.filters(dst, g, ldd, ldg, n)
+		return
+	}
+	for c := range n {
+		var t [6][3]float64
+		for j := range 3 {
+			for i, v := range w.row(float64(g[j*ldg+c]), float64(g[(3+j)*ldg+c]), float64(g[(6+j)*ldg+c])) {
+				t[i][j] = v
+			}
+		}
+		for i := range a {
+			r := w.row(t[i][0], t[i][1], t[i][2])
+			for j, v := range r[:a] {
+				dst[(i*a+j)*ldd+c] = float32(v)
+			}
 		}
 	}
-	for i := range a {
-		r := row(t[i][0], t[i][1], t[i][2])
-		copy(dst[i*a:(i+1)*a], r[:])
+}
+
+// row is G of a column; products are rounded, never fused.
+func (w Winograd) row(x, y, z float64) [6]float64 {
+	s := x + z
+	if w.M == 2 {
+		h, v := float64(s*0.5), float64(y*0.5)
+		return [6]float64{x, h + v, h - v, z}
 	}
+	u, v := float64(x*(1.0/24))+float64(z*(1.0/6)), float64(y*(1.0/12))
+	return [6]float64{x * 0.25, (s + y) * (-1.0 / 6), (s - y) * (-1.0 / 6), u + v, u - v, z}
 }
 
 // winogradB is Bᵀd. Bits differ from the assembly's, which fuses products and sums.

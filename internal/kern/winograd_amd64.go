@@ -23,3 +23,11 @@ func (w Winograd) out(t *WinogradOut) {
 		f32WinoOut28AVX2(t)
 	}
 }
+
+func (w Winograd) filters(dst, g []float32, ldd, ldg, n int) {
+	if w.M == 4 {
+		f32WinoFilter44AVX2(&dst[0], &g[0], ldd, ldg, n)
+	} else {
+		f32WinoFilter24AVX2(&dst[0], &g[0], ldd, ldg, n)
+	}
+}

@@ -3,6 +3,7 @@ package kern
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"unsafe"
 )
@@ -49,11 +50,21 @@ func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) {
 	ldp := n + 5
 	in := &WinogradIn{X: x, SH: sh, SW: sw, V: make([]float32, a*a*ldp), LDP: ldp, N: n, Tmp: make([]float32, WinogradTmp)}
 	w.In(in)
-	u := make([]float64, a*a)
+	u, side := make([]float32, a*a*n), make([]float32, 9*n)
 	for c := range n {
-		w.Filter(u, g[9*c:])
-		for p, v := range u {
-			in.V[p*ldp+c] *= float32(v)
+		for k := range 9 {
+			side[k*n+c] = g[9*c+k]
+		}
+	}
+	w.Filters(u, side, n, n, n)
+	plain := make([]float32, len(u))
+	WinogradGo(w.M).Filters(plain, side, n, n, n)
+	if !slices.Equal(u, plain) {
+		t.Fatal("transformed filters differ from portable Go's")
+	}
+	for p := range a * a {
+		for c := range n {
+			in.V[p*ldp+c] *= u[p*n+c]
 		}
 	}
 	y, r := random(4, sh*a), random(5, 3*sh*a)

@@ -318,3 +318,102 @@ func winogradA(c *build.Context, m int) []reg.VecPhysical {
 	c.VADDPS(y[5], y[7], y[7]) // (d1 + 8 d2) + m5
 	return []reg.VecPhysical{y[0], y[1], y[6], y[7]}
 }
+
+func init() {
+	for _, m := range []int{4, 2} {
+		kernels = append(kernels, kernel{fmt.Sprintf("f32_winofilter%d_4_avx2", m), func(c *build.Context) { winogradFilter(c, m) }})
+	}
+}
+
+// spread64 fills r with a constant.
+func spread64(c *build.Context, x float64, r reg.VecPhysical) {
+	c.MOVQ(operand.U64(math.Float64bits(x)), reg.RAX)
+	c.VMOVQ(reg.RAX, r.AsX())
+	c.VBROADCASTSD(r.AsX(), r)
+}
+
+func winogradFilter(c *build.Context, m int) {
+	name := fmt.Sprintf("f32WinoFilter%d4AVX2", m)
+	a := m + 2
+	function(c, name, "func(dst, src *float32, ldd, lds, n int)", name+fmt.Sprintf(` transforms n filters side by side, a multiple of 4, in
+float64 by Winograd.row's operations:
+
+	for c := range n {
+		for p, u := range G g Gᵀ (3x3 filter g[i][j] = src[(3*i+j)*lds+c]) {
+			dst[p*ldd+c] = float32(u) // p < %d
+		}
+	}`, a*a))
+	dst, g, ldd, ldg, n, p := reg.RDI, reg.RSI, reg.R8, reg.R9, reg.RCX, reg.RBX
+	tmp := c.AllocLocal(a * 3 * 32)
+	c.Load(c.Param("dst"), dst)
+	c.Load(c.Param("src"), g)
+	c.Load(c.Param("ldd"), ldd)
+	c.SHLQ(operand.U8(2), ldd)
+	c.Load(c.Param("lds"), ldg)
+	c.SHLQ(operand.U8(2), ldg)
+	c.Load(c.Param("n"), n)
+	if m == 4 {
+		spread64(c, 1.0/4, ymm[15])
+		spread64(c, -1.0/6, ymm[14])
+		spread64(c, 1.0/24, ymm[13])
+		spread64(c, 1.0/6, ymm[12])
+		spread64(c, 1.0/12, ymm[11])
+	} else {
+		spread64(c, 1.0/2, ymm[15])
+	}
+	c.Label("filters")
+	c.LEAQ(idx(ldg, ldg, 2), p)
+	for j := range 3 {
+		// Rows j, 3+j, 6+j.
+		c.VCVTPS2PD(mem(g, 0), ymm[0])
+		c.VCVTPS2PD(idx(g, p, 1), ymm[1])
+		c.VCVTPS2PD(idx(g, p, 2), ymm[2])
+		for i, r := range winogradG(c, m) {
+			c.VMOVUPD(r, tmp.Offset((3*i+j)*32))
+		}
+		c.ADDQ(ldg, g)
+	}
+	c.SUBQ(p, g)
+	c.MOVQ(dst, p)
+	for i := range a {
+		for j := range 3 {
+			c.VMOVUPD(tmp.Offset((3*i+j)*32), ymm[j])
+		}
+		for _, r := range winogradG(c, m) {
+			c.VCVTPD2PSY(r, reg.X10)
+			c.VMOVUPS(reg.X10, mem(p, 0))
+			c.ADDQ(ldd, p)
+		}
+	}
+	c.ADDQ(operand.U8(16), g)
+	c.ADDQ(operand.U8(16), dst)
+	c.SUBQ(operand.U8(4), n)
+	c.JNZ(operand.LabelRef("filters"))
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// winogradG is G of x, y, z in the first three registers, which stay.
+func winogradG(c *build.Context, m int) []reg.VecPhysical {
+	y := ymm
+	c.VADDPD(y[2], y[0], y[3])
+	if m == 2 {
+		c.VMULPD(y[15], y[3], y[3])
+		c.VMULPD(y[15], y[1], y[4])
+		c.VADDPD(y[4], y[3], y[5])
+		c.VSUBPD(y[4], y[3], y[6])
+		return []reg.VecPhysical{y[0], y[5], y[6], y[2]}
+	}
+	c.VMULPD(y[15], y[0], y[4])
+	c.VADDPD(y[1], y[3], y[5])
+	c.VMULPD(y[14], y[5], y[5])
+	c.VSUBPD(y[1], y[3], y[6])
+	c.VMULPD(y[14], y[6], y[6])
+	c.VMULPD(y[13], y[0], y[7])
+	c.VMULPD(y[12], y[2], y[8])
+	c.VADDPD(y[8], y[7], y[7])
+	c.VMULPD(y[11], y[1], y[8])
+	c.VADDPD(y[8], y[7], y[9])
+	c.VSUBPD(y[8], y[7], y[8])
+	return []reg.VecPhysical{y[4], y[5], y[6], y[9], y[8], y[2]}
+}
