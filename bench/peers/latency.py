@@ -41,8 +41,7 @@ def serve(engine, model, threads):
         request = compiled.create_infer_request()
         request.set_input_tensor(ov.Tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32)))
         infer = request.infer
-    for _ in range(5):
-        infer()
+    infer()
     print("ready", flush=True)
     for line in sys.stdin:
         times = []
@@ -80,6 +79,7 @@ def main():
     ap.add_argument("--rounds", type=int, default=7)
     ap.add_argument("--seconds", type=float, default=0.25, help="length of one burst")
     ap.add_argument("--json")
+    ap.add_argument("--svg", help="plot of the ratios")
     ap.add_argument("models", nargs="+", help="an .onnx for all engines; NAME.whit is timed beside NAME.onnx by whit alone")
     a = ap.parse_args()
     rows = []
@@ -87,12 +87,12 @@ def main():
         for threads in map(int, a.threads.split(",")):
             peers = {} if model.endswith(".whit") else {e: Peer(e, model, threads) for e in ("onnxruntime", "openvino")}
             times = {e: [] for e in [*peers, "whit"]}
-            burst = 50
+            burst = 3
             for _ in range(a.rounds):
                 for e, p in peers.items():
                     t = p.run(burst)
                     times[e].append(statistics.median(t))
-                    burst = max(5, min(5000, int(a.seconds * 1e3 / max(1e-3, statistics.median(t)))))
+                    burst = max(3, min(5000, int(a.seconds * 1e3 / max(1e-3, statistics.median(t)))))
                 out = subprocess.run([a.whit, "bench", model, "--threads", str(threads), "--iters", str(burst), "--plain"],
                                      capture_output=True, text=True, check=True).stdout
                 times["whit"].append(float(out))
@@ -102,13 +102,39 @@ def main():
             if peers:
                 row["ratio"] = min(row[e] for e in peers) / row["whit"]
             rows.append(row)
-    print(f"{'model':<24}{'threads':>8}{'ONNX Runtime':>14}{'OpenVINO':>10}{'whit':>10}{'ratio':>8}")
+    print(f"{'model':<40}{'threads':>8}{'ONNX Runtime':>14}{'OpenVINO':>10}{'whit':>10}{'ratio':>8}")
     for r in rows:
         f = lambda k: f"{r[k]:.4f}" if k in r else "-"
-        print(f"{r['model']:<24}{r['threads']:>8}{f('onnxruntime'):>14}{f('openvino'):>10}{f('whit'):>10}{r.get('ratio', float('nan')):>8.2f}")
+        print(f"{r['model']:<40}{r['threads']:>8}{f('onnxruntime'):>14}{f('openvino'):>10}{f('whit'):>10}{r.get('ratio', float('nan')):>8.2f}")
+    for kind in ("float32", "int8"):
+        for threads in map(int, a.threads.split(",")):
+            ratios = [r["ratio"] for r in rows if "ratio" in r and r["threads"] == threads and (".int8." in r["model"]) == (kind == "int8")]
+            if len(ratios) > 1:
+                print(f"{kind}, {threads} threads: geometric mean of {len(ratios)} ratios {statistics.geometric_mean(ratios):.2f}, least {min(ratios):.2f}")
     if a.json:
         with open(a.json, "w") as fp:
             json.dump(rows, fp, indent=1)
+    if a.svg:
+        with open(a.svg, "w") as fp:
+            fp.write(plot([r for r in rows if "ratio" in r]))
+
+
+def plot(rows):
+    """Bars of the better peer's time over whit's, with a line at 1."""
+    height, left, scale = 22, 260, 150
+    wide = left + scale * max(2.0, *(r["ratio"] for r in rows)) + 60
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{height * (len(rows) + 2)}" font-family="sans-serif" font-size="12">',
+           "<style>text{fill:#333}rect{fill:#2a7f9e}line{stroke:#b33}"
+           "@media (prefers-color-scheme:dark){text{fill:#ddd}rect{fill:#5bb3d0}line{stroke:#e66}}</style>",
+           f'<text x="4" y="16">time of the better of ONNX Runtime and OpenVINO over whit\'s (longer is faster)</text>']
+    for i, r in enumerate(rows):
+        y = height * (i + 1)
+        name = os.path.splitext(os.path.basename(r["model"]))[0]
+        out.append(f'<text x="4" y="{y + 15}">{name}, {r["threads"]} thread{"s" if r["threads"] > 1 else ""}</text>'
+                   f'<rect x="{left}" y="{y + 3}" width="{scale * r["ratio"]:.1f}" height="{height - 6}"/>'
+                   f'<text x="{left + scale * r["ratio"] + 6:.1f}" y="{y + 15}">{r["ratio"]:.2f}</text>')
+    out.append(f'<line x1="{left + scale}" x2="{left + scale}" y1="{height}" y2="{height * (len(rows) + 1)}"/></svg>')
+    return "\n".join(out)
 
 
 if __name__ == "__main__":
