@@ -37,6 +37,9 @@ type Options struct {
 	Threads   int   // workers; 0: the physical cores. Results do not depend on it.
 	MaxMemory int64 // bytes that a binding of shapes may need; 0: 4 GiB; beyond it ErrTooLarge
 	MaxPlans  int   // bindings of shapes that are kept; 0: 8
+	// Direct turns off algorithms that round otherwise than a direct convolution does,
+	// and that hold weights in a larger form: Winograd's.
+	Direct bool
 }
 
 // Dim is a declared dimension: Size elements, or -1 where it is symbolic, with
@@ -111,7 +114,7 @@ func corrupt(err error) error {
 }
 
 func newModel(g *graph.Graph, c card.Card, opt Options) (*Model, error) {
-	p, err := plan.NewProgram(g, plan.Options{Threads: opt.Threads, MaxMemory: opt.MaxMemory, MaxPlans: opt.MaxPlans})
+	p, err := plan.NewProgram(g, plan.Options{Threads: opt.Threads, MaxMemory: opt.MaxMemory, MaxPlans: opt.MaxPlans, Direct: opt.Direct})
 	if err != nil {
 		return nil, err
 	}

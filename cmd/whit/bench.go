@@ -40,6 +40,7 @@ func benchCmd() *cobra.Command {
 	var (
 		threads, iters       int
 		plain, asJSON, nodes bool
+		memory               memoryFlag
 		sh                   = shapes{}
 	)
 	c := &cobra.Command{
@@ -65,7 +66,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 			if err != nil {
 				return err
 			}
-			p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads})
+			p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads, Direct: memory.low()})
 			if err != nil {
 				return err
 			}
@@ -156,6 +157,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
 	c.Flags().BoolVar(&nodes, "nodes", false, "a table by node, with kernel names")
 	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
+	c.Flags().Var(&memory, "memory", memoryUsage)
 	return c
 }
 
@@ -205,4 +207,26 @@ func peakRSS() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.Sys)
+}
+
+// memoryFlag is how memory is weighed against speed: "full" or "low".
+type memoryFlag string
+
+const memoryUsage = "full, or low: no algorithm that holds weights in a larger form (Winograd)"
+
+func (m *memoryFlag) low() bool  { return *m == "low" }
+func (*memoryFlag) Type() string { return "full|low" }
+func (m *memoryFlag) String() string {
+	if m.low() {
+		return "low"
+	}
+	return "full"
+}
+
+func (m *memoryFlag) Set(s string) error {
+	if s != "full" && s != "low" {
+		return fmt.Errorf("want full or low")
+	}
+	*m = memoryFlag(s)
+	return nil
 }

@@ -29,6 +29,7 @@ func runCmd() *cobra.Command {
 		seeded   bool
 		threads  int
 		asJSON   bool
+		memory   memoryFlag
 		sh       = shapes{}
 	)
 	c := &cobra.Command{
@@ -72,7 +73,7 @@ are summarised on the terminal.`,
 					return usage("input %q is missing", v.Name)
 				}
 			}
-			p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads})
+			p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads, Direct: memory.low()})
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
@@ -119,6 +120,7 @@ are summarised on the terminal.`,
 	c.Flags().IntVar(&threads, "threads", 0, "workers (0: physical cores)")
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
 	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
+	c.Flags().Var(&memory, "memory", memoryUsage)
 	return c
 }
 
