@@ -250,6 +250,11 @@ func runKernel(t *testing.T, label string, k *kernel.Kernel, n *graph.Node, e *k
 			return nil
 		}
 	}
+	for i, v := range m.Out {
+		if k.Parts && v != nil && !untouched(call.Out[i], v.Layout) {
+			t.Errorf("%s/layout %+v: wrote between the channels of output %d", label, ph, i)
+		}
+	}
 	out := make([]*tensor.Tensor, len(m.Out))
 	for i, v := range m.Out {
 		if v != nil {
@@ -260,6 +265,20 @@ func runKernel(t *testing.T, label string, k *kernel.Kernel, n *graph.Node, e *k
 		}
 	}
 	return out
+}
+
+// untouched reports whether what lies between the channels of pixels is still garbage.
+func untouched(x *tensor.Tensor, l graph.Layout) bool {
+	if l.Order != graph.NHWC || x.DType.Bits() != 32 {
+		return true
+	}
+	w := tensor.Words(x)[:kernel.PhysicalLen(x.Shape, l)]
+	for i, v := range w {
+		if i%l.CStride >= x.Shape[1] && v != 0xffffffff {
+			return false
+		}
+	}
+	return true
 }
 
 // garbage is memory that a kernel must not rely on: NaNs.
