@@ -184,6 +184,57 @@ func BenchmarkDepthwise(b *testing.B) {
 	}
 }
 
+// BenchmarkWinograd is the transforms of tiles of 64 channels, in the operations that
+// they do (Lavin, Gray 2016, section 4.3 counts them), and filters, in bytes written.
+func BenchmarkWinograd(b *testing.B) {
+	const c = 64
+	for _, i := range []isa{isaGo, isaAVX2} {
+		if !canRun(micros[i]) {
+			continue
+		}
+		for _, m := range []int{2, 4} {
+			w, a := Winograd{m, i}, m+2
+			in := &WinogradIn{X: random(1, 36*c), SH: a * c, SW: c, V: make([]float32, 36*(c+16)), LDP: c + 16, N: c, Tmp: make([]float32, WinogradTmp)}
+			out := &WinogradOut{M: random(2, 36*(c+16)), LDP: c + 16, Y: make([]float32, 16*c), SH: m * c, SW: c, N: c, NY: m, NX: m, Tmp: in.Tmp}
+			line := map[int]int{2: 4, 4: 17}[m] // of Bᵀ, with two operations an FMA
+			back := map[int]int{2: 4, 4: 14}[m] // of Aᵀ
+			b.Run(fmt.Sprintf("in%d/%s", m, micros[i].Name), func(b *testing.B) {
+				measure(b, micros[i], float64(2*a*line*c), func() { w.In(in) })
+			})
+			b.Run(fmt.Sprintf("out%d/%s", m, micros[i].Name), func(b *testing.B) {
+				measure(b, micros[i], float64((a+m)*back*c), func() { w.Out(out) })
+			})
+			b.Run(fmt.Sprintf("filters%d/%s", m, micros[i].Name), func(b *testing.B) {
+				d, g := make([]float32, 36*16), random(3, 9*16)
+				b.SetBytes(int64(4 * a * a * 16))
+				for b.Loop() {
+					w.Filters(d, g, 16, 16, 16)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkPool is a row of 56 windows 3x3 of 64 channels, in operations.
+func BenchmarkPool(b *testing.B) {
+	const c, n = 64, 56
+	t := &Pool{X: random(1, 3*2*(n+1)*c), RSX: 2 * c, Y: make([]float32, n*c), LDY: c, Pixels: n, N: c, Div: 9}
+	for i := range 9 {
+		t.Off = append(t.Off, i/3*2*n*c+i%3*c)
+	}
+	sums := make([]float64, c)
+	for _, i := range []isa{isaGo, isaAVX2} {
+		if !canRun(micros[i]) {
+			continue
+		}
+		u := Pooler{i == isaAVX2}
+		for name, f := range map[string]func(){"max": func() { u.Max(t) }, "mean": func() { u.Mean(t) }} {
+			b.Run(name+"/"+micros[i].Name, func(b *testing.B) { measure(b, micros[i], 9*n*c, f) })
+		}
+		b.Run("sum/"+micros[i].Name, func(b *testing.B) { measure(b, micros[i], n*c, func() { u.Sum(sums, t.X, n, c) }) })
+	}
+}
+
 func BenchmarkFlat(b *testing.B) {
 	x, y, z := random(1, 8192), random(2, 8192), make([]float32, 8192)
 	for _, v := range []struct {
@@ -199,6 +250,14 @@ func BenchmarkFlat(b *testing.B) {
 				v.f.Binary(OpAdd, z, x, y, 1, 1)
 			}
 		})
+		for name, f := range map[string]func(dst, x []float32){"exp": v.f.Exp, "sigmoid": v.f.Sigmoid, "tanh": v.f.Tanh} {
+			b.Run(name+"/"+v.name, func(b *testing.B) {
+				b.SetBytes(2 * 4 * int64(len(x)))
+				for b.Loop() {
+					f(z, x)
+				}
+			})
+		}
 		b.Run("clamp/"+v.name, func(b *testing.B) {
 			b.SetBytes(2 * 4 * int64(len(x)))
 			for b.Loop() {

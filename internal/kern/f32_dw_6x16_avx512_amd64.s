@@ -6,7 +6,7 @@
 
 // func f32DW6x16AVX512(t *Depthwise)
 // Requires: AVX, AVX512F
-TEXT ·f32DW6x16AVX512(SB), NOSPLIT, $16-8
+TEXT ·f32DW6x16AVX512(SB), NOSPLIT, $24-8
 	MOVQ         t+0(FP), R14
 	MOVQ         48(R14), R8
 	SHLQ         $0x02, R8
@@ -15,6 +15,8 @@ TEXT ·f32DW6x16AVX512(SB), NOSPLIT, $16-8
 	MOVQ         56(R14), BP
 	MOVQ         $0x00000000, AX
 	MOVQ         AX, 8(SP)
+	MOVQ         168(R14), AX
+	MOVQ         AX, 16(SP)
 	VBROADCASTSS 152(R14), Z9
 	VBROADCASTSS 156(R14), Z10
 	MOVQ         160(R14), CX
@@ -298,7 +300,7 @@ next:
 	IMUL3Q $0x40, AX, AX
 	ADDQ   AX, BP
 	ADDQ   $0x40, 8(SP)
-	SUBQ   $0x10, 168(R14)
+	SUBQ   $0x10, 16(SP)
 	JNZ    block
 	VZEROUPPER
 	RET

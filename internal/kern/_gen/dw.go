@@ -55,7 +55,8 @@ func depthwise(c *build.Context, v isa, name string) {
 		}
 	}`, "Depthwise")
 	t := reg.R14
-	left, at := c.AllocLocal(8), c.AllocLocal(8) // pixels left; bytes of the channels done
+	// Pixels left; bytes of the channels done, and channels left.
+	left, at, rest := c.AllocLocal(8), c.AllocLocal(8), c.AllocLocal(8)
 	c.Load(c.Param("t"), t)
 	x, y, rsx, ldy, n := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10
 	wp0 := reg.RBP // the block's weights
@@ -66,6 +67,8 @@ func depthwise(c *build.Context, v isa, name string) {
 	c.MOVQ(mem(t, dW), wp0)
 	c.MOVQ(operand.U32(0), reg.RAX)
 	c.MOVQ(reg.RAX, at)
+	c.MOVQ(mem(t, dN), reg.RAX)
+	c.MOVQ(reg.RAX, rest)
 	bias, lo, hi, w, in, mask, slope, tmp := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
 	acc := ymm
 	if v.avx512 {
@@ -225,7 +228,7 @@ func depthwise(c *build.Context, v isa, name string) {
 			c.IMUL3Q(operand.U8(4*v.width), reg.RAX, reg.RAX)
 			c.ADDQ(reg.RAX, wp0)
 			c.ADDQ(operand.U8(4*v.width), at)
-			c.SUBQ(operand.U8(v.width), mem(t, dN))
+			c.SUBQ(operand.U8(v.width), rest)
 			c.JNZ(ref("block"))
 		}
 		c.VZEROUPPER()
