@@ -28,9 +28,9 @@ var ErrTooLarge = fmt.Errorf("too large")
 // onReferences runs bodies on their references.
 func onReferences() *Control {
 	left := 1 << 16
-	return &Control{Left: &left, MaxBytes: 1 << 30, Body: func(b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
-		return runGraph(b, in)
-	}}
+	c := &Control{Left: &left, MaxBytes: 1 << 30}
+	c.Body = func(b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) { return runGraph(c, b, in) }
+	return c
 }
 
 type run = func(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error)
@@ -38,7 +38,12 @@ type run = func(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tenso
 // dynamic fills in Infer, Ref and Run of an operator whose output types depend on
 // its inputs' data. check is the part of the type rule that needs types only.
 func dynamic(o Op, check func(*graph.Node) error, f run) Op {
-	o.Run = f
+	o.Run = func(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		if err := check(withData(n, in)); err != nil {
+			return nil, err
+		}
+		return f(c, n, in)
+	}
 	o.Infer = func(n *graph.Node) ([]tensor.Type, error) {
 		if err := check(n); err != nil {
 			return nil, err

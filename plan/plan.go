@@ -25,6 +25,7 @@ type Plan struct {
 
 	rest  *graph.Graph
 	needs []string
+	runs  []*control // between the steps and the rest
 	pack  func(*graph.Value, string, func() []byte) []byte
 }
 
@@ -32,6 +33,7 @@ type Plan struct {
 type step struct {
 	node       *graph.Node
 	prep       *kernel.Prepared
+	control    *control // set where the node has bodies; prep does nothing then
 	temp       int // arena offset of Call.Temp
 	macs       int64
 	bytes      int64
@@ -82,8 +84,15 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 	var work int64
 	for _, n := range g.Nodes {
 		var prep *kernel.Prepared
+		var ctl *control
 		if alias(n) {
 			prep = nil
+		} else if o := op.Of(n); o.Run != nil && len(n.Bodies()) > 0 {
+			prep = &kernel.Prepared{Kernel: "control"}
+			var err error
+			if ctl, err = p.control(n); err != nil {
+				return nil, err
+			}
 		} else if k := chosen[n]; k != nil {
 			var err error
 			if prep, err = k.Prepare(n, &env); err != nil {
@@ -95,7 +104,7 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		} else {
 			prep = kernel.Reference(n)
 		}
-		s := step{node: n, prep: prep}
+		s := step{node: n, prep: prep, control: ctl}
 		s.macs, s.bytes = op.Cost(n)
 		// About 20 multiply-accumulates and 4 bytes a nanosecond: a step under 10 µs
 		// is not worth sharing.
@@ -103,6 +112,13 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		s.sequential = cost < 10_000
 		work += cost
 		pl.steps = append(pl.steps, s)
+	}
+	for _, n := range b.Runs {
+		c, err := p.control(n)
+		if err != nil {
+			return nil, err
+		}
+		pl.runs = append(pl.runs, c)
 	}
 	pl.parallel = work > 20_000
 	for i := range pl.steps {
