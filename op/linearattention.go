@@ -25,7 +25,7 @@ func init() {
 	Register(Op{
 		Name: "LinearAttention",
 		Infer: func(n *graph.Node) ([]tensor.Type, error) {
-			if err := Want(n, 3, 6, tensor.Float16, tensor.BFloat16, tensor.Float32); err != nil {
+			if err := Want(n, 3, 6, Floats...); err != nil {
 				return nil, err
 			}
 			if err := oneType(n, 0, 1, 2, 4, 5); err != nil {
@@ -60,7 +60,7 @@ func init() {
 	Register(Op{
 		Name: "CausalConvWithState",
 		Infer: func(n *graph.Node) ([]tensor.Type, error) {
-			if err := Want(n, 2, 4, tensor.Float16, tensor.BFloat16, tensor.Float32); err != nil {
+			if err := Want(n, 2, 4, Floats...); err != nil {
 				return nil, err
 			}
 			if err := oneType(n, 0, 1, 2, 3); err != nil {
