@@ -1,6 +1,7 @@
 package op
 
 import (
+	"errors"
 	"fmt"
 
 	"whit/graph"
@@ -20,10 +21,14 @@ type Control struct {
 
 // MaxIterations is how many iterations the loops of one run may take together: a
 // loop that does not end is an error.
-const MaxIterations = 1 << 22
+const MaxIterations = 1 << 20
 
 // ErrTooLarge is the root of errors about results that are beyond a limit.
-var ErrTooLarge = fmt.Errorf("too large")
+var ErrTooLarge = errors.New("too large")
+
+func tooLarge(n *graph.Node, format string, args ...any) error {
+	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrTooLarge, fmt.Sprintf(format, args...))
+}
 
 // onReferences runs bodies on their references.
 func onReferences() *Control {

@@ -1,7 +1,6 @@
 package op
 
 import (
-	"fmt"
 	"math"
 
 	"whit/graph"
@@ -121,7 +120,7 @@ func runFlex(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, 
 	}
 	s := tensor.Type{DType: tensor.Float64, Shape: a.scores.Shape}
 	if b := int64(s.NumBytes()); b > c.MaxBytes {
-		return nil, fmt.Errorf("%w: scores of %d bytes, the limit is %d", ErrTooLarge, b, c.MaxBytes)
+		return nil, tooLarge(n, "scores of %d bytes, the limit is %d", b, c.MaxBytes)
 	}
 	q, k, v := wide(in[0]), wide(in[1]), wide(in[2])
 	heads, length, keys, size, vsize := s.Shape[1], s.Shape[2], s.Shape[3], in[0].Shape[3], in[2].Shape[3]

@@ -2,7 +2,6 @@ package op
 
 import (
 	"errors"
-	"fmt"
 	"math"
 
 	"whit/graph"
@@ -143,7 +142,7 @@ func runLoop(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, 
 	scans := make([]gathered, len(l.body.Outputs)-1-states)
 	for k := int64(0); k < trips && args[1].Bytes()[0] != 0; k++ {
 		if *c.Left--; *c.Left < 0 {
-			return nil, Errorf(n, "loops run more than %d iterations together", MaxIterations)
+			return nil, tooLarge(n, "loops run more than %d iterations together", MaxIterations)
 		}
 		vals[int64](iter)[0] = k
 		out, err := c.Body(l.body, args)
@@ -211,7 +210,7 @@ func (g *gathered) add(c *Control, n *graph.Node, t *tensor.Tensor) error {
 		return Unsupported(n, "gathering %v", t.DType)
 	}
 	if size := int64(len(g.bytes)) + int64(t.NumBytes()); size > c.MaxBytes {
-		return fmt.Errorf("node %q (%s): %w: its iterations give more than %d bytes", n.Name, n.OpName(), ErrTooLarge, c.MaxBytes)
+		return tooLarge(n, "its iterations give more than %d bytes", c.MaxBytes)
 	}
 	g.count, g.bytes = g.count+1, append(g.bytes, t.Bytes()[:t.NumBytes()]...)
 	return nil

@@ -2,7 +2,6 @@ package op
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"whit/graph"
@@ -143,7 +142,7 @@ func runScan(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, 
 	var spare []*tensor.Tensor
 	for step := range s.length {
 		if *c.Left--; *c.Left < 0 {
-			return nil, Errorf(n, "loops run more than %d iterations together", MaxIterations)
+			return nil, tooLarge(n, "loops run more than %d iterations together", MaxIterations)
 		}
 		for i := range parts {
 			at := step
@@ -170,7 +169,7 @@ func runScan(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, 
 					return nil, Errorf(n, "%v", err)
 				}
 				if b := int64(y.NumBytes()); b < 0 || b > c.MaxBytes {
-					return nil, fmt.Errorf("node %q (%s): %w: its iterations give %d bytes, the limit is %d", n.Name, n.OpName(), ErrTooLarge, b, c.MaxBytes)
+					return nil, tooLarge(n, "its iterations give %d bytes, the limit is %d", b, c.MaxBytes)
 				}
 				res[i] = tensor.New(y.DType, y.Shape...)
 			}

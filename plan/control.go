@@ -18,7 +18,8 @@ type control struct {
 	node   *graph.Node
 	limit  int64 // of Control.MaxBytes
 	bodies map[*graph.Graph]*Program
-	idle   sync.Pool // *bodySessions
+	mu     sync.Mutex
+	idle   []bodySessions
 }
 
 // control compiles the bodies of n.
@@ -57,11 +58,8 @@ const maxBodySessions = 4
 func (c *control) run(ctx context.Context, left *int, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 	var sessions bodySessions
 	if len(c.bodies) > 0 {
-		sessions, _ = c.idle.Get().(bodySessions)
-		if sessions == nil {
-			sessions = bodySessions{}
-		}
-		defer c.idle.Put(sessions)
+		sessions = c.take()
+		defer c.give(sessions)
 	}
 	ctl := &op.Control{Left: left, MaxBytes: c.limit, Body: func(b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 		if err := ctx.Err(); err != nil {
@@ -74,6 +72,28 @@ func (c *control) run(ctx context.Context, left *int, in []*tensor.Tensor) ([]*t
 		err = op.Errorf(c.node, "%d outputs, at most %d expected", len(c.node.Out), len(out))
 	}
 	return out, err
+}
+
+// take gets sessions that nobody uses.
+func (c *control) take() bodySessions {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := len(c.idle) - 1
+	if k < 0 {
+		return bodySessions{}
+	}
+	s := c.idle[k]
+	c.idle = c.idle[:k]
+	return s
+}
+
+// give brings them back; more than a few are dropped.
+func (c *control) give(s bodySessions) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.idle) < 8 {
+		c.idle = append(c.idle, s)
+	}
 }
 
 // body runs one body in a session of in's types.

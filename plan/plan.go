@@ -34,7 +34,7 @@ type step struct {
 	node       *graph.Node
 	prep       *kernel.Prepared
 	control    *control // set where the node has bodies; prep does nothing then
-	temp       int // arena offset of Call.Temp
+	temp       int      // arena offset of Call.Temp
 	macs       int64
 	bytes      int64
 	phase      int // index of its first phase in Plan.phases

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"container/list"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ import (
 )
 
 // ErrTooLarge is the root of errors about memory limits.
-var ErrTooLarge = errors.New("too large")
+var ErrTooLarge = op.ErrTooLarge
 
 // Options say how a program is compiled and run. The zero value is the default.
 type Options struct {
