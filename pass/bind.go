@@ -30,7 +30,8 @@ const foldLimit = 1 << 20
 
 // Bind gives every value of g, which it edits, its type, from the types of the
 // inputs (all must be given), and folds what is constant, Shape of bound values
-// included. An If whose condition is known is replaced by the branch. known gives
+// included. An If whose condition is known is replaced by the branch, an Einsum by
+// products of matrices where it is one. known gives
 // the data of inputs that are to be constants.
 func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Tensor) (*Bound, error) {
 	for _, v := range g.Inputs {
@@ -107,6 +108,10 @@ func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Te
 				need[n.In[0]] = true
 				block()
 			}
+			continue
+		}
+		if low := op.LowerEinsum(g, n); low != nil {
+			todo = append(low, todo...)
 			continue
 		}
 		ts, err := op.Infer(n)
