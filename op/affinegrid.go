@@ -21,11 +21,10 @@ func init() {
 				return nil, err
 			}
 			t := n.In[0].Type
-			r := len(t.Shape) - 1
 			if len(t.Shape) != 3 || t.Shape[1] != 2 && t.Shape[1] != 3 || t.Shape[2] != t.Shape[1]+1 {
 				return nil, Errorf(n, "theta has shape %v, want [N,2,3] or [N,3,4]", t.Shape)
 			}
-			r = t.Shape[1]
+			r := t.Shape[1]
 			size, err := shapeInput(n, 1)
 			if err != nil {
 				return nil, err

@@ -51,7 +51,8 @@ type bodySession struct {
 	out   []*tensor.Tensor
 }
 
-// maxBodySessions is how many bindings of a body a user keeps.
+// maxBodySessions is how many bindings of a body a user keeps, where their arenas
+// together are within a quarter of the limit.
 const maxBodySessions = 4
 
 // run computes the node's outputs from in. left counts iterations down.
@@ -126,8 +127,13 @@ func (c *control) body(ctx context.Context, left *int, sessions bodySessions, b 
 			return nil, err
 		}
 		e.out = make([]*tensor.Tensor, len(p.g.Outputs))
-		if len(list) >= maxBodySessions {
-			list = list[:maxBodySessions-1]
+		total := int64(pl.arena)
+		for i, o := range list {
+			if total += int64(o.s.plan.arena); i == maxBodySessions-1 || total > c.limit/4 {
+				clear(list[i:])
+				list = list[:i]
+				break
+			}
 		}
 		list, at = append(list, e), len(list)
 	}

@@ -29,7 +29,9 @@ func init() {
 	f := func(v ...float32) *tensor.Tensor { return vec(v...) }
 	add := func(g *graph.Graph, a, b *graph.Value) *graph.Value { return g.Add("", "Add", nil, a, b) }
 	id := func(g *graph.Graph, v *graph.Value) *graph.Value { return g.Add("", "Identity", nil, v) }
-	konst := func(g *graph.Graph, name string, t *tensor.Tensor) *graph.Value { return g.NewConst(g.Name+"."+name, t) }
+	konst := func(g *graph.Graph, name string, t *tensor.Tensor) *graph.Value {
+		return g.NewConst(g.Name+"."+name, t)
+	}
 	// The sum of what is captured, and the sums on the way.
 	sum := bodyOf("sum", 4, func(g *graph.Graph, in []*graph.Value) []*graph.Value {
 		s := add(g, in[2], in[3])
