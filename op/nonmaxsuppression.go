@@ -1,8 +1,9 @@
 package op
 
 import (
+	"cmp"
 	"math"
-	"sort"
+	"slices"
 
 	"whit/graph"
 	"whit/tensor"
@@ -62,7 +63,8 @@ func init() {
 		}
 		images, boxes, classes := in[0].Shape[0], in[0].Shape[1], in[1].Shape[1]
 		scores, found := vals[float32](in[1]), []int64{}
-		var order, chosen []int
+		var order []scored
+		var chosen []int
 		for img := range images {
 			rs := rects(vals[float32](in[0])[img*boxes*4:][:boxes*4], n.Int("center_point_box", 0) != 0)
 			for c := range classes {
@@ -70,17 +72,20 @@ func init() {
 				order, chosen = order[:0], chosen[:0]
 				for i, v := range s {
 					if v > least || !filter {
-						order = append(order, i)
+						order = append(order, scored{v, i})
 					}
 				}
-				sort.SliceStable(order, func(a, b int) bool { return s[order[a]] > s[order[b]] })
+				slices.SortFunc(order, func(a, b scored) int {
+					return cmp.Or(cmp.Compare(b.score, a.score), a.box-b.box)
+				})
 			next:
-				for _, i := range order {
+				for _, o := range order {
 					if int64(len(chosen)) >= most {
 						break
 					}
+					i := o.box
 					for _, k := range chosen {
-						if rs[i].overlaps(rs[k], iou) {
+						if rs[i].overlaps(&rs[k], iou) {
 							continue next
 						}
 					}
@@ -93,8 +98,14 @@ func init() {
 	}))
 }
 
-// rect is a box by its least and greatest corner.
-type rect struct{ x0, y0, x1, y1 float32 }
+// scored is a box and its score. NaN comes last.
+type scored struct {
+	score float32
+	box   int
+}
+
+// rect is a box by its least and greatest corner, and its area.
+type rect struct{ x0, y0, x1, y1, area float32 }
 
 func rects(b []float32, centre bool) []rect {
 	rs := make([]rect, len(b)/4)
@@ -102,23 +113,24 @@ func rects(b []float32, centre bool) []rect {
 		v := b[4*i:]
 		if centre {
 			w, h := v[2]/2, v[3]/2
-			rs[i] = rect{v[0] - w, v[1] - h, v[0] + w, v[1] + h}
+			rs[i] = rect{x0: v[0] - w, y0: v[1] - h, x1: v[0] + w, y1: v[1] + h}
 		} else {
-			rs[i] = rect{min(v[1], v[3]), min(v[0], v[2]), max(v[1], v[3]), max(v[0], v[2])}
+			rs[i] = rect{x0: min(v[1], v[3]), y0: min(v[0], v[2]), x1: max(v[1], v[3]), y1: max(v[0], v[2])}
 		}
+		r := &rs[i]
+		r.area = (r.x1 - r.x0) * (r.y1 - r.y0)
 	}
 	return rs
 }
 
 // overlaps reports whether the intersection over the union is over limit; every
 // product is rounded, so that all CPUs agree.
-func (a rect) overlaps(b rect, limit float32) bool {
+func (a *rect) overlaps(b *rect, limit float32) bool {
 	w, h := min(a.x1, b.x1)-max(a.x0, b.x0), min(a.y1, b.y1)-max(a.y0, b.y0)
 	if !(w > 0 && h > 0) {
 		return false
 	}
 	both := float32(w * h)
-	areaA, areaB := float32((a.x1-a.x0)*(a.y1-a.y0)), float32((b.x1-b.x0)*(b.y1-b.y0))
-	union := areaA + areaB - both
-	return areaA > 0 && areaB > 0 && union > 0 && both/union > limit
+	union := a.area + b.area - both
+	return a.area > 0 && b.area > 0 && union > 0 && both/union > limit
 }

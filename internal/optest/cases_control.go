@@ -59,6 +59,15 @@ func init() {
 		})
 		return []*graph.Value{id(g, in[1]), g.Add("", "Loop", map[string]any{"body": inner, graph.CapturesAttr: int64(1)}, in[0], nil, in[2], in[3])}
 	})
+	// Adds one at even iterations, doubles at odd ones.
+	turns := bodyOf("turns", 3, func(g *graph.Graph, in []*graph.Value) []*graph.Value {
+		even := g.Add("", "Equal", nil, g.Add("", "Mod", nil, in[0], konst(g, "two", s0(2))), konst(g, "zero", s0(0)))
+		then := bodyOf("even", 1, func(g *graph.Graph, in []*graph.Value) []*graph.Value {
+			return []*graph.Value{add(g, in[0], konst(g, "one", f(1)))}
+		})
+		els := bodyOf("odd", 1, func(g *graph.Graph, in []*graph.Value) []*graph.Value { return []*graph.Value{add(g, in[0], in[0])} })
+		return []*graph.Value{id(g, in[1]), g.Add("", "If", map[string]any{"then_branch": then, "else_branch": els}, even, in[2], in[2])}
+	})
 	prefix := bodyOf("prefix", 2, func(g *graph.Graph, in []*graph.Value) []*graph.Value {
 		s := add(g, in[0], in[1])
 		return []*graph.Value{s, id(g, s)}
@@ -83,6 +92,7 @@ func init() {
 		Case{Name: "loop/swap", Op: "Loop", Outs: 2, Attrs: a(swap), In: in(s0(3), yes, f(1, 2), f(3, 4)), Want: in(f(3, 4), f(1, 2))},
 		Case{Name: "loop/grow", Op: "Loop", Attrs: a(grow), In: in(nil, nil, f(1, 2, 3)), Want: in(f(1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3))},
 		Case{Name: "loop/nested", Op: "Loop", Attrs: a(nested, one, int64(1)), In: in(s0(4), nil, f(0), f(1)), Want: in(f(6))},
+		Case{Name: "loop/if", Op: "Loop", F32Only: true, Attrs: a(turns), In: in(s0(5), nil, f(1)), Want: in(f(11))},
 		Case{Name: "loop/forever", Op: "Loop", Attrs: a(forever), In: in(nil, nil), Err: true},
 		Case{Name: "loop/uneven", Op: "Loop", Attrs: a(uneven), In: in(s0(3), nil), Err: true},
 		Case{Name: "loop/body", Op: "Loop", In: in(s0(3), nil), Err: true},
