@@ -151,10 +151,22 @@ func (u *upgrader) float(v float32, like *graph.Value, name string) (*graph.Valu
 		t := tensor.New(d)
 		tensor.Convert(t, s)
 		s = t
-	case tensor.Int8, tensor.Int16, tensor.Int32, tensor.Int64, tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64:
-		t := tensor.New(d)
-		tensor.Convert(t, s)
-		s = t
+	case tensor.Int8:
+		s = whole[int8](v, math.MinInt8, math.MaxInt8)
+	case tensor.Int16:
+		s = whole[int16](v, math.MinInt16, math.MaxInt16)
+	case tensor.Int32:
+		s = whole[int32](v, math.MinInt32, math.MaxInt32)
+	case tensor.Int64:
+		s = whole[int64](v, math.MinInt64, math.MaxInt64)
+	case tensor.Uint8:
+		s = whole[uint8](v, 0, math.MaxUint8)
+	case tensor.Uint16:
+		s = whole[uint16](v, 0, math.MaxUint16)
+	case tensor.Uint32:
+		s = whole[uint32](v, 0, math.MaxUint32)
+	case tensor.Uint64:
+		s = whole[uint64](v, 0, math.MaxUint64)
 	case tensor.Invalid:
 		// The type is not known here: let the graph find it.
 		return u.first("CastLike", nil, u.constant(s, name), like), nil
@@ -162,6 +174,20 @@ func (u *upgrader) float(v float32, like *graph.Value, name string) (*graph.Valu
 		return nil, corrupt("%v has no %s", d, name)
 	}
 	return u.constant(s, name), nil
+}
+
+// whole is v cut to an integer of T, whose least and greatest are given; NaN is 0.
+func whole[T int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64](v float32, least, greatest T) *tensor.Tensor {
+	switch x := float64(v); {
+	case x != x:
+		return tensor.Scalar(T(0))
+	case x <= float64(least):
+		return tensor.Scalar(least)
+	case x >= float64(greatest): // rounded up for 64 bits, which therefore are cut here too
+		return tensor.Scalar(greatest)
+	default:
+		return tensor.Scalar(T(x))
+	}
 }
 
 // set makes v input i, with absent inputs before it.

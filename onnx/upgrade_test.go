@@ -59,6 +59,7 @@ func TestUpgrade(t *testing.T) {
 		{"clip_6_max_only", 10, one("Clip", pAttr("max", float32(6)))},
 		{"clip_6_f16", 10, []field{pIn("x", tensor.Float16, 4), pOut("y", tensor.Float16), pNode("Clip", ss("x"), ss("y"), pAttr("min", float32(0.5)))}},
 		{"clip_6_type_not_known", 10, []field{x, y, pNode("Mystery", ss("x"), ss("a"), fStr(7, "elsewhere")), pNode("Clip", ss("a"), ss("y"), pAttr("min", float32(0.5)))}},
+		{"pad_2_int32", 7, []field{pIn("x", tensor.Int32, 4), pOut("y", tensor.Int32), pNode("Pad", ss("x"), ss("y"), pAttr("pads", []int64{0, 1}), pAttr("value", float32(1e30)))}},
 		{"dft_17", 17, one("DFT")},
 		{"dropout_7", 7, one("Dropout", pAttr("ratio", float32(0.25)))},
 		{"dropout_7_mask", 7, []field{x, y, pOut("m", f32), pNode("Dropout", ss("x"), ss("y", "m"))}},
