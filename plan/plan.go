@@ -298,7 +298,8 @@ type NodeInfo struct {
 }
 
 // Nodes lists the steps in the order in which they run. Nodes that only rename
-// memory have the kernel "view".
+// memory have the kernel "view", those that run bodies or are run to know their
+// outputs' types "control", and those that are planned when shapes are known "later".
 func (pl *Plan) Nodes() []NodeInfo {
 	var out []NodeInfo
 	for _, s := range pl.steps {
@@ -311,6 +312,14 @@ func (pl *Plan) Nodes() []NodeInfo {
 			o = s.node.Out[0].Type.String()
 		}
 		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o})
+	}
+	for _, c := range pl.runs {
+		out = append(out, NodeInfo{Node: c.node.Name, Op: c.node.OpName(), Kernel: "control"})
+	}
+	if pl.rest != nil {
+		for _, n := range pl.rest.Nodes {
+			out = append(out, NodeInfo{Node: n.Name, Op: n.OpName(), Kernel: "later"})
+		}
 	}
 	return out
 }

@@ -168,7 +168,8 @@ func (s *Session) Plan() *Plan { return s.plan }
 // Run computes the outputs. ctx is checked between nodes.
 func (s *Session) Run(ctx context.Context) error { return s.RunTimed(ctx, nil) }
 
-// RunTimed is Run, adding to times the time of every node, in the order of Plan.Nodes.
+// RunTimed is Run, adding to times the time of every node, in the order of
+// Plan.Nodes; that of all which is planned later to the first such node.
 func (s *Session) RunTimed(ctx context.Context, times []time.Duration) error {
 	s.left, s.own = &s.own, op.MaxIterations
 	return s.run(ctx, times)
@@ -237,7 +238,7 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 		}
 	}
 	if s.plan.rest != nil {
-		return s.runRest(ctx)
+		return s.runRest(ctx, times)
 	}
 	return nil
 }
@@ -245,10 +246,17 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 // runRest runs the nodes that say their outputs' types themselves, then plans and
 // runs those whose shapes depend on what has been computed by now. The last plan is
 // kept while types and needed data stay the same.
-func (s *Session) runRest(ctx context.Context) error {
+func (s *Session) runRest(ctx context.Context, times []time.Duration) error {
 	pl := s.plan
-	if err := s.runDynamic(ctx); err != nil {
+	if times != nil {
+		times = times[len(pl.steps):]
+	}
+	if err := s.runDynamic(ctx, times); err != nil {
 		return err
+	}
+	if times = times[min(len(times), len(pl.runs)):]; len(times) > 0 {
+		began := time.Now()
+		defer func() { times[0] += time.Since(began) }()
 	}
 	given := func(name string) *tensor.Tensor {
 		if t := s.made[name]; t != nil {
@@ -311,11 +319,12 @@ func (s *Session) runRest(ctx context.Context) error {
 }
 
 // runDynamic runs the nodes between the plan's steps and the rest.
-func (s *Session) runDynamic(ctx context.Context) error {
+func (s *Session) runDynamic(ctx context.Context, times []time.Duration) error {
 	if len(s.plan.runs) > 0 && s.made == nil {
 		s.made = map[string]*tensor.Tensor{}
 	}
-	for _, c := range s.plan.runs {
+	for k, c := range s.plan.runs {
+		began := time.Now()
 		in := make([]*tensor.Tensor, len(c.node.In))
 		for i, v := range c.node.In {
 			switch {
@@ -336,6 +345,9 @@ func (s *Session) runDynamic(ctx context.Context) error {
 			if v != nil {
 				s.made[v.Name] = out[i]
 			}
+		}
+		if times != nil {
+			times[k] += time.Since(began)
 		}
 	}
 	return nil
