@@ -28,12 +28,28 @@ type Bound struct {
 // what it consumes: expansions such as ConstantOfShape stay nodes.
 const foldLimit = 1 << 20
 
+// Lowering says a node, whose inputs are bound, by other nodes, the last of which
+// makes its outputs; nil: the node stays.
+type Lowering func(*graph.Graph, *graph.Node) []*graph.Node
+
+// Lowerings are those to operators that have kernels.
+func Lowerings() []Lowering { return []Lowering{op.LowerEinsum, op.LowerDeformConv} }
+
+func lowered(g *graph.Graph, n *graph.Node, lower []Lowering) []*graph.Node {
+	for _, f := range lower {
+		if low := f(g, n); low != nil {
+			return low
+		}
+	}
+	return nil
+}
+
 // Bind gives every value of g, which it edits, its type, from the types of the
 // inputs (all must be given), and folds what is constant, Shape of bound values
-// included. An If whose condition is known is replaced by the branch, an Einsum by
-// products of matrices where it is one. known gives
+// included. An If whose condition is known is replaced by the branch, and a node
+// by what the first of lower makes of it that makes anything. known gives
 // the data of inputs that are to be constants.
-func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Tensor) (*Bound, error) {
+func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Tensor, lower ...Lowering) (*Bound, error) {
 	for _, v := range g.Inputs {
 		if t := known[v.Name]; t != nil {
 			v.Type = t.Type
@@ -110,7 +126,7 @@ func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Te
 			}
 			continue
 		}
-		if low := op.LowerEinsum(g, n); low != nil {
+		if low := lowered(g, n, lower); low != nil {
 			todo = append(low, todo...)
 			continue
 		}

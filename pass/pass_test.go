@@ -237,7 +237,7 @@ func TestEinsumBecomesMatMul(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := Bind(g, in, nil)
+		b, err := Bind(g, in, nil, Lowerings()...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -134,7 +134,7 @@ func (p *Program) Plan(in map[string]tensor.Type) (*Plan, error) {
 		return e.Value.(*entry).plan, nil
 	}
 	c, origin := p.clone()
-	b, err := pass.Bind(c, in, nil)
+	b, err := pass.Bind(c, in, nil, p.lowerings()...)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +148,14 @@ func (p *Program) Plan(in map[string]tensor.Type) (*Plan, error) {
 		delete(p.plans, e.key)
 	}
 	return pl, nil
+}
+
+// lowerings are what binding may do so that kernels are found.
+func (p *Program) lowerings() []pass.Lowering {
+	if p.opt.References {
+		return nil
+	}
+	return pass.Lowerings()
 }
 
 func typesKey(in map[string]tensor.Type) string {

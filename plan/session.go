@@ -282,7 +282,7 @@ func (s *Session) runRest(ctx context.Context, times []time.Duration) error {
 			s.nextVals = append(s.nextVals, known[name])
 		}
 		c, _ := pl.rest.Clone()
-		b, err := pass.Bind(c, types, known)
+		b, err := pass.Bind(c, types, known, pl.prog.lowerings()...)
 		if err != nil {
 			return err
 		}

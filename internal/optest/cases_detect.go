@@ -3,6 +3,7 @@ package optest
 import (
 	"math"
 
+	"whit/graph"
 	"whit/tensor"
 )
 
@@ -60,6 +61,14 @@ func init() {
 		Case{Name: "deformconv/far", Op: "DeformConv", F32Only: true, In: in(ten(1, 1, 1, 2, 2), ten(2, 1, 1, 1, 1), of([]int{1, 2, 2, 2}, nan, inf, -inf, 1e30, 0, 0, 0, 0)), Want: in(of([]int{1, 1, 2, 2}, float32(0), 0, 0, 0))},
 		Case{Name: "deformconv/offset", Op: "DeformConv", In: in(ten(1, 1, 1, 2, 2), ten(2, 1, 1, 1, 1), ten(3, 1, 1, 2, 2)), Err: true},
 		Case{Name: "deformconv/groups", Op: "DeformConv", Attrs: a("offset_group", 0), In: in(ten(1, 1, 1, 2, 2), ten(2, 1, 1, 1, 1), ten(3, 1, 2, 2, 2)), Err: true},
+
+		Case{Name: "deformcolumns", Domain: graph.Domain, Op: "DeformColumns", Attrs: a("kernel_shape", []int64{1, 2}), In: in(of([]int{1, 1, 1, 3}, float32(1), 2, 4), of([]int{1, 4, 1, 2}, float32(0), 0, .5, 0, 0, .25, 0, 1)),
+			Want: in(of([]int{1, 2, 2}, float32(1.5), 2, 2, 0))},
+		Case{Name: "deformcolumns/all", Domain: graph.Domain, Op: "DeformColumns", Attrs: a("kernel_shape", []int64{3, 2}, "offset_group", 2, "pads", []int64{1, 0, 1, 2}, "strides", []int64{1, 2}, "dilations", []int64{2, 1}),
+			In: in(ten(1, 2, 4, 6, 5), ten(3, 2, 24, 4, 3), ten(5, 2, 12, 4, 3))},
+		Case{Name: "deformcolumns/far", Domain: graph.Domain, Op: "DeformColumns", Attrs: a("kernel_shape", []int64{1, 1}), In: in(of([]int{1, 1, 2, 2}, inf, nan, 3, 4), of([]int{1, 2, 2, 2}, nan, inf, 1, 1e30, 0, 0, 0, 0)), Want: in(of([]int{1, 1, 4}, float32(0), 0, 0, 0)), F32Only: true},
+		Case{Name: "deformcolumns/line", Domain: graph.Domain, Op: "DeformColumns", F32Only: true, Attrs: a("kernel_shape", []int64{3}), In: in(ten(1, 1, 2, 6), ten(3, 1, 3, 4))},
+		Case{Name: "deformcolumns/kernel", Domain: graph.Domain, Op: "DeformColumns", In: in(ten(1, 1, 2, 6), ten(3, 1, 3, 4)), Err: true},
 
 		Case{Name: "affinegrid", Op: "AffineGrid", In: in(of([]int{1, 2, 3}, float32(1), 0, .5, 0, 1, 0), i64(1, 1, 1, 2)), Want: in(of([]int{1, 1, 2, 2}, float32(0), 0, 1, 0))},
 		Case{Name: "affinegrid/align", Op: "AffineGrid", Attrs: a("align_corners", 1), In: in(of([]int{1, 2, 3}, float32(0), 1, 0, 1, 0, 0), i64(1, 1, 2, 1)), Want: in(of([]int{1, 2, 1, 2}, float32(-1), 0, 1, 0))},
