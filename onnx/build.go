@@ -98,8 +98,8 @@ func opsetMap(ids []opsetID) (map[string]int64, error) {
 	}
 	if v, ok := m[""]; ok && v > Opset {
 		return nil, unsupported("opset %d is newer than %d, the newest that this version knows", v, Opset)
-	} else if ok && v < MinOpset {
-		return nil, unsupported("opset %d is older than %d; convert the model with onnx.version_converter", v, MinOpset)
+	} else if ok && v < 1 {
+		return nil, corrupt("opset %d", v)
 	}
 	return m, nil
 }

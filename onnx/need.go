@@ -191,7 +191,7 @@ func ceilStart(n *graph.Node) bool {
 }
 
 // domainVersion is the version that is imported of other domains: the graph does
-// not keep what its source said, whit runs no operator of them.
+// not keep what its source said.
 func domainVersion(domain string) int {
 	switch domain {
 	case "ai.onnx.ml":

@@ -12,9 +12,32 @@ import (
 const (
 	// Opset is the version of the ONNX operator set that model graphs are in.
 	Opset = 28
-	// MinOpset is the oldest version that is read.
+	// MinOpset is the oldest version of which all operators are read; of older ones
+	// those are that it left as they were.
 	MinOpset = 7
 )
+
+// unchanged is the opset from which on operators are as in MinOpset.
+var unchanged = func() map[string]int {
+	m := map[string]int{}
+	for at, names := range map[int][]string{
+		1: {"ArgMax", "ArgMin", "Constant", "Conv", "ConvTranspose", "DepthToSpace", "Flatten", "Gather", "GlobalAveragePool",
+			"GlobalMaxPool", "Hardmax", "Identity", "If", "LRN", "LogSoftmax", "Loop", "LpNormalization", "MatMul", "MaxPool",
+			"MaxRoiPool", "Not", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "ReduceL1", "ReduceL2",
+			"ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+			"Shape", "Size", "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Squeeze", "TopK", "Transpose", "Unsqueeze"},
+		2: {"GlobalLpPool", "LpPool", "Pad", "Split"},
+		4: {"Concat"},
+		5: {"Reshape"},
+		6: {"Abs", "Cast", "Ceil", "Clip", "Elu", "Exp", "Floor", "HardSigmoid", "InstanceNormalization", "LeakyRelu", "Log", "Max",
+			"Mean", "Min", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sqrt", "Sum", "Tanh", "Tile"},
+	} {
+		for _, name := range names {
+			m[name] = at
+		}
+	}
+	return m
+}()
 
 // upgrader rewrites one node of an older opset as nodes of Opset.
 type upgrader struct {
@@ -49,7 +72,7 @@ func init() {
 		"ReduceSum":          {{13, axesInput}},
 		"Resize":             {{11, resizeInputs}, {Opset + 1, noEmptyInputs}},
 		"RoiAlign":           {{16, roiAlignMode}},
-		"Scan":               {{9, refuse("Scan-8 is batched; convert the model with onnx.version_converter")}},
+		"Scan":               {{9, scanBatch}},
 		"Scatter":            {{11, rename("ScatterElements")}},
 		"Slice":              {{10, sliceInputs}},
 		"Softmax":            {{13, flattenSoftmax}},
@@ -67,6 +90,9 @@ func init() {
 // upgrade brings n, of an opset before Opset, to Opset; u.nodes is the result.
 func (u *upgrader) upgrade(n *graph.Node, version int) error {
 	u.nodes = []*graph.Node{n}
+	if at, ok := unchanged[n.Op]; version < MinOpset && (!ok || version < at) {
+		return unsupported("opset %d is older than %d; convert the model with onnx.version_converter", version, MinOpset)
+	}
 	for _, s := range upgrades[n.Op] {
 		if version >= s.at {
 			continue
@@ -125,10 +151,22 @@ func (u *upgrader) float(v float32, like *graph.Value, name string) (*graph.Valu
 		t := tensor.New(d)
 		tensor.Convert(t, s)
 		s = t
-	case tensor.Int8, tensor.Int16, tensor.Int32, tensor.Int64, tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64:
-		t := tensor.New(d)
-		tensor.Convert(t, s)
-		s = t
+	case tensor.Int8:
+		s = whole[int8](v, math.MinInt8, math.MaxInt8)
+	case tensor.Int16:
+		s = whole[int16](v, math.MinInt16, math.MaxInt16)
+	case tensor.Int32:
+		s = whole[int32](v, math.MinInt32, math.MaxInt32)
+	case tensor.Int64:
+		s = whole[int64](v, math.MinInt64, math.MaxInt64)
+	case tensor.Uint8:
+		s = whole[uint8](v, 0, math.MaxUint8)
+	case tensor.Uint16:
+		s = whole[uint16](v, 0, math.MaxUint16)
+	case tensor.Uint32:
+		s = whole[uint32](v, 0, math.MaxUint32)
+	case tensor.Uint64:
+		s = whole[uint64](v, 0, math.MaxUint64)
 	case tensor.Invalid:
 		// The type is not known here: let the graph find it.
 		return u.first("CastLike", nil, u.constant(s, name), like), nil
@@ -138,16 +176,26 @@ func (u *upgrader) float(v float32, like *graph.Value, name string) (*graph.Valu
 	return u.constant(s, name), nil
 }
 
+// whole is v cut to an integer of T, whose least and greatest are given; NaN is 0.
+func whole[T int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64](v float32, least, greatest T) *tensor.Tensor {
+	switch x := float64(v); {
+	case x != x:
+		return tensor.Scalar(T(0))
+	case x <= float64(least):
+		return tensor.Scalar(least)
+	case x >= float64(greatest): // rounded up for 64 bits, which therefore are cut here too
+		return tensor.Scalar(greatest)
+	default:
+		return tensor.Scalar(T(x))
+	}
+}
+
 // set makes v input i, with absent inputs before it.
 func set(n *graph.Node, i int, v *graph.Value) {
 	for len(n.In) <= i {
 		n.In = append(n.In, nil)
 	}
 	n.In[i] = v
-}
-
-func refuse(msg string) func(*upgrader, *graph.Node) error {
-	return func(*upgrader, *graph.Node) error { return unsupported("%s", msg) }
 }
 
 func rename(op string) func(*upgrader, *graph.Node) error {
@@ -364,6 +412,49 @@ func noEmptyInputs(_ *upgrader, n *graph.Node) error {
 func roiAlignMode(_ *upgrader, n *graph.Node) error {
 	n.Attrs = cloneAttrs(n.Attrs)
 	n.Attrs["coordinate_transformation_mode"] = "output_half_pixel"
+	return nil
+}
+
+// scanBatch: Scan ran over the second axis, for every element of the first, the batch;
+// now a Scan over the batch does that, whose body is the Scan. Its state becomes one
+// of the outer one's sequences, so that every element begins with its own.
+func scanBatch(u *upgrader, n *graph.Node) error {
+	caps := n.Captures()
+	own := len(n.In) - caps
+	if own < 1 || n.In[0] != nil {
+		return unsupported("Scan-8 with sequence_lens; convert the model with onnx.version_converter")
+	}
+	body := n.Graph("body")
+	if body == nil || slices.Contains(n.In[1:], nil) {
+		return corrupt("a body or an input is missing")
+	}
+	fresh := func(name string) string {
+		name = u.b.unique(name)
+		u.b.names[name] = true
+		return name
+	}
+	outer := graph.New(body.Name)
+	inner := &graph.Node{Name: u.b.unique("Scan"), Op: "Scan", Attrs: map[string]any{"body": body, "num_scan_inputs": n.Int("num_scan_inputs", 0)}}
+	u.b.nodes[inner.Name] = true
+	if d := n.Ints("directions"); d != nil {
+		inner.Attrs["scan_input_directions"] = d
+	}
+	if caps > 0 {
+		inner.Attrs[graph.CapturesAttr] = int64(caps)
+	}
+	for _, v := range n.In[1:] {
+		c := &graph.Value{Name: fresh(v.Name), Kind: graph.Input}
+		outer.Inputs, inner.In = append(outer.Inputs, c), append(inner.In, c)
+	}
+	for _, v := range body.Outputs {
+		inner.Out = append(inner.Out, &graph.Value{Name: fresh(v.Name), Producer: inner})
+	}
+	outer.Nodes, outer.Outputs = []*graph.Node{inner}, slices.Clone(inner.Out)
+	n.In = n.In[1:]
+	n.Attrs = map[string]any{"body": outer, "num_scan_inputs": int64(own - 1)}
+	if caps > 0 {
+		n.Attrs[graph.CapturesAttr] = int64(caps)
+	}
 	return nil
 }
 

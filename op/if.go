@@ -2,6 +2,7 @@ package op
 
 import (
 	"errors"
+	"fmt"
 
 	"whit/graph"
 	"whit/tensor"
@@ -42,31 +43,20 @@ func init() {
 			}
 			return ts, nil
 		},
-		Ref: func(n *graph.Node, in, out []*tensor.Tensor) error {
-			then, els, err := branches(n)
-			if err != nil {
-				return err
-			}
-			b, args := then, in[1:1+len(then.Inputs)]
-			if in[0].Bytes()[0] == 0 {
-				b, args = els, in[1+len(then.Inputs):]
-			}
-			res, err := runGraph(b, args)
-			if err != nil {
-				return err
-			}
-			for i, t := range out {
-				if t == nil {
-					continue
-				}
-				if !t.Type.Equal(res[i].Type) {
-					return Errorf(n, "output %d is %v in branch %q, want %v", i, res[i].Type, b.Name, t.Type)
-				}
-				copy(t.Bytes(), res[i].Bytes()[:res[i].NumBytes()])
-			}
-			return nil
-		},
+		Ref: refOfRun(runIf), Run: runIf,
 	})
+}
+
+func runIf(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	then, els, err := branches(n)
+	if err != nil {
+		return nil, err
+	}
+	b, args := then, in[1:1+len(then.Inputs)]
+	if in[0].Bytes()[0] == 0 {
+		b, args = els, in[1+len(then.Inputs):]
+	}
+	return c.Body(b, args)
 }
 
 // branches checks the node's form.
@@ -141,7 +131,8 @@ func branchTypes(n *graph.Node, b *graph.Graph, in []*graph.Value) ([]tensor.Typ
 		for _, t := range ts {
 			bytes += t.NumBytes()
 		}
-		compute := (all || shapeOnly) && !o.Random && len(o.Writes) == 0 && bytes <= 1<<16
+		// Loops are not run here: how much work they are is not known.
+		compute := (all || shapeOnly) && !o.Random && len(o.Writes) == 0 && bytes <= 1<<16 && len(m.Bodies()) == 0
 		if compute {
 			for i, v := range c.In {
 				switch {
@@ -183,7 +174,7 @@ func branchTypes(n *graph.Node, b *graph.Graph, in []*graph.Value) ([]tensor.Typ
 }
 
 // runGraph runs a graph on the references, its type rules as it goes.
-func runGraph(b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+func runGraph(c *Control, b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 	data := map[*graph.Value]*tensor.Tensor{}
 	for i, v := range b.Inputs {
 		data[v] = in[i]
@@ -195,8 +186,6 @@ func runGraph(b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 		return v.Tensor()
 	}
 	for _, m := range b.Nodes {
-		c := *m
-		c.In = make([]*graph.Value, len(m.In))
 		args := make([]*tensor.Tensor, len(m.In))
 		for i, v := range m.In {
 			if v == nil {
@@ -205,21 +194,15 @@ func runGraph(b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 			if args[i] = get(v); args[i] == nil {
 				return nil, Errorf(m, "input %q has no data", v.Name)
 			}
-			c.In[i] = &graph.Value{Name: v.Name, Kind: graph.Const, Type: args[i].Type, Data: args[i]}
 		}
-		ts, err := Infer(&c)
+		outs, err := compute(c, m, args)
 		if err != nil {
 			return nil, err
 		}
-		outs := make([]*tensor.Tensor, len(m.Out))
 		for i, v := range m.Out {
 			if v != nil {
-				outs[i] = tensor.New(ts[i].DType, ts[i].Shape...)
 				data[v] = outs[i]
 			}
-		}
-		if err := Of(m).Ref(&c, args, outs); err != nil {
-			return nil, err
 		}
 	}
 	res := make([]*tensor.Tensor, len(b.Outputs))
@@ -229,4 +212,36 @@ func runGraph(b *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 		}
 	}
 	return res, nil
+}
+
+// Compute runs one node on its reference: its outputs (nil where nobody wants one)
+// from its inputs, of which n need know nothing.
+func Compute(n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	return compute(onReferences(), n, in)
+}
+
+func compute(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	m := withData(n, in)
+	o := Of(m)
+	if o == nil {
+		return nil, fmt.Errorf("node %q: %w: operator %s", n.Name, ErrUnsupported, n.OpName())
+	}
+	if o.Run != nil {
+		outs, err := o.Run(c, m, in)
+		if err == nil && len(outs) < len(n.Out) {
+			err = Errorf(n, "%d outputs, at most %d expected", len(n.Out), len(outs))
+		}
+		return outs, err
+	}
+	ts, err := Infer(m)
+	if err != nil {
+		return nil, err
+	}
+	outs := make([]*tensor.Tensor, len(n.Out))
+	for i, v := range n.Out {
+		if v != nil {
+			outs[i] = tensor.New(ts[i].DType, ts[i].Shape...)
+		}
+	}
+	return outs, o.Ref(m, in, outs)
 }

@@ -69,11 +69,12 @@ func init() {
 		activation(f.name, func(*graph.Node) (func(float64) float64, func(float64) float64) { return f.f, f.d }, nil)
 	}
 
+	eight := append([]tensor.DType{tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ}, Floats...)
 	flag := func(name string, f func(n *graph.Node) func(float64) bool) {
 		Register(Op{
 			Name: name,
 			Infer: func(n *graph.Node) ([]tensor.Type, error) {
-				ts, err := sameAsOne(Floats)(n)
+				ts, err := sameAsOne(eight)(n)
 				if err != nil {
 					return nil, err
 				}
@@ -81,7 +82,7 @@ func init() {
 			},
 			Ref: func(n *graph.Node, in, out []*tensor.Tensor) error {
 				g, y := f(n), vals[bool](out[0])
-				for i, x := range wide(in[0]) {
+				for i, x := range numbersOf(in[0]) {
 					y[i] = g(x)
 				}
 				return nil

@@ -71,50 +71,43 @@ func init() {
 	// Compress keeps the slices along attribute axis (of the flattened input without
 	// it) whose condition (input 1, bools, perhaps fewer) holds. The shape of the
 	// result depends on the condition.
-	Register(Op{
-		Name: "Compress",
-		Infer: func(n *graph.Node) ([]tensor.Type, error) {
-			if err := Want(n, 2, 2); err != nil {
-				return nil, err
+	Register(dynamic(Op{Name: "Compress"}, func(n *graph.Node) error {
+		if err := Want(n, 2, 2); err != nil {
+			return err
+		}
+		if err := inputType(n, 0, wholeTypes); err != nil {
+			return err
+		}
+		x, c := n.In[0].Type, n.In[1].Type
+		if c.DType != tensor.Bool || len(c.Shape) != 1 {
+			return Errorf(n, "the condition is %v, want a vector of bools", c)
+		}
+		s, a, err := compressed(n, x.Shape)
+		if err != nil {
+			return err
+		}
+		if c.Shape[0] > s[a] {
+			return Errorf(n, "%d conditions for %d slices", c.Shape[0], s[a])
+		}
+		return nil
+	}, func(_ *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		s, a, err := compressed(n, in[0].Shape)
+		if err != nil {
+			return nil, err
+		}
+		keep, run := nonZero(in[1]), s[a+1:].NumElements()*in[0].DType.Bits()/8
+		to := s.Clone()
+		to[a] = len(keep)
+		y := tensor.New(in[0].DType, to...)
+		src, dst := in[0].Bytes(), y.Bytes()
+		for p := range s[:a].NumElements() {
+			for _, k := range keep {
+				copy(dst[:run], src[(p*s[a]+k)*run:])
+				dst = dst[run:]
 			}
-			if err := inputType(n, 0, wholeTypes); err != nil {
-				return nil, err
-			}
-			x, c := n.In[0].Type, n.In[1].Type
-			if c.DType != tensor.Bool || len(c.Shape) != 1 {
-				return nil, Errorf(n, "the condition is %v, want a vector of bools", c)
-			}
-			s, a, err := compressed(n, x.Shape)
-			if err != nil {
-				return nil, err
-			}
-			if c.Shape[0] > s[a] {
-				return nil, Errorf(n, "%d conditions for %d slices", c.Shape[0], s[a])
-			}
-			t, err := Value(n, 1)
-			if err != nil {
-				return nil, err
-			}
-			s = s.Clone()
-			s[a] = len(nonZero(t))
-			return []tensor.Type{{DType: x.DType, Shape: s}}, nil
-		},
-		Ref: func(n *graph.Node, in, out []*tensor.Tensor) error {
-			s, a, err := compressed(n, in[0].Shape)
-			if err != nil {
-				return err
-			}
-			keep, run := nonZero(in[1]), s[a+1:].NumElements()*in[0].DType.Bits()/8
-			src, dst := in[0].Bytes(), out[0].Bytes()
-			for p := range s[:a].NumElements() {
-				for _, k := range keep {
-					copy(dst[:run], src[(p*s[a]+k)*run:])
-					dst = dst[run:]
-				}
-			}
-			return nil
-		},
-	})
+		}
+		return []*tensor.Tensor{y}, nil
+	}))
 }
 
 // compressed is the shape that Compress works on and the axis in it.

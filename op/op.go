@@ -39,6 +39,11 @@ type Op struct {
 	// nil: no MACs, the bytes of inputs and outputs.
 	Cost func(n *graph.Node) (macs, bytes int64)
 
+	// Run, where it is set, computes the outputs and their types together: of operators
+	// whose type rule cannot tell the types before the data are known, and of those
+	// that run bodies. It gives all outputs, wanted or not, and may allocate.
+	Run func(c *Control, n *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error)
+
 	// Writes lists the inputs that the node writes in place: params and states.
 	Writes []int
 

@@ -265,6 +265,16 @@ type resizeSize struct {
 	// An output is num/den inputs long: 1/scale, written as the quotient of the sizes
 	// where these are given, so that places that are whole or halves come out so.
 	num, den float64
+	// byScale: the scale is what was given, in float32, and places are rounded as such.
+	byScale bool
+}
+
+// inputs is how many inputs o outputs are long.
+func (p resizeSize) inputs(o float64) float64 {
+	if p.byScale {
+		return float64(float32(o) / float32(p.den))
+	}
+	return o * p.num / p.den
 }
 
 // resizeSizes gives the axes' sizes from the inputs of the node: in[2] the scales or
@@ -297,7 +307,7 @@ func resizeSizes(n *graph.Node, x tensor.Shape, in []*tensor.Tensor) ([]resizeSi
 				return nil, Errorf(n, "scale %g of axis %d is out of range", f, a)
 			}
 			p.scale, p.length = float64(f), float64(f)*float64(p.in)
-			p.out, p.den = int(float32(p.in)*f), float64(f)
+			p.out, p.den, p.byScale = int(float32(p.in)*f), float64(f), true
 		} else if s := given(3); s != nil {
 			d := tensor.Of[int64](s)[i]
 			if d < 0 || d > 1<<40 || d > 0 && p.in == 0 {
@@ -384,7 +394,7 @@ func (p resizeSize) source(mode string, o, start, end float64) float64 {
 		}
 		return o * last / (p.length - 1)
 	case "asymmetric":
-		return o * p.num / p.den
+		return p.inputs(o)
 	case "tf_crop_and_resize":
 		if p.out == 1 {
 			return start*last + (end-start)*last/2
@@ -396,9 +406,9 @@ func (p resizeSize) source(mode string, o, start, end float64) float64 {
 		}
 	case "half_pixel_symmetric":
 		// The centre of the input goes to the centre of the whole output.
-		return float64(p.in)/2*(1-float64(p.out)/p.length) + (o+.5)*p.num/p.den - .5
+		return float64(p.in)/2*(1-float64(p.out)/p.length) + p.inputs(o+.5) - .5
 	}
-	return (o+.5)*p.num/p.den - .5
+	return p.inputs(o+.5) - .5
 }
 
 // add appends the weights of an output at x in input coordinates.

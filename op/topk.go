@@ -55,32 +55,23 @@ func init() {
 
 	// NonZero lists the positions of the elements that are not zero, row-major: an
 	// int64 matrix [rank, count].
-	Register(Op{
+	Register(dynamic(Op{
 		Name: "NonZero",
-		Infer: func(n *graph.Node) ([]tensor.Type, error) {
-			if err := Want(n, 1, 1, AnyType...); err != nil {
-				return nil, err
-			}
-			t, err := Value(n, 0)
-			if err != nil {
-				return nil, err
-			}
-			return []tensor.Type{{DType: tensor.Int64, Shape: tensor.Shape{len(t.Shape), len(nonZero(t))}}}, nil
-		},
-		Ref: func(_ *graph.Node, in, out []*tensor.Tensor) error {
-			at, y := nonZero(in[0]), vals[int64](out[0])
-			st := in[0].Shape.Strides()
-			for k, s := range st {
-				for j, i := range at {
-					y[k*len(at)+j] = int64(i / s % in[0].Shape[k])
-				}
-			}
-			return nil
-		},
 		VJP: func(*graph.Graph, *graph.Node, []*graph.Value) ([]*graph.Value, error) {
 			return make([]*graph.Value, 1), nil
 		},
-	})
+	}, func(n *graph.Node) error {
+		return Want(n, 1, 1, AnyType...)
+	}, func(_ *Control, _ *graph.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		at, st := nonZero(in[0]), in[0].Shape.Strides()
+		y := make([]int64, len(st)*len(at))
+		for k, s := range st {
+			for j, i := range at {
+				y[k*len(at)+j] = int64(i / s % in[0].Shape[k])
+			}
+		}
+		return []*tensor.Tensor{tensor.From(y, len(st), len(at))}, nil
+	}))
 }
 
 func topK[T Number](n *graph.Node, in, out []*tensor.Tensor) error {

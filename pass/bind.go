@@ -15,20 +15,41 @@ type Bound struct {
 	// computes, then what Rest reads.
 	Graph *graph.Graph
 	// Rest, if not nil, holds the nodes whose shapes depend on data. Its inputs are
-	// outputs of Graph by name, those of Needs to be given as constants.
+	// outputs of Graph by name, those of Needs to be given as constants, and outputs of
+	// Runs.
 	Rest  *graph.Graph
 	Needs []string
+	// Runs are the nodes between Graph and Rest whose outputs' types only running them
+	// says ([op.Op].Run). They read constants and outputs of Graph, by name.
+	Runs []*graph.Node
 }
 
 // foldLimit bounds what constant folding may produce, in bytes, beyond four times
 // what it consumes: expansions such as ConstantOfShape stay nodes.
 const foldLimit = 1 << 20
 
+// Lowering says a node, whose inputs are bound, by other nodes, the last of which
+// makes its outputs; nil: the node stays.
+type Lowering func(*graph.Graph, *graph.Node) []*graph.Node
+
+// Lowerings are those to operators that have kernels.
+func Lowerings() []Lowering { return []Lowering{op.LowerEinsum, op.LowerDeformConv} }
+
+func lowered(g *graph.Graph, n *graph.Node, lower []Lowering) []*graph.Node {
+	for _, f := range lower {
+		if low := f(g, n); low != nil {
+			return low
+		}
+	}
+	return nil
+}
+
 // Bind gives every value of g, which it edits, its type, from the types of the
 // inputs (all must be given), and folds what is constant, Shape of bound values
-// included. An If whose condition is known is replaced by the branch. known gives
+// included. An If whose condition is known is replaced by the branch, and a node
+// by what the first of lower makes of it that makes anything. known gives
 // the data of inputs that are to be constants.
-func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Tensor) (*Bound, error) {
+func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Tensor, lower ...Lowering) (*Bound, error) {
 	for _, v := range g.Inputs {
 		if t := known[v.Name]; t != nil {
 			v.Type = t.Type
@@ -52,7 +73,7 @@ func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Te
 	}
 	blocked := map[*graph.Value]bool{}
 	need := map[*graph.Value]bool{}
-	var nodes, rest []*graph.Node
+	var nodes, rest, runs []*graph.Node
 	todo := append([]*graph.Node{}, g.Nodes...)
 	var errs []error
 	for len(todo) > 0 {
@@ -105,10 +126,23 @@ func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Te
 			}
 			continue
 		}
+		if low := lowered(g, n, lower); low != nil {
+			todo = append(low, todo...)
+			continue
+		}
 		ts, err := op.Infer(n)
 		if nv := (*op.NeedValue)(nil); errors.As(err, &nv) {
-			need[nv.Node.In[nv.Input]] = true
-			block()
+			if op.Of(n).Run == nil {
+				need[nv.Node.In[nv.Input]] = true
+				block()
+				continue
+			}
+			for _, v := range n.Out {
+				if v != nil {
+					blocked[v] = true
+				}
+			}
+			runs = append(runs, n)
 			continue
 		}
 		if err == nil {
@@ -160,18 +194,18 @@ func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Te
 			}
 		}
 	}
-	if len(rest) == 0 {
+	if len(rest)+len(runs) == 0 {
 		DeadCode(g)
 		return &Bound{Graph: g}, nil
 	}
-	return split(g, rest, blocked, need), nil
+	return split(g, rest, runs, blocked, need), nil
 }
 
 // constants folds the node if all its inputs are known: one constant an output.
 // nil: not foldable.
 func constants(g *graph.Graph, n *graph.Node) ([]*graph.Value, error) {
 	o := op.Of(n)
-	if o.Random || len(o.Writes) > 0 || len(n.Out) == 0 {
+	if o.Random || len(o.Writes) > 0 || len(n.Out) == 0 || len(n.Bodies()) > 0 {
 		return nil, nil
 	}
 	shapeOnly := n.Domain == "" && (n.Op == "Shape" || n.Op == "Size")
@@ -263,12 +297,12 @@ func inline(n *graph.Node, cond *tensor.Tensor) (*graph.Graph, error) {
 	return c, nil
 }
 
-// split parts g into what is bound and the rest, which reads the first part's values as inputs.
-func split(g *graph.Graph, rest []*graph.Node, blocked, need map[*graph.Value]bool) *Bound {
+// split parts g into what is bound, the nodes that are run to know their types, and
+// the rest, which reads the others' values as inputs.
+func split(g *graph.Graph, rest, runs []*graph.Node, blocked, need map[*graph.Value]bool) *Bound {
 	r := graph.New(g.Name)
 	r.Nodes = rest
-	in := map[*graph.Value]*graph.Value{}
-	b := &Bound{Rest: r}
+	b := &Bound{Rest: r, Runs: runs}
 	var outs []*graph.Value
 	isOut := map[*graph.Value]bool{}
 	emit := func(v *graph.Value) {
@@ -278,35 +312,68 @@ func split(g *graph.Graph, rest []*graph.Node, blocked, need map[*graph.Value]bo
 		}
 	}
 	for _, v := range g.Outputs {
-		if blocked[v] {
-			r.Outputs = append(r.Outputs, v)
-		} else {
+		if !blocked[v] {
 			emit(v)
 		}
 	}
-	made := map[*graph.Value]bool{}
+	// in gives the value that stands for v of the bound part.
+	stand := map[*graph.Value]*graph.Value{}
+	in := func(v *graph.Value) *graph.Value {
+		if v == nil || v.Kind != graph.Computed && v.Kind != graph.Input {
+			return v
+		}
+		if stand[v] == nil {
+			stand[v] = &graph.Value{Name: v.Name, Kind: graph.Input}
+			emit(v)
+		}
+		return stand[v]
+	}
+	ran := map[*graph.Value]*graph.Value{} // outputs of runs to inputs of the rest
+	for _, n := range runs {
+		for i, v := range n.In {
+			n.In[i] = in(v)
+		}
+		for _, v := range n.Out {
+			if v != nil {
+				ran[v] = &graph.Value{Name: v.Name, Kind: graph.Input}
+			}
+		}
+	}
+	made, taken := map[*graph.Value]bool{}, map[*graph.Value]bool{}
+	take := func(w *graph.Value) *graph.Value {
+		if !taken[w] {
+			taken[w] = true
+			r.Inputs = append(r.Inputs, w)
+		}
+		return w
+	}
 	for _, n := range rest {
 		for i, v := range n.In {
 			if v == nil || made[v] || v.Kind != graph.Computed && v.Kind != graph.Input {
 				continue
 			}
-			w := in[v]
-			if w == nil {
-				w = &graph.Value{Name: v.Name, Kind: graph.Input}
-				in[v] = w
-				r.Inputs = append(r.Inputs, w)
-				emit(v)
-				if need[v] {
-					b.Needs = append(b.Needs, v.Name)
-				}
+			if w := ran[v]; w != nil {
+				n.In[i] = take(w)
+				continue
 			}
-			n.In[i] = w
+			if n.In[i] = in(v); !taken[n.In[i]] && need[v] {
+				b.Needs = append(b.Needs, v.Name)
+			}
+			take(n.In[i])
 		}
 		for _, v := range n.Out {
 			if v != nil {
 				made[v] = true
 			}
 		}
+	}
+	for _, v := range g.Outputs {
+		if w := ran[v]; w != nil {
+			v = take(w)
+		} else if !blocked[v] {
+			continue
+		}
+		r.Outputs = append(r.Outputs, v)
 	}
 	g.Outputs = outs
 	DeadCode(g)

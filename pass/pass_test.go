@@ -1,11 +1,13 @@
 package pass
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"whit/graph"
 	"whit/internal/optest"
+	"whit/op"
 	"whit/tensor"
 )
 
@@ -204,4 +206,55 @@ func TestFuseShuffles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEinsumBecomesMatMul: what is a product of matrices is bound as one.
+func TestEinsumBecomesMatMul(t *testing.T) {
+	for _, c := range []struct {
+		equation string
+		shapes   []tensor.Shape
+		stays    bool
+	}{
+		{"bhwc,hkc->bhwk", []tensor.Shape{{2, 3, 4, 5}, {3, 6, 5}}, false},
+		{"ij->ji", []tensor.Shape{{2, 3}}, false},
+		{"abc->b", []tensor.Shape{{2, 3, 4}}, false},
+		{"i,j->ij", []tensor.Shape{{2}, {3}}, false},
+		{"ij,ij->", []tensor.Shape{{2, 3}, {2, 3}}, false},
+		{"...ij,...jk->...ik", []tensor.Shape{{2, 3, 4}, {2, 4, 5}}, false},
+		{"ii->i", []tensor.Shape{{3, 3}}, true},
+		{"ij,ij->ij", []tensor.Shape{{2, 1}, {2, 3}}, true},
+		{"ij,jk,kl->il", []tensor.Shape{{2, 3}, {3, 4}, {4, 5}}, true},
+	} {
+		g, in := graph.New(""), map[string]tensor.Type{}
+		var vs []*graph.Value
+		for i, s := range c.shapes {
+			v := g.AddInput(string(rune('a'+i)), tensor.Float32, s...)
+			in[v.Name], vs = tensor.Type{DType: tensor.Float32, Shape: s}, append(vs, v)
+		}
+		y := g.Add("", "Einsum", map[string]any{"equation": c.equation}, vs...)
+		g.Outputs = []*graph.Value{y}
+		want, err := op.Infer(&graph.Node{Op: "Einsum", Attrs: y.Producer.Attrs, In: bound(vs, in)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Bind(g, in, nil, Lowerings()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Graph.Verify(); err != nil {
+			t.Fatal(err)
+		}
+		stays := slices.ContainsFunc(b.Graph.Nodes, func(n *graph.Node) bool { return n.Op == "Einsum" })
+		if stays != c.stays || !b.Graph.Outputs[0].Type.Equal(want[0]) {
+			t.Errorf("%s: %v, want %v\n%s", c.equation, b.Graph.Outputs[0].Type, want[0], b.Graph)
+		}
+	}
+}
+
+func bound(vs []*graph.Value, in map[string]tensor.Type) []*graph.Value {
+	var bs []*graph.Value
+	for _, v := range vs {
+		bs = append(bs, &graph.Value{Name: v.Name, Type: in[v.Name]})
+	}
+	return bs
 }

@@ -28,6 +28,7 @@ type Plan struct {
 
 	rest  *graph.Graph
 	needs []string
+	runs  []*control // between the steps and the rest
 	pack  func(*graph.Value, string, func() []byte) []byte
 }
 
@@ -35,7 +36,8 @@ type Plan struct {
 type step struct {
 	node       *graph.Node
 	prep       *kernel.Prepared
-	temp       int // arena offset of Call.Temp
+	control    *control // set where the node has bodies; prep does nothing then
+	temp       int      // arena offset of Call.Temp
 	macs       int64
 	bytes      int64
 	phase      int // index of its first phase in Plan.phases
@@ -89,7 +91,14 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 	var work int64
 	for i, n := range g.Nodes {
 		prep := preps[i]
-		s := step{node: n, prep: prep}
+		var ctl *control
+		if isControl(n) {
+			prep = &kernel.Prepared{Kernel: "control"}
+			if ctl, err = p.control(n); err != nil {
+				return nil, err
+			}
+		}
+		s := step{node: n, prep: prep, control: ctl}
 		s.macs, s.bytes = op.Cost(n)
 		// About 20 multiply-accumulates and 4 bytes a nanosecond: a step under 10 µs
 		// is not worth sharing.
@@ -97,6 +106,13 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		s.sequential = cost < 10_000
 		work += cost
 		pl.steps = append(pl.steps, s)
+	}
+	for _, n := range b.Runs {
+		c, err := p.control(n)
+		if err != nil {
+			return nil, err
+		}
+		pl.runs = append(pl.runs, c)
 	}
 	pl.parallel = work > 20_000
 	for i := range pl.steps {
@@ -123,7 +139,7 @@ func (p *Program) prepare(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel,
 		n := g.Nodes[i]
 		k := chosen[n]
 		switch {
-		case alias(n) || placed(n):
+		case alias(n) || placed(n) || isControl(n):
 		case k == nil:
 			preps[i] = kernel.Reference(n)
 		default:
@@ -155,6 +171,9 @@ func (p *Program) prepare(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel,
 	}
 	return preps, nil
 }
+
+// isControl reports nodes that run graphs of their own.
+func isControl(n *graph.Node) bool { return op.Of(n).Run != nil && len(n.Bodies()) > 0 }
 
 // alias reports nodes that only rename row-major memory: their output shares
 // their first input's.
@@ -345,7 +364,8 @@ type NodeInfo struct {
 }
 
 // Nodes lists the steps in the order in which they run. Nodes that only rename
-// memory have the kernel "view".
+// memory have the kernel "view", those that run bodies or are run to know their
+// outputs' types "control", and those that are planned when shapes are known "later".
 func (pl *Plan) Nodes() []NodeInfo {
 	var out []NodeInfo
 	for _, s := range pl.steps {
@@ -358,6 +378,14 @@ func (pl *Plan) Nodes() []NodeInfo {
 			o = s.node.Out[0].Type.String()
 		}
 		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o})
+	}
+	for _, c := range pl.runs {
+		out = append(out, NodeInfo{Node: c.node.Name, Op: c.node.OpName(), Kernel: "control"})
+	}
+	if pl.rest != nil {
+		for _, n := range pl.rest.Nodes {
+			out = append(out, NodeInfo{Node: n.Name, Op: n.OpName(), Kernel: "later"})
+		}
 	}
 	return out
 }

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"container/list"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ import (
 )
 
 // ErrTooLarge is the root of errors about memory limits.
-var ErrTooLarge = errors.New("too large")
+var ErrTooLarge = op.ErrTooLarge
 
 // Options say how a program is compiled and run. The zero value is the default.
 type Options struct {
@@ -40,6 +39,7 @@ type Options struct {
 // Program is a compiled graph, before shapes. It is safe for concurrent use.
 type Program struct {
 	g    *graph.Graph
+	root *Program // of a body: the program that it is part of
 	opt  Options
 	env  kernel.Env
 	vars map[string]*tensor.Tensor
@@ -47,6 +47,7 @@ type Program struct {
 	mu     sync.Mutex
 	packMu sync.Mutex
 	packs  map[packKey]*pack
+	consts map[*tensor.Tensor]bool // those of the program, whose packings are kept
 	plans  map[string]*list.Element
 	lru    *list.List
 }
@@ -93,8 +94,9 @@ func NewProgram(g *graph.Graph, o Options) (*Program, error) {
 	if o.MaxPlans == 0 {
 		o.MaxPlans = 8
 	}
-	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{},
+	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{}, consts: map[*tensor.Tensor]bool{},
 		plans: map[string]*list.Element{}, lru: list.New()}
+	constantsOf(c, p.consts)
 	p.env = kernel.Env{Training: o.Training, Direct: o.Direct}
 	if o.CPU != nil {
 		p.env.CPU = *o.CPU
@@ -132,7 +134,7 @@ func (p *Program) Plan(in map[string]tensor.Type) (*Plan, error) {
 		return e.Value.(*entry).plan, nil
 	}
 	c, origin := p.clone()
-	b, err := pass.Bind(c, in, nil)
+	b, err := pass.Bind(c, in, nil, p.lowerings()...)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +148,14 @@ func (p *Program) Plan(in map[string]tensor.Type) (*Plan, error) {
 		delete(p.plans, e.key)
 	}
 	return pl, nil
+}
+
+// lowerings are what binding may do so that kernels are found.
+func (p *Program) lowerings() []pass.Lowering {
+	if p.opt.References {
+		return nil
+	}
+	return pass.Lowerings()
 }
 
 func typesKey(in map[string]tensor.Type) string {
@@ -170,23 +180,47 @@ func (p *Program) clone() (*graph.Graph, map[*graph.Value]*graph.Value) {
 	return c, origin
 }
 
-// packer is kernel.Env.Pack for one compilation.
+// packer is kernel.Env.Pack for one compilation. Constants of the program are packed
+// once; those that binding made, once a plan.
 func (p *Program) packer(origin map[*graph.Value]*graph.Value) func(*graph.Value, string, func() []byte) []byte {
+	once := map[packKey]*pack{}
 	return func(v *graph.Value, packing string, build func() []byte) []byte {
-		k := packKey{of: v, packing: packing}
+		of, k, kept := p, packKey{v, packing}, false
+		if p.root != nil && v.Data != nil {
+			of = p.root
+		}
 		if v.Data != nil {
 			k.of = v.Data
+			kept = of.consts[v.Data]
 		} else if o := origin[v]; o != nil {
-			k.of = o
+			k.of, kept = o, true
 		}
-		p.packMu.Lock()
-		e := p.packs[k]
+		of.packMu.Lock()
+		packs := once
+		if kept {
+			packs = of.packs
+		}
+		e := packs[k]
 		if e == nil {
 			e = &pack{}
-			p.packs[k] = e
+			packs[k] = e
 		}
-		p.packMu.Unlock()
+		of.packMu.Unlock()
 		e.once.Do(func() { e.b = build() })
 		return e.b
+	}
+}
+
+// constantsOf notes the data of all constants of g and its bodies.
+func constantsOf(g *graph.Graph, into map[*tensor.Tensor]bool) {
+	for _, v := range g.Values() {
+		if v.Kind == graph.Const && v.Data != nil {
+			into[v.Data] = true
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, b := range n.Bodies() {
+			constantsOf(b, into)
+		}
 	}
 }

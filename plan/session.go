@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 	"time"
 
 	"whit/graph"
@@ -25,10 +24,16 @@ type Session struct {
 	scratch [][]byte
 	team    []chan task
 
+	// left is how many iterations loops may still run: own's count, or that of the
+	// session which runs this one.
+	left *int
+	own  int
 	// what follows a part whose shapes depend on data
-	next     *Session
-	nextVals []*tensor.Tensor
-	nextOut  map[string]*tensor.Tensor
+	made      map[string]*tensor.Tensor // by the plan's runs
+	next      *Session
+	nextTypes map[string]tensor.Type
+	nextVals  []*tensor.Tensor
+	nextOut   map[string]*tensor.Tensor
 }
 
 // NewSession allocates a session.
@@ -162,10 +167,12 @@ func (s *Session) Output(name string) *tensor.Tensor {
 func (s *Session) Plan() *Plan { return s.plan }
 
 // Run computes the outputs. ctx is checked between nodes.
-func (s *Session) Run(ctx context.Context) error { return s.run(ctx, nil) }
+func (s *Session) Run(ctx context.Context) error { return s.RunTimed(ctx, nil) }
 
-// RunTimed is Run, adding to times the time of every node, in the order of Plan.Nodes.
+// RunTimed is Run, adding to times the time of every node, in the order of
+// Plan.Nodes; that of all which is planned later to the first such node.
 func (s *Session) RunTimed(ctx context.Context, times []time.Duration) error {
+	s.left, s.own = &s.own, op.MaxIterations
 	return s.run(ctx, times)
 }
 
@@ -212,6 +219,16 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 				c.share(p, s.scratch[0])
 			}
 		}
+		if st.control != nil {
+			c := &c.calls[i]
+			res, err := st.control.run(ctx, s.left, c.In)
+			if err == nil {
+				err = op.Deliver(st.node, res, c.Out)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		if st.prep.Err != nil {
 			if err := st.prep.Err(&c.calls[i]); err != nil {
 				return fmt.Errorf("node %q (%s): %w", st.node.Name, st.node.OpName(), err)
@@ -222,41 +239,56 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 		}
 	}
 	if s.plan.rest != nil {
-		return s.runRest(ctx)
+		return s.runRest(ctx, times)
 	}
 	return nil
 }
 
-// runRest plans and runs the nodes whose shapes depend on what has just been
-// computed. The last plan is kept while types and needed data stay the same.
-func (s *Session) runRest(ctx context.Context) error {
+// runRest runs the nodes that say their outputs' types themselves, then plans and
+// runs those whose shapes depend on what has been computed by now. The last plan is
+// kept while types and needed data stay the same.
+func (s *Session) runRest(ctx context.Context, times []time.Duration) error {
 	pl := s.plan
-	types := map[string]tensor.Type{}
-	known := map[string]*tensor.Tensor{}
-	for _, v := range pl.rest.Inputs {
-		t := s.tensors[v.Name]
-		if slices.Contains(pl.needs, v.Name) {
-			known[v.Name] = t
+	if times != nil {
+		times = times[len(pl.steps):]
+	}
+	if err := s.runDynamic(ctx, times); err != nil {
+		return err
+	}
+	if times = times[min(len(times), len(pl.runs)):]; len(times) > 0 {
+		began := time.Now()
+		defer func() { times[0] += time.Since(began) }()
+	}
+	given := func(name string) *tensor.Tensor {
+		if t := s.made[name]; t != nil {
+			return t
 		}
-		types[v.Name] = t.Type
+		return s.tensors[name]
 	}
 	same := s.next != nil
+	for _, v := range pl.rest.Inputs {
+		same = same && given(v.Name).Type.Equal(s.nextTypes[v.Name])
+	}
 	for i, name := range pl.needs {
-		same = same && bytes.Equal(s.nextVals[i].Bytes(), known[name].Bytes())
+		same = same && bytes.Equal(s.nextVals[i].Bytes(), given(name).Bytes())
 	}
 	if !same {
-		s.nextVals = s.nextVals[:0]
+		types, known := map[string]tensor.Type{}, map[string]*tensor.Tensor{}
+		for _, v := range pl.rest.Inputs {
+			types[v.Name] = given(v.Name).Type
+		}
+		s.next, s.nextVals = nil, s.nextVals[:0]
 		for _, name := range pl.needs {
-			known[name] = known[name].Clone()
+			known[name] = given(name).Clone()
 			s.nextVals = append(s.nextVals, known[name])
 		}
 		c, _ := pl.rest.Clone()
-		b, err := pass.Bind(c, types, known)
+		b, err := pass.Bind(c, types, known, pl.prog.lowerings()...)
 		if err != nil {
 			return err
 		}
-		// Every round plans a node or turns an input into a constant.
-		if b.Rest != nil && len(b.Rest.Nodes) >= len(pl.rest.Nodes) && len(b.Rest.Inputs) >= len(pl.rest.Inputs) {
+		// Every round plans a node, runs one, or turns an input into a constant.
+		if b.Rest != nil && len(b.Runs)+len(pl.runs) == 0 && len(b.Rest.Nodes) >= len(pl.rest.Nodes) && len(b.Rest.Inputs) >= len(pl.rest.Inputs) {
 			n := b.Rest.Nodes[0]
 			return fmt.Errorf("node %q (%s): %w: its shape stays unknown after its inputs have been computed", n.Name, n.OpName(), op.ErrUnsupported)
 		}
@@ -267,13 +299,15 @@ func (s *Session) runRest(ctx context.Context) error {
 		if s.next, err = sub.NewSession(); err != nil {
 			return err
 		}
+		s.nextTypes = types
 	}
 	for _, v := range pl.rest.Inputs {
 		if in := s.next.Input(v.Name); in != nil {
-			copy(in.Bytes(), s.tensors[v.Name].Bytes())
+			copy(in.Bytes(), given(v.Name).Bytes())
 		}
 	}
-	if err := s.next.Run(ctx); err != nil {
+	s.next.left = s.left
+	if err := s.next.run(ctx, nil); err != nil {
 		return err
 	}
 	if s.nextOut == nil {
@@ -281,6 +315,41 @@ func (s *Session) runRest(ctx context.Context) error {
 	}
 	for _, v := range pl.rest.Outputs {
 		s.nextOut[v.Name] = s.next.Output(v.Name)
+	}
+	return nil
+}
+
+// runDynamic runs the nodes between the plan's steps and the rest.
+func (s *Session) runDynamic(ctx context.Context, times []time.Duration) error {
+	if len(s.plan.runs) > 0 && s.made == nil {
+		s.made = map[string]*tensor.Tensor{}
+	}
+	for k, c := range s.plan.runs {
+		began := time.Now()
+		in := make([]*tensor.Tensor, len(c.node.In))
+		for i, v := range c.node.In {
+			switch {
+			case v == nil:
+			case v.IsConst():
+				in[i] = s.plan.constant(v)
+			case v.Kind == graph.Param || v.Kind == graph.State:
+				in[i] = s.plan.prog.vars[v.Name]
+			default:
+				in[i] = s.tensors[v.Name]
+			}
+		}
+		out, err := c.run(ctx, s.left, in)
+		if err != nil {
+			return err
+		}
+		for i, v := range c.node.Out {
+			if v != nil {
+				s.made[v.Name] = out[i]
+			}
+		}
+		if times != nil {
+			times[k] += time.Since(began)
+		}
 	}
 	return nil
 }

@@ -3,12 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"whit/graph"
+	"whit/onnx"
+	"whit/op"
 	"whit/tensor"
 )
 
@@ -59,6 +64,39 @@ func TestRewrite(t *testing.T) {
 	out.Reset()
 	if code, err := run([]string{dir}, &out, &out); code != 0 || err != nil || !strings.HasSuffix(out.String(), "5 passed, 0 failed, 1 skipped\n") {
 		t.Error(code, err, &out)
+	}
+}
+
+// TestExcuses: only what is not about tensors of numbers may be skipped.
+func TestExcuses(t *testing.T) {
+	one := func(domain, name string) *graph.Graph {
+		g := graph.New("")
+		g.Outputs = []*graph.Value{g.Add(domain, name, nil)}
+		return g
+	}
+	text := fmt.Errorf("%w: input \"x\" has element type string", onnx.ErrUnsupported)
+	for _, c := range []struct {
+		name string
+		err  error
+		g    *graph.Graph
+		want string
+	}{
+		{"strings", text, nil, "strings"},
+		{"another element type", fmt.Errorf("%w: input \"x\" has element type complex64", onnx.ErrUnsupported), nil, ""},
+		{"a broken model", errors.New("element type string"), nil, ""},
+		{"an operator of another field", op.ErrUnsupported, one("ai.onnx.ml", "Scaler"), "classical machine learning (ai.onnx.ml)"},
+		{"image codecs", op.ErrUnsupported, one("", "ImageDecoder"), "image codecs"},
+		{"an operator that must run", op.ErrUnsupported, one("", "Mystery"), ""},
+		{"an element type of an operator", op.ErrUnsupported, one("", "Relu"), ""},
+	} {
+		if got := excuse(c.err, c.g); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	both := one("", "ImageDecoder")
+	both.Add("", "Mystery", nil)
+	if got := excuse(op.ErrUnsupported, both); got != "" {
+		t.Errorf("an operator that must run beside one that need not: %q", got)
 	}
 }
 

@@ -137,29 +137,20 @@ func Eval(g *graph.Graph, feeds map[string]*tensor.Tensor) ([]*tensor.Tensor, er
 		v.Type, vals[v] = t.Type, t
 	}
 	for _, n := range g.Nodes {
-		// The type rule sees every input as a constant: its data are known here.
-		m := *n
-		m.In = make([]*graph.Value, len(n.In))
 		in := make([]*tensor.Tensor, len(n.In))
 		for i, v := range n.In {
 			if v != nil {
 				in[i] = get(v)
-				m.In[i] = &graph.Value{Name: v.Name, Kind: graph.Const, Type: in[i].Type, Data: in[i]}
 			}
 		}
-		ts, err := op.Infer(&m)
+		out, err := op.Compute(n, in)
 		if err != nil {
 			return nil, err
 		}
-		out := make([]*tensor.Tensor, len(n.Out))
 		for i, v := range n.Out {
 			if v != nil {
-				out[i] = tensor.New(ts[i].DType, ts[i].Shape...)
-				v.Type, vals[v] = ts[i], out[i]
+				v.Type, vals[v] = out[i].Type, out[i]
 			}
-		}
-		if err := op.Of(n).Ref(&m, in, out); err != nil {
-			return nil, err
 		}
 	}
 	var res []*tensor.Tensor

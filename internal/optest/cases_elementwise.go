@@ -143,6 +143,8 @@ func init() {
 			Want: in(f(0, 0, 1, 1, 2, 2, 2, 2, 3, -1, -2, -2, -2, -2, -3))},
 		Case{Name: "round/int", Op: "Round", In: in(i64(1)), Err: true},
 		Case{Name: "isnan", Op: "IsNaN", In: in(f(3, nan, 4, nan)), Want: in(vec(false, true, false, true))},
+		Case{Name: "isnan/float8", Op: "IsNaN", In: in(narrowT(tensor.Float8E4M3FN, 3, 0x7f, 0x7e, 0)), Want: in(vec(true, false, false))},
+		Case{Name: "isinf/float8", Op: "IsInf", In: in(narrowT(tensor.Float8E5M2, 4, 0x7f, 0x7c, 0xfc, 0x7b)), Want: in(vec(false, true, true, false))},
 		Case{Name: "isinf", Op: "IsInf", In: in(f(-1.7, nan, inf, -inf)), Want: in(vec(false, false, true, true))},
 		Case{Name: "isinf/positive", Op: "IsInf", Attrs: map[string]any{"detect_negative": int64(0)}, In: in(f(inf, -inf)), Want: in(vec(true, false))},
 
