@@ -20,7 +20,7 @@ func init() {
 				_, ok := poolWindow(n)
 				return ok
 			},
-			Layout:  imageLayout,
+			Layout:  poolLayout,
 			Prepare: preparePool,
 		})
 	}
@@ -61,13 +61,34 @@ func taps(o, stride, pad, dilation, kernel, lo, hi int) (from, to int) {
 	return from, max(from, to)
 }
 
+// poolTaps bounds the windows of NHWC images: their lists of taps are made beforehand.
+const poolTaps = 256
+
+// poolLayout passes NHWC through where the window is not too large.
+func poolLayout(n *graph.Node, in []graph.Layout) Layouts {
+	if w, _ := poolWindow(n); w.kh*w.kw <= poolTaps {
+		return imageLayout(n, in)
+	}
+	return Layouts{In: make([]graph.Layout, 1), Out: make([]graph.Layout, 1)}
+}
+
+// pool is a prepared pool.
+type pool struct {
+	w       window
+	x, y    view
+	average bool
+	// The divisor of AveragePool counts the padding that pads names, never what
+	// ceil_mode hangs over: taps in [lo, hi).
+	lo, hi [2]int
+	pooler kern.Pooler
+	// offs lists where the taps of a window are, from its first within the image, by
+	// what of it lies within: rows i0 to i1, columns j0 to j1.
+	offs map[[4]int][]int
+}
+
 func preparePool(n *graph.Node, e *Env) (*Prepared, error) {
 	w, _ := poolWindow(n)
-	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
-	average := n.Op == "AveragePool"
-	// The divisor of AveragePool counts the padding that pads names, never what
-	// ceil_mode hangs over.
-	lo, hiH, hiW := [2]int{0, 0}, w.h, w.w
+	p := &pool{w: w, x: viewOf(n.In[0]), y: viewOf(n.Out[0]), average: n.Op == "AveragePool", hi: [2]int{w.h, w.w}, pooler: kern.PoolerOf(e.CPU)}
 	if n.Int("count_include_pad", 0) != 0 {
 		end := [2]int{w.halo()[2], w.halo()[3]}
 		switch auto := n.Str("auto_pad", "NOTSET"); auto {
@@ -77,47 +98,18 @@ func preparePool(n *graph.Node, e *Env) (*Prepared, error) {
 				end = [2]int{int(p[2]), int(p[3])}
 			}
 		}
-		lo, hiH, hiW = [2]int{-w.ph, -w.pw}, w.h+end[0], w.w+end[1]
+		p.lo, p.hi = [2]int{-w.ph, -w.pw}, [2]int{w.h + end[0], w.w + end[1]}
 	}
-	p := &Prepared{}
-	flat, op, empty := kern.FlatOf(e.CPU), kern.OpMax, float32(math.Inf(-1))
-	if average {
-		op, empty = kern.OpAdd, 0
-	}
-	// The commonest pool of all has a kernel of its own.
-	pairs := !average && y.nhwc && w.kh == 2 && w.kw == 2 && w.sh == 2 && w.sw == 2 && w.dh == 1 && w.dw == 1 && w.halo() == [4]int{}
-	vec := kern.VecOf(e.CPU)
-	// Windows of NHWC images have lists of where their taps are, by what of them lies
-	// within the image.
-	pooler := kern.PoolerOf(e.CPU)
-	var offs map[[4]int][]int
-	if y.nhwc && !pairs && w.kh*w.kw <= 256 {
-		offs = map[[4]int][]int{}
-		for oy := range y.h {
-			i0, i1 := taps(oy, w.sh, w.ph, w.dh, w.kh, 0, w.h)
-			for ox := range y.w {
-				j0, j1 := taps(ox, w.sw, w.pw, w.dw, w.kw, 0, w.w)
-				k := [4]int{i0, i1, j0, j1}
-				if _, ok := offs[k]; ok {
-					continue
-				}
-				list := []int{}
-				for i := i0; i < i1; i++ {
-					for j := j0; j < j1; j++ {
-						list = append(list, (i-i0)*w.dh*x.sh+(j-j0)*w.dw*x.sw)
-					}
-				}
-				offs[k] = list
-			}
-		}
-	}
-	planes := 1 // row-major: a unit is a row of one plane
-	if !y.nhwc {
-		planes = y.c
+	y := &p.y
+	planes, run := 1, p.pixels
+	if y.nhwc {
+		p.list()
+	} else { // a unit is a row of one plane
+		planes, run = y.c, p.plane
 	}
 	units := y.n * planes * y.h
 	tiles, _ := split(units, 1, y.w*(y.c/max(1, planes))*w.kh*w.kw*4)
-	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
+	return &Prepared{Phases: []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
 		u0, u1 := part(tile, tiles, units)
 		for u := u0; u < u1; u++ {
@@ -126,97 +118,95 @@ func preparePool(n *graph.Node, e *Env) (*Prepared, error) {
 			if ch == 0 {
 				y.clearHalo(out, img, oy, oy+1)
 			}
-			i0, i1 := taps(oy, w.sh, w.ph, w.dh, w.kh, 0, w.h)
-			d0, d1 := taps(oy, w.sh, w.ph, w.dh, w.kh, lo[0], hiH)
-			src := in[x.at+img*x.sn+ch*x.sc:]
-			if offs != nil {
-				t := kern.Pool{RSX: w.sw * x.sw, LDY: y.sw, N: y.c}
-				for ox := 0; ox < y.w; ox += t.Pixels {
-					// Pixels whose windows lie alike.
-					j0, j1 := taps(ox, w.sw, w.pw, w.dw, w.kw, 0, w.w)
-					k0, k1 := taps(ox, w.sw, w.pw, w.dw, w.kw, lo[1], hiW)
-					t.Pixels = 1
-					for ox+t.Pixels < y.w {
-						a0, a1 := taps(ox+t.Pixels, w.sw, w.pw, w.dw, w.kw, 0, w.w)
-						b0, b1 := taps(ox+t.Pixels, w.sw, w.pw, w.dw, w.kw, lo[1], hiW)
-						if a0 != j0 || a1 != j1 || b0 != k0 || b1 != k1 {
-							break
-						}
-						t.Pixels++
-					}
-					// Offsets count from the window's first tap within the image.
-					if t.Off, t.X = offs[[4]int{i0, i1, j0, j1}], nil; len(t.Off) > 0 {
-						t.X = src[(oy*w.sh-w.ph+i0*w.dh)*x.sh+(ox*w.sw-w.pw+j0*w.dw)*x.sw:]
-					}
-					t.Y = out[y.at+img*y.sn+oy*y.sh+ox*y.sw:]
-					if t.Div = float32((d1 - d0) * (k1 - k0)); average && t.Div > 0 {
-						pooler.Mean(&t)
-					} else if average {
-						t.Div = 1
-						pooler.Mean(&t)
-					} else {
-						pooler.Max(&t)
-					}
-				}
+			run(in[p.x.at+img*p.x.sn+ch*p.x.sc:], out[y.at+img*y.sn+ch*y.sc+oy*y.sh:], oy)
+		}
+	}}}}, nil
+}
+
+// rows and cols are the taps of output row or column o within the image, and how many
+// of them the divisor counts.
+func (p *pool) rows(o int) (from, to, count int) {
+	from, to = taps(o, p.w.sh, p.w.ph, p.w.dh, p.w.kh, 0, p.w.h)
+	a, b := taps(o, p.w.sh, p.w.ph, p.w.dh, p.w.kh, p.lo[0], p.hi[0])
+	return from, to, b - a
+}
+
+func (p *pool) cols(o int) (from, to, count int) {
+	from, to = taps(o, p.w.sw, p.w.pw, p.w.dw, p.w.kw, 0, p.w.w)
+	a, b := taps(o, p.w.sw, p.w.pw, p.w.dw, p.w.kw, p.lo[1], p.hi[1])
+	return from, to, b - a
+}
+
+// list fills offs.
+func (p *pool) list() {
+	p.offs = map[[4]int][]int{}
+	for oy := range p.y.h {
+		i0, i1, _ := p.rows(oy)
+		for ox := range p.y.w {
+			j0, j1, _ := p.cols(ox)
+			k := [4]int{i0, i1, j0, j1}
+			if _, ok := p.offs[k]; ok {
 				continue
 			}
-			line := out[y.at+img*y.sn+ch*y.sc+oy*y.sh:]
-			if pairs {
-				top := in[x.at+img*x.sn+2*oy*x.sh:]
-				vec.Max2x2(line, top, top[x.sh:], y.w, y.c, y.sw, x.sw)
-				continue
+			l := []int{}
+			for i := range i1 - i0 {
+				for j := range j1 - j0 {
+					l = append(l, i*p.w.dh*p.x.sh+j*p.w.dw*p.x.sw)
+				}
 			}
-			for ox := range y.w {
-				j0, j1 := taps(ox, w.sw, w.pw, w.dw, w.kw, 0, w.w)
-				at := (oy*w.sh-w.ph)*x.sh + (ox*w.sw-w.pw)*x.sw
-				if !y.nhwc {
-					if average {
-						var sum float32
-						for i := i0; i < i1; i++ {
-							for j := j0; j < j1; j++ {
-								sum += src[at+i*w.dh*x.sh+j*w.dw]
-							}
-						}
-						line[ox] = sum
-					} else {
-						best := float32(math.Inf(-1))
-						for i := i0; i < i1; i++ {
-							for j := j0; j < j1; j++ {
-								if v := src[at+i*w.dh*x.sh+j*w.dw]; v > best || v != v {
-									best = v
-								}
-							}
-						}
-						line[ox] = best
-					}
-				} else {
-					d := line[ox*y.sw:][:y.c]
-					for k := range d {
-						d[k] = empty
-					}
-					for i := i0; i < i1; i++ {
-						for j := j0; j < j1; j++ {
-							s := src[at+i*w.dh*x.sh+j*w.dw*x.sw:][:len(d)]
-							flat.Binary(op, d, d, s, 1, 1)
-						}
-					}
+			p.offs[k] = l
+		}
+	}
+}
+
+// pixels pools output row oy of an NHWC image, pixels whose windows lie alike together.
+func (p *pool) pixels(src, line []float32, oy int) {
+	w, x, y := &p.w, &p.x, &p.y
+	i0, i1, di := p.rows(oy)
+	t := kern.Pool{RSX: w.sw * x.sw, LDY: y.sw, N: y.c}
+	for ox := 0; ox < y.w; ox += t.Pixels {
+		j0, j1, dj := p.cols(ox)
+		t.Pixels = 1
+		for ox+t.Pixels < y.w {
+			if a, b, d := p.cols(ox + t.Pixels); a != j0 || b != j1 || d != dj {
+				break
+			}
+			t.Pixels++
+		}
+		if t.Off, t.X = p.offs[[4]int{i0, i1, j0, j1}], nil; len(t.Off) > 0 {
+			t.X = src[(oy*w.sh-w.ph+i0*w.dh)*x.sh+(ox*w.sw-w.pw+j0*w.dw)*x.sw:]
+		}
+		t.Y = line[ox*y.sw:]
+		if p.average {
+			t.Div = float32(max(1, di*dj)) // an empty window is 0
+			p.pooler.Mean(&t)
+		} else {
+			p.pooler.Max(&t)
+		}
+	}
+}
+
+// plane pools output row oy of one row-major plane.
+func (p *pool) plane(src, line []float32, oy int) {
+	w, x := &p.w, &p.x
+	i0, i1, di := p.rows(oy)
+	for ox := range p.y.w {
+		j0, j1, dj := p.cols(ox)
+		at := (oy*w.sh-w.ph)*x.sh + ox*w.sw - w.pw
+		best, sum := float32(math.Inf(-1)), float32(0)
+		for i := i0; i < i1; i++ {
+			for j := j0; j < j1; j++ {
+				v := src[at+i*w.dh*x.sh+j*w.dw]
+				if v > best || v != v {
+					best = v
 				}
-				if average {
-					k0, k1 := taps(ox, w.sw, w.pw, w.dw, w.kw, lo[1], hiW)
-					if count := float32((d1 - d0) * (k1 - k0)); count > 0 {
-						d := line[ox*y.sw:][:1]
-						if y.nhwc {
-							d = line[ox*y.sw:][:y.c]
-						}
-						for k := range d {
-							d[k] /= count
-						}
-					}
-				}
+				sum += v
 			}
 		}
-	}}}
-	return p, nil
+		if line[ox] = best; p.average {
+			line[ox] = sum / float32(max(1, di*dj))
+		}
+	}
 }
 
 // prepareGlobalAverage sums in float64, pixels in row-major order, and rounds once.
