@@ -62,22 +62,22 @@ type Block struct {
 // and how many bytes the code has, must be known from elsewhere: a code holds
 // neither. Coders have no state: they are safe for concurrent use.
 type Coder interface {
-	// Name is lower case: "raw", "huffman", "relative", "context".
+	// Name is lower case: "raw", "huffman", "relative", "rans", "context".
 	Name() string
 	// Append appends the code of the blocks, in order, to dst.
 	Append(dst []byte, blocks []Block) ([]byte, error)
-	// Decode sets each block's Syms from its Dims and src, which must be all of one
-	// code. It never panics, and allocates only after it has found that src can hold
+	// Decode sets each block's Syms, in place where they have the right length, from its
+	// Dims and src, which must be all of one code. It never panics, and allocates only after it has found that src can hold
 	// so many symbols (see MaxSymbols); errors are ErrCorrupt.
 	Decode(blocks []Block, src []byte) error
 }
 
 // symbolsPerByte bounds what a byte of code may stand for. Every coder keeps it,
 // by padding where it would compress better.
-const symbolsPerByte = 8192
+const symbolsPerByte = 16384
 
 // MaxSymbols is the largest number of symbols that n bytes may stand for, whatever
-// the coder: 8192 (n + 8).
+// the coder: 16384 (n + 8).
 func MaxSymbols(n int) int {
 	if n > math.MaxInt/symbolsPerByte-8 {
 		return math.MaxInt
@@ -86,7 +86,48 @@ func MaxSymbols(n int) int {
 }
 
 // Coders lists all coders, weakest and fastest first.
-func Coders() []Coder { return []Coder{Raw{}, Huffman{}, Relative{}, Context{}} }
+func Coders() []Coder { return []Coder{Raw{}, Huffman{}, Relative{}, RANS{}, Context{}} }
+
+// StreamLen is the number of symbols at which a stream ends with its row.
+const StreamLen = 1 << 20
+
+// Streams cuts blocks into lists that are to be coded each on its own, so that they can be
+// decoded side by side: a list ends with the row at which it has StreamLen symbols or more. A block
+// may lie in several lists, some of its rows in each; the parts' Syms are those of the
+// block. The cuts depend on Dims only.
+func Streams(blocks []Block) [][]Block {
+	var all [][]Block
+	var now []Block
+	n := 0
+	for _, b := range blocks {
+		cols := 0
+		if b.Rows > 0 {
+			cols = b.Len() / b.Rows
+		}
+		for {
+			rows := b.Rows
+			if cols > 0 {
+				rows = min(rows, (StreamLen-n+cols-1)/cols)
+			}
+			part := Block{Dims: Dims{rows, b.C, b.H, b.W}}
+			if b.Syms != nil {
+				part.Syms = b.Syms[: rows*cols : rows*cols]
+				b.Syms = b.Syms[rows*cols:]
+			}
+			now = append(now, part)
+			if n += rows * cols; n >= StreamLen {
+				all, now, n = append(all, now), nil, 0
+			}
+			if b.Rows -= rows; b.Rows == 0 {
+				break
+			}
+		}
+	}
+	if len(now) > 0 || len(all) == 0 {
+		all = append(all, now)
+	}
+	return all
+}
 
 // check is the number of symbols of blocks that are about to be coded.
 func check(blocks []Block) (n int, err error) {
@@ -113,7 +154,11 @@ func alloc(blocks []Block, size int) error {
 		left -= n
 	}
 	for i := range blocks {
-		blocks[i].Syms = make([]int32, blocks[i].Len())
+		if n := blocks[i].Len(); len(blocks[i].Syms) == n {
+			clear(blocks[i].Syms)
+		} else {
+			blocks[i].Syms = make([]int32, n)
+		}
 	}
 	return nil
 }

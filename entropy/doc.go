@@ -8,9 +8,10 @@
 //	Raw       fixed width
 //	Huffman   a canonical prefix code for each block
 //	Relative  Deep Compression: gaps between non-zeros, and two prefix codes
+//	RANS      static frequencies, four interleaved states: the fastest
 //	Context   mixed adaptive contexts and an arithmetic coder: the smallest
 //
-// [AppendElements] does the same for floats and wide integers, whose bytes it
+// [Streams] cuts what is large into parts that decode side by side. [AppendElements] does the same for floats and wide integers, whose bytes it
 // splits into planes.
 //
 // All arithmetic is on integers, tables included: floating point would not decode on

@@ -89,7 +89,7 @@ func (e Elements) check() error {
 }
 
 // AppendElements appends the code of arrays of elements to dst. fast codes every
-// plane of bytes by a Huffman code, else by mixed contexts; the decoder must be told which.
+// plane of bytes by RANS, else by mixed contexts; the decoder must be told which.
 func AppendElements(dst []byte, arrays []Elements, fast bool) ([]byte, error) {
 	total := 0
 	for i, e := range arrays {
@@ -113,7 +113,7 @@ func AppendElements(dst []byte, arrays []Elements, fast bool) ([]byte, error) {
 				blocks = append(blocks, b)
 			}
 		}
-		dst, err := Huffman{}.Append(dst, blocks)
+		dst, err := RANS{}.Append(dst, blocks)
 		planeShares(arrays, blocks)
 		return padElements(dst, start, total), err
 	}
@@ -182,7 +182,7 @@ func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 				blocks = append(blocks, Block{Dims: Dims{1, e.N, 1, 1}})
 			}
 		}
-		if err := (Huffman{}).Decode(blocks, src); err != nil {
+		if err := (RANS{}).Decode(blocks, src); err != nil {
 			return err
 		}
 		planeShares(arrays, blocks)
@@ -240,7 +240,6 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 	if e.N == 0 {
 		return
 	}
-	var buf [maxInputs]*counter
 	for p, cur := range planes {
 		mode := 0
 		if !rc.dec && noise(cur) {
@@ -272,13 +271,11 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 			}
 			x, v := int(cur[i]), 1
 			for k := 7; k >= 0; k-- {
-				ctx := append(buf[:0],
-					&t.plain[v],
-					&t.upper[int(upper)<<8|v],
-					&t.last[int(last)<<8|v],
-					&t.above[int(above)<<8|v],
-				)
-				v = v<<1 | m.bit.code(rc, x>>k&1, ctx, p*8+k, p)
+				m.bit.ctx[0] = &t.plain[v]
+				m.bit.ctx[1] = &t.upper[int(upper)<<8|v]
+				m.bit.ctx[2] = &t.last[int(last)<<8|v]
+				m.bit.ctx[3] = &t.above[int(above)<<8|v]
+				v = v<<1 | m.bit.code(rc, x>>k&1, p*8+k, p)
 			}
 			cur[i] = byte(v)
 			last = cur[i]

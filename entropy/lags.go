@@ -8,7 +8,7 @@ const minLagCols = 16
 // lags codes, or decodes, the two distances of a matrix's further neighbours: one
 // bit whether there is a first one, and 8 bits of it; the same for the second, which
 // is 2 where it is absent. The bits have probability 1/2.
-func (m *model) lags(rc *rangeCoder, b Block, cols int) (first, second int) {
+func lags(rc *rangeCoder, b Block, cols int) (first, second int) {
 	if cols < minLagCols {
 		return 0, 2
 	}

@@ -7,13 +7,18 @@ import "math/bits"
 // 1/65536; a logit is ln(p/(1-p)) in 1/256. All of it is integer arithmetic, the
 // tables too: floating point would not decode on every machine.
 
-// logitMax is the largest logit: 11, a probability of 1 - 1/59875.
-const logitMax = 2815
+// logitMax is the largest logit: 11, a probability of 1 - 1/59875. With zeroLogit
+// added logits are positive, and 0 stands at a multiple of 256.
+const (
+	logitMax  = 2815
+	zeroLogit = 2816
+)
 
+// The tables' sizes make tests of their indices needless.
 var (
-	squashTab  [2*logitMax + 1]uint16 // logit + logitMax -> probability
-	stretchTab [4096]int16            // probability / 16 -> logit
-	rateTab    [256]uint16            // count -> 65536 / (count + 1.5)
+	squashTab  [8192]uint16 // logit + zeroLogit -> probability
+	stretchTab [4096]int16  // probability / 16 -> logit
+	rateTab    [1024]uint16 // count -> 65536 / (count + 1.5)
 )
 
 func init() {
@@ -22,25 +27,20 @@ func init() {
 	e := uint64(1) << 62
 	for i := 0; i <= logitMax; i++ {
 		p, _ := bits.Div64(1<<14, 0, 1<<62+e) // 65536 / (1 + exp(-i/256))
-		squashTab[logitMax+i] = uint16(p)
-		squashTab[logitMax-i] = uint16(65536 - p)
+		squashTab[zeroLogit+i] = uint16(p)
+		squashTab[zeroLogit-i] = uint16(65536 - p)
 		e, _ = bits.Mul64(e, expStep)
 	}
-	j := 0
+	j := zeroLogit - logitMax
 	for i := range stretchTab {
 		for uint32(squashTab[j]) < uint32(16*i+8) {
 			j++
 		}
-		stretchTab[i] = int16(j - logitMax)
+		stretchTab[i] = int16(j - zeroLogit)
 	}
 	for i := range rateTab {
 		rateTab[i] = uint16(131072 / (2*uint32(i) + 3))
 	}
-}
-
-// squash is the probability of a logit, which it clamps.
-func squash(x int32) int32 {
-	return int32(squashTab[min(max(x, -logitMax), logitMax)+logitMax])
 }
 
 // counter is an adaptive probability: 22 bits of probability above 10 bits of
@@ -65,72 +65,119 @@ func resetCounters(c []counter) {
 	}
 }
 
-func (c counter) logit() int32 { return int32(stretchTab[c>>20]) }
+func (c counter) logit() int64 { return int64(stretchTab[c>>20]) }
 
-// bin is the one of n equal bins in which a logit lies.
-func bin(logit, n int32) int { return int((logit + logitMax) * n / (2*logitMax + 1)) }
-
-func (c *counter) update(y int, limit uint32) {
+// update moves the counter towards target, 0 or 1<<22.
+func (c *counter) update(target int64, limit uint32) {
 	n := uint32(*c) & 1023
 	p := int64(*c >> 10)
-	p += (int64(y)<<22 - p) * int64(rateTab[n]) >> 16
-	if n < limit {
-		n++
-	}
-	*c = counter(min(uint32(p), 1<<22-1)<<10 | n)
+	p += (target - p) * int64(rateTab[n]) >> 16
+	*c = counter(uint32(p)<<10 | min(n+1, limit))
 }
 
 const (
-	maxInputs = 9  // the most inputs that a site mixes
-	mixRate   = 80 // learning rate of the weights, in 1/2^22 a unit of logit and error
+	maxInputs = 8  // the most inputs that a site mixes
+	mixRate   = 96 // learning rate of the weights, in 1/2^22 a unit of logit and error
 	// minProb bounds every probability that is coded, in 1/65536: a decision costs at
-	// least 0.0014 bits, so that a byte stands for fewer than 5,700 of them.
-	minProb = 64
+	// least 0.0005 bits, so that a byte stands for fewer than 15,200 of them.
+	minProb = 24
 )
 
 // site is one kind of binary decision. Its inputs are counters that the model
 // picks by its contexts; two sets of mixing weights, each picked by a small context
-// of its own, give two logits, whose mean is coded. Each set learns from its own error.
+// of its own, give two logits. Each set learns from its own error. What the mean of
+// the two says is corrected by an adaptive map under the second context.
 type site struct {
-	n int
-	w [2][]int32 // sets of n weights, in 1/65536, at first 1/n
+	n    int                 // 4, 6 or 8
+	ctx  [maxInputs]*counter // the inputs of the next decision
+	sets [2][]mixing
+}
+
+// mixing is what a context of a site has learned.
+type mixing struct {
+	w   [maxInputs]int32 // weights in 1/65536, at first 1/n; they wrap around
+	fix [46]int32        // the probability for every 128th logit, in 1/65536; the second set's
 }
 
 func newSite(n, sets0, sets1 int) site {
 	s := site{n: n}
+	var m mixing
+	for i := range n {
+		m.w[i] = int32(65536 / n)
+	}
+	for i := range m.fix {
+		m.fix[i] = int32(squashTab[min(max(128*i, zeroLogit-logitMax), zeroLogit+logitMax)])
+	}
 	for k, sets := range [2]int{sets0, sets1} {
-		s.w[k] = make([]int32, n*sets)
-		for i := range s.w[k] {
-			s.w[k][i] = int32(65536 / n)
+		s.sets[k] = make([]mixing, sets)
+		for i := range sets {
+			s.sets[k][i] = m
 		}
 	}
 	return s
 }
 
-// code codes y, or decodes and returns it.
-func (s *site) code(rc *rangeCoder, y int, ctx []*counter, set0, set1 int) int {
-	var x [maxInputs]int32
-	w0 := s.w[0][set0*s.n : set0*s.n+len(ctx)]
-	w1 := s.w[1][set1*s.n : set1*s.n+len(ctx)]
-	var d0, d1 int64
-	for i, c := range ctx {
-		x[i] = c.logit()
-		d0 += int64(x[i]) * int64(w0[i])
-		d1 += int64(x[i]) * int64(w1[i])
+// code codes y, or decodes and returns it. It is written out because this is where
+// the time goes.
+func (s *site) code(rc *rangeCoder, y int, set0, set1 int) int {
+	m0, m1, c := &s.sets[0][set0], &s.sets[1][set1], &s.ctx
+	w0, w1 := &m0.w, &m1.w
+	x0, x1, x2, x3 := c[0].logit(), c[1].logit(), c[2].logit(), c[3].logit()
+	var x4, x5, x6, x7 int64
+	d0 := x0*int64(w0[0]) + x1*int64(w0[1]) + x2*int64(w0[2]) + x3*int64(w0[3])
+	d1 := x0*int64(w1[0]) + x1*int64(w1[1]) + x2*int64(w1[2]) + x3*int64(w1[3])
+	if s.n > 4 {
+		x4, x5 = c[4].logit(), c[5].logit()
+		d0 += x4*int64(w0[4]) + x5*int64(w0[5])
+		d1 += x4*int64(w1[4]) + x5*int64(w1[5])
 	}
-	l0 := int32(min(max(d0>>16, -logitMax), logitMax))
-	l1 := int32(min(max(d1>>16, -logitMax), logitMax))
-	p := min(max(squash((l0+l1)>>1), minProb), 65536-minProb)
+	if s.n > 6 {
+		x6, x7 = c[6].logit(), c[7].logit()
+		d0 += x6*int64(w0[6]) + x7*int64(w0[7])
+		d1 += x6*int64(w1[6]) + x7*int64(w1[7])
+	}
+	l0 := min(max(d0>>16, -logitMax), logitMax) + zeroLogit
+	l1 := min(max(d1>>16, -logitMax), logitMax) + zeroLogit
+	l := (l0 + l1) >> 1 & 8191
+	at, part := l>>7, int32(l&127)
+	fix := &m1.fix
+	a := fix[at]<<7 + (fix[at+1]-fix[at])*part
+	p := min(max((int32(squashTab[l])<<7+a)>>8, minProb), 65536-minProb)
 	y = rc.bit(y, uint32(p))
-	e0 := (int32(y<<16) - squash(l0)) * mixRate >> 8
-	e1 := (int32(y<<16) - squash(l1)) * mixRate >> 8
-	for i, c := range ctx {
-		w0[i] = clampWeight(w0[i] + (x[i]*e0+1<<13)>>14)
-		w1[i] = clampWeight(w1[i] + (x[i]*e1+1<<13)>>14)
-		c.update(y, counterLimit)
+
+	one := int32(y << 16)
+	at += int64(part >> 6)
+	fix[at] += (one - fix[at]) >> 7
+	e0 := int64(one-int32(squashTab[l0&8191])) * mixRate >> 8
+	e1 := int64(one-int32(squashTab[l1&8191])) * mixRate >> 8
+	target := int64(y) << 22
+	w0[0] += int32((x0*e0 + 1<<13) >> 14)
+	w1[0] += int32((x0*e1 + 1<<13) >> 14)
+	c[0].update(target, counterLimit)
+	w0[1] += int32((x1*e0 + 1<<13) >> 14)
+	w1[1] += int32((x1*e1 + 1<<13) >> 14)
+	c[1].update(target, counterLimit)
+	w0[2] += int32((x2*e0 + 1<<13) >> 14)
+	w1[2] += int32((x2*e1 + 1<<13) >> 14)
+	c[2].update(target, counterLimit)
+	w0[3] += int32((x3*e0 + 1<<13) >> 14)
+	w1[3] += int32((x3*e1 + 1<<13) >> 14)
+	c[3].update(target, counterLimit)
+	if s.n > 4 {
+		w0[4] += int32((x4*e0 + 1<<13) >> 14)
+		w1[4] += int32((x4*e1 + 1<<13) >> 14)
+		c[4].update(target, counterLimit)
+		w0[5] += int32((x5*e0 + 1<<13) >> 14)
+		w1[5] += int32((x5*e1 + 1<<13) >> 14)
+		c[5].update(target, counterLimit)
+	}
+	if s.n > 6 {
+		w0[6] += int32((x6*e0 + 1<<13) >> 14)
+		w1[6] += int32((x6*e1 + 1<<13) >> 14)
+		c[6].update(target, counterLimit)
+		w0[7] += int32((x7*e0 + 1<<13) >> 14)
+		w1[7] += int32((x7*e1 + 1<<13) >> 14)
+		c[7].update(target, counterLimit)
 	}
 	return y
 }
-
-// clampWeight keeps sums of products within 64 bits whatever was coded.
-func clampWeight(w int32) int32 { return min(max(w, -1<<22), 1<<22) }

@@ -14,7 +14,7 @@ type Level uint8
 // The levels.
 const (
 	Small     Level = iota // context mixing
-	FastLevel              // Huffman codes
+	FastLevel              // interleaved rANS, Huffman codes where it does not suit
 )
 
 // ParseLevel reads "small" (also "") or "fast".
@@ -52,14 +52,15 @@ func EncodeArrays(w io.Writer, arrays []tensor.Named, o ArrayOptions) (Sizes, er
 		it.d.write(&head)
 		items[i] = it
 	}
-	var coders []string
+	coders := smallCoders
 	if o.Level == FastLevel {
-		coders = []string{"huffman", "relative", "raw"}
+		coders = fastCoders
 	}
 	gs := groups(items)
 	payloads := make([][]byte, len(gs))
-	err := parallel(len(gs), o.Threads, func(i int) (err error) {
-		payloads[i], err = encodeGroup(gs[i], coders, o.Level == FastLevel)
+	all := newWorkers(o.Threads)
+	err := parallel(len(gs), cap(all), func(i int) (err error) {
+		payloads[i], err = encodeGroup(gs[i], coders, o.Level == FastLevel, all)
 		return err
 	})
 	if err != nil {

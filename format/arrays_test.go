@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"whit/entropy"
 	"whit/tensor"
 )
 
@@ -55,6 +56,43 @@ func TestArrays(t *testing.T) {
 	b, _ := write(t, tiny(), Options{})
 	if _, err := DecodeArrays(bytes.NewReader(b), int64(len(b))); !refused(err) {
 		t.Errorf("a model read as arrays: %v", err)
+	}
+}
+
+// TestStreams holds arrays that are coded in several streams: the same bytes for any
+// number of workers, and every cut through their sizes refused.
+func TestStreams(t *testing.T) {
+	wide := make([]int8, 2*(entropy.StreamLen+5))
+	for i := range wide {
+		if i%19 == 0 {
+			wide[i] = int8(i%7 - 3)
+		}
+	}
+	arrays := []tensor.Named{
+		{Name: "zeros", T: tensor.New(tensor.Int8, 1201, 1500)},
+		{Name: "wide", T: tensor.From(wide, 2, entropy.StreamLen+5)},
+		{Name: "small", T: tensor.From([]int8{1, 2, 3}, 3)},
+		{Name: "tall", T: tensor.New(tensor.Int16, 300_000, 1)},
+	}
+	for _, level := range []Level{Small, FastLevel} {
+		var one, four bytes.Buffer
+		for threads, b := range map[int]*bytes.Buffer{1: &one, 4: &four} {
+			if _, err := EncodeArrays(b, arrays, ArrayOptions{Level: level, Threads: threads}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(one.Bytes(), four.Bytes()) {
+			t.Errorf("level %d: bytes depend on the number of workers", level)
+		}
+		for _, threads := range []int{3} {
+			back, err := DecodeArrays(bytes.NewReader(one.Bytes()), int64(one.Len()), ReadOptions{Threads: threads})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sameArrays(arrays, back); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -51,6 +51,18 @@ func (w *chunkWriter) write(b []byte) {
 	w.crc = crc32.Update(w.crc, castagnoli, b)
 }
 
+// summed is the size of payload from which a chunk has a checksum of its own. The
+// file's checksum guards them all; small chunks would be mostly checksum.
+const summed = 1 << 12
+
+// footer is the size of what stands after a payload of size bytes.
+func footer(size int) int {
+	if size < summed {
+		return 0
+	}
+	return 4
+}
+
 // header is what stands before a chunk's payload.
 func header(typ byte, size int) []byte {
 	return binary.AppendUvarint([]byte{typ}, uint64(size))
@@ -69,7 +81,9 @@ func (w *chunkWriter) chunk(typ byte, parts ...[]byte) int64 {
 		crc = crc32.Update(crc, castagnoli, p)
 		w.write(p)
 	}
-	w.write(binary.LittleEndian.AppendUint32(nil, crc))
+	if footer(size) > 0 {
+		w.write(binary.LittleEndian.AppendUint32(nil, crc))
+	}
 	return w.n - at
 }
 
@@ -130,20 +144,23 @@ func readChunks(r io.ReaderAt, size int64) ([]chunk, error) {
 		}
 		h = h[:1+n]
 		body := at + int64(len(h))
-		if int64(length) > size-body-4 {
+		foot := footer(int(length))
+		if typ == chunkEnd {
+			foot = 4
+		}
+		if int64(length) > size-body-int64(foot) {
 			return nil, corrupt("chunk at byte %d: %d bytes, the file ends before", at, length)
 		}
 		off := int(body % tensor.Align)
-		buf := tensor.AlignedBytes(off + int(length) + 4)[off:]
+		buf := tensor.AlignedBytes(off + int(length) + foot)[off:]
 		if _, err := r.ReadAt(buf, body); err != nil && err != io.EOF {
 			return nil, err
 		}
-		payload, sum := buf[:length:length], binary.LittleEndian.Uint32(buf[length:])
-		crc := crc32.Update(crc32.Checksum(h, castagnoli), castagnoli, payload)
+		payload := buf[:length:length]
 		total = crc32.Update(total, castagnoli, h)
-		next := body + int64(length) + 4
+		next := body + int64(length) + int64(foot)
 		if typ == chunkEnd {
-			if length != 0 || sum != total {
+			if length != 0 || binary.LittleEndian.Uint32(buf) != total {
 				return nil, corrupt("wrong checksum of the file")
 			}
 			if next != size {
@@ -151,7 +168,7 @@ func readChunks(r io.ReaderAt, size int64) ([]chunk, error) {
 			}
 			return chunks, nil
 		}
-		if sum != crc {
+		if foot > 0 && binary.LittleEndian.Uint32(buf[length:]) != crc32.Update(crc32.Checksum(h, castagnoli), castagnoli, payload) {
 			return nil, corrupt("chunk at byte %d: wrong checksum", at)
 		}
 		total = crc32.Update(total, castagnoli, buf)

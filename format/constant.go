@@ -290,6 +290,15 @@ func fromIntegers(t *tensor.Tensor, syms []int32) bool {
 	if d.IsSigned() {
 		lo, hi = -1<<(min(32, 8*size)-1), 1<<(min(32, 8*size)-1)-1
 	}
+	if size == 1 {
+		bad := int32(0)
+		b = b[:len(syms)]
+		for i, s := range syms {
+			bad |= (s - int32(lo)) | (int32(hi) - s)
+			b[i] = byte(s)
+		}
+		return bad >= 0
+	}
 	for i, s := range syms {
 		if int64(s) < lo || int64(s) > hi {
 			return false

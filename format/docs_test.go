@@ -41,7 +41,7 @@ func TestDocs(t *testing.T) {
 	}
 	text := string(b)
 	for name, body := range map[string]string{
-		"vector": vector(Options{Coder: "context"}), "fast vector": vector(Options{Profile: Fast}),
+		"vector": vector(Options{Coder: "context"}), "rans vector": vector(Options{Coder: "rans"}), "fast vector": vector(Options{Profile: Fast}),
 		"operators": list(opNames), "attributes": list(attrNames), "dictionary": "```\n" + strconv.Quote(dictionary) + "\n```",
 	} {
 		begin := "<!-- generated: " + name + " -->\n"

@@ -120,7 +120,7 @@ func (it *item) size() WeightSize {
 
 // groupSize is how many symbols and bytes of elements one data chunk takes at
 // least before the next begins: chunks are decoded side by side.
-const groupSize = 4 << 20
+const groupSize = 1 << 20
 
 // groups cuts the list of constants into those of each data chunk.
 func groups(items []*item) [][]*item {
@@ -141,11 +141,30 @@ func groups(items []*item) [][]*item {
 	return gs
 }
 
-// parallel runs f(0..n-1) on up to threads goroutines and returns the first error by index.
-func parallel(n, threads int, f func(i int) error) error {
+// workers bounds how many goroutines work at once, however calls of each nest.
+type workers chan struct{}
+
+func newWorkers(threads int) workers {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	return make(workers, threads)
+}
+
+// one runs f when a worker is free.
+func (w workers) one(f func() error) error {
+	w <- struct{}{}
+	defer func() { <-w }()
+	return f()
+}
+
+// each runs f(0..n-1), which must not wait for workers, and returns the first error by index.
+func (w workers) each(n int, f func(i int) error) error {
+	return parallel(n, cap(w), func(i int) error { return w.one(func() error { return f(i) }) })
+}
+
+// parallel runs f(0..n-1) on up to threads goroutines and returns the first error by index.
+func parallel(n, threads int, f func(i int) error) error {
 	errs := make([]error, n)
 	next := make(chan int, n)
 	for i := range n {
@@ -181,8 +200,15 @@ func coderNumber(name string) int {
 
 const fastElements = 0x10 // bit beside the coder's number
 
+// smallCoders are those that are tried for the smallest file, fastCoders for one that is
+// decoded fast: there the first that suits is taken, but for small groups the smallest.
+var (
+	smallCoders = []string{"raw", "huffman", "relative", "context"}
+	fastCoders  = []string{"rans", "huffman", "relative", "raw"}
+)
+
 // encodeGroup makes the payload of a coded data chunk and sets the items' sizes.
-func encodeGroup(items []*item, coders []string, fast bool) ([]byte, error) {
+func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, error) {
 	var blocks []entropy.Block
 	var elems []entropy.Elements
 	for _, it := range items {
@@ -191,58 +217,91 @@ func encodeGroup(items []*item, coders []string, fast bool) ([]byte, error) {
 		}
 		elems = append(elems, it.elems...)
 	}
-	var best []byte
-	var bestBlocks []entropy.Block
-	number := 0
-	for k, c := range entropy.Coders() {
-		if len(coders) > 0 && !slices.Contains(coders, c.Name()) {
-			continue
+	var best [][]byte
+	var bestStreams [][]entropy.Block
+	number, size := 0, math.MaxInt
+	all := entropy.Coders()
+	for _, name := range coders {
+		if fast && size > 1<<12 && size < math.MaxInt {
+			break
 		}
-		mine := append([]entropy.Block(nil), blocks...)
-		b, err := c.Append(nil, mine)
+		k := coderNumber(name)
+		streams := entropy.Streams(blocks)
+		codes := make([][]byte, len(streams))
+		err := w.each(len(streams), func(i int) (err error) {
+			codes[i], err = all[k].Append(nil, streams[i])
+			return err
+		})
 		if errors.Is(err, entropy.ErrUnsuited) && len(coders) != 1 {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("coder %s: %w", c.Name(), err)
+			return nil, fmt.Errorf("coder %s: %w", name, err)
 		}
-		if bestBlocks == nil || len(b) < len(best) {
-			best, bestBlocks, number = b, mine, k
+		n := 0
+		for _, c := range codes {
+			n += len(c)
+		}
+		if n < size {
+			best, bestStreams, number, size = codes, streams, k, n
 		}
 	}
-	e, err := entropy.AppendElements(nil, elems, fast)
+	var e []byte
+	err := w.one(func() (err error) {
+		e, err = entropy.AppendElements(nil, elems, fast)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	w := wbuf{}
-	w.uint(uint64(len(items)))
+	out := wbuf{}
+	out.uint(uint64(len(items)))
 	mode := byte(number)
 	if fast {
 		mode |= fastElements
 	}
-	w.byte(mode)
-	w.bytes(best)
-	w.b = append(w.b, e...)
+	out.byte(mode)
+	for _, c := range best {
+		out.uint(uint64(len(c)))
+	}
+	out.b = append(slices.Concat(append([][]byte{out.b}, best...)...), e...)
+	gather(blocks, bestStreams)
 	for _, it := range items {
 		it.coder = "elements"
 		it.bytes = 0
 		if it.block != nil {
-			it.bytes, it.coder = int64(bestBlocks[0].Coded), entropy.Coders()[number].Name()
-			bestBlocks = bestBlocks[1:]
+			it.bytes, it.coder = int64(blocks[0].Coded), all[number].Name()
+			blocks = blocks[1:]
 		}
 		for range it.elems {
 			it.bytes += int64(elems[0].Coded)
 			elems = elems[1:]
 		}
 	}
-	return w.b, nil
+	return out.b, nil
+}
+
+// gather sets the blocks' Coded from those of their parts in streams.
+func gather(blocks []entropy.Block, streams [][]entropy.Block) {
+	parts := slices.Concat(streams...)
+	for i := range blocks {
+		blocks[i].Coded = 0
+		for rows := 0; ; {
+			p := parts[0]
+			parts = parts[1:]
+			blocks[i].Coded += p.Coded
+			if rows += p.Rows; rows >= blocks[i].Rows {
+				break
+			}
+		}
+	}
 }
 
 // Write writes f. The graph must verify and have no layouts or fused bodies: it is
 // a model graph. What is written depends on f and o only.
 func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	var s Sizes
-	var coders []string
+	coders := smallCoders
 	if o.Coder != "" {
 		if coders = []string{o.Coder}; coderNumber(o.Coder) < 0 {
 			return s, fmt.Errorf("no coder %q", o.Coder)
@@ -258,8 +317,9 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	gs := groups(g.items)
 	payloads := make([][]byte, len(gs))
 	if o.Profile == Compact {
-		err := parallel(len(gs), o.Threads, func(i int) (err error) {
-			payloads[i], err = encodeGroup(gs[i], coders, false)
+		all := newWorkers(o.Threads)
+		err := parallel(len(gs), cap(all), func(i int) (err error) {
+			payloads[i], err = encodeGroup(gs[i], coders, false, all)
 			return err
 		})
 		if err != nil {
@@ -398,7 +458,7 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 	var names, meta []byte
 	f.Sizes.File, f.Sizes.Container = size, size
 	for _, c := range chunks {
-		n := int64(len(header(c.typ, len(c.payload))) + len(c.payload) + 4)
+		n := int64(len(header(c.typ, len(c.payload))) + len(c.payload) + footer(len(c.payload)))
 		f.Sizes.Container -= n
 		if c.typ != chunkData && c.typ != chunkBlob {
 			if seen[c.typ] {
@@ -511,8 +571,9 @@ func decodeAll(places []place, gs []group, opt ReadOptions) ([]*item, error) {
 		}
 	}
 	items := make([][]*item, len(gs))
-	err := parallel(len(gs), opt.Threads, func(i int) (err error) {
-		items[i], err = gs[i].decode()
+	all := newWorkers(opt.Threads)
+	err := parallel(len(gs), cap(all), func(i int) (err error) {
+		items[i], err = gs[i].decode(all)
 		return err
 	})
 	return slices.Concat(items...), err
@@ -529,7 +590,7 @@ func countOf(b []byte) (uint64, int) {
 }
 
 // decode makes the constants of a data chunk.
-func (g group) decode() ([]*item, error) {
+func (g group) decode(w workers) ([]*item, error) {
 	items := make([]*item, len(g.places))
 	if g.c.typ == chunkBlob {
 		r := &rawReader{b: g.c.payload, at: g.c.at}
@@ -548,13 +609,9 @@ func (g group) decode() ([]*item, error) {
 	}
 	r := rbuf{b: g.c.payload}
 	mode := r.byte()
-	code := r.bytes()
-	if r.err != nil {
-		return nil, r.err
-	}
 	coders := entropy.Coders()
 	number := int(mode &^ fastElements)
-	if number >= len(coders) {
+	if r.err == nil && number >= len(coders) {
 		return nil, corrupt("coder %d", number)
 	}
 	var blocks []entropy.Block
@@ -566,10 +623,32 @@ func (g group) decode() ([]*item, error) {
 		}
 		elems = append(elems, e...)
 	}
-	if err := coders[number].Decode(blocks, code); err != nil {
+	total := 0
+	for _, b := range blocks {
+		if total += max(0, b.Len()); b.Len() < 0 || total < 0 || total > entropy.MaxSymbols(len(r.b)+8*(total/entropy.StreamLen)) {
+			return nil, corrupt("%d bytes cannot hold a constant of %+v", len(r.b), b.Dims)
+		}
+	}
+	for i := range blocks {
+		blocks[i].Syms = make([]int32, blocks[i].Len())
+	}
+	streams := entropy.Streams(blocks)
+	codes := make([][]byte, len(streams))
+	sizes := make([]int, len(streams))
+	for i := range sizes {
+		sizes[i] = r.below(uint64(len(r.b))+1, "size of a code")
+	}
+	for i, n := range sizes {
+		codes[i] = r.take(n)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if err := w.each(len(streams), func(i int) error { return coders[number].Decode(streams[i], codes[i]) }); err != nil {
 		return nil, corrupt("%v", err)
 	}
-	if err := entropy.DecodeElements(elems, r.b, mode&fastElements != 0); err != nil {
+	gather(blocks, streams)
+	if err := w.one(func() error { return entropy.DecodeElements(elems, r.b, mode&fastElements != 0) }); err != nil {
 		return nil, corrupt("%v", err)
 	}
 	for i, p := range g.places {

@@ -27,7 +27,7 @@ func TestFilesAgreeOnEveryCPU(t *testing.T) {
 			opt  Options
 		}{
 			{"compact", Options{}}, {"fast", Options{Profile: Fast}}, {"strip", Options{Strip: true}},
-			{"raw", Options{Coder: "raw"}}, {"huffman", Options{Coder: "huffman"}}, {"relative", Options{Coder: "relative"}}, {"context", Options{Coder: "context"}},
+			{"raw", Options{Coder: "raw"}}, {"huffman", Options{Coder: "huffman"}}, {"relative", Options{Coder: "relative"}}, {"rans", Options{Coder: "rans"}}, {"context", Options{Coder: "context"}},
 		} {
 			file, _ := write(t, f.file, o.opt)
 			line(f.name+" "+o.name, file)

@@ -28,7 +28,6 @@ type wbuf struct{ b []byte }
 func (w *wbuf) byte(x byte)     { w.b = append(w.b, x) }
 func (w *wbuf) uint(x uint64)   { w.b = binary.AppendUvarint(w.b, x) }
 func (w *wbuf) int(x int64)     { w.uint(uint64(x)<<1 ^ uint64(x>>63)) }
-func (w *wbuf) bytes(x []byte)  { w.uint(uint64(len(x))); w.b = append(w.b, x...) }
 func (w *wbuf) str(s string)    { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
 func (w *wbuf) float(f float32) { w.b = binary.LittleEndian.AppendUint32(w.b, math.Float32bits(f)) }
 
@@ -98,8 +97,14 @@ func (r *rbuf) below(limit uint64, what string) int {
 	return int(n)
 }
 
-func (r *rbuf) bytes() []byte {
-	n := r.count(1)
+func (r *rbuf) bytes() []byte { return r.take(r.count(1)) }
+
+// take reads n bytes.
+func (r *rbuf) take(n int) []byte {
+	if n > len(r.b) {
+		r.fail("a part ends early")
+		return nil
+	}
 	x := r.b[:n:n]
 	r.b = r.b[n:]
 	return x
