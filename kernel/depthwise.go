@@ -76,16 +76,17 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		if bias {
 			d.Bias = kern.Floats(scratch)[:width]
 		}
-		for b := b0; b < b1; b++ {
-			ch := b * width
-			d.N, d.W = min(width, y.c-ch), packed[b*nt*width:]
-			if bias {
-				clear(d.Bias[copy(d.Bias, f32s(c.In[2])[ch:]):])
-			}
-			for i := u0; i < u1; i++ {
-				img, oy := i/w.oh, i%w.oh
-				d.X = in[x.at+img*x.sn+(oy*w.sh-w.ph)*x.sh-w.pw*x.sw+ch:]
-				d.Y = out[y.at+img*y.sn+oy*y.sh+ch:]
+		// A row at a time: what its windows read stays in a near cache for all channels.
+		for i := u0; i < u1; i++ {
+			img, oy := i/w.oh, i%w.oh
+			from, to := x.at+img*x.sn+(oy*w.sh-w.ph)*x.sh-w.pw*x.sw, y.at+img*y.sn+oy*y.sh
+			for b := b0; b < b1; b++ {
+				ch := b * width
+				d.N, d.W = min(width, y.c-ch), packed[b*nt*width:]
+				if bias {
+					clear(d.Bias[copy(d.Bias, f32s(c.In[2])[ch:]):])
+				}
+				d.X, d.Y = in[from+ch:], out[to+ch:]
 				u.Run(&d)
 			}
 		}
