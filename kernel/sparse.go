@@ -19,7 +19,11 @@ func init() {
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 				m, _ := unfuse(n, "Conv")
 				w, _ := convWindow(m)
-				return Layouts{In: []graph.Layout{nhwc(w.halo())}, Out: []graph.Layout{nhwc([4]int{})}}
+				l := Layouts{In: make([]graph.Layout, 1), Out: []graph.Layout{nhwc([4]int{})}}
+				if in[0].Order == graph.NHWC {
+					l.In[0] = nhwc(w.halo())
+				}
+				return l // row-major images are planes already
 			},
 			Prepare: prepareSparse,
 		})

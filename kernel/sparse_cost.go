@@ -23,16 +23,16 @@ type verdict struct {
 type sparseTimes struct {
 	step, vector                       [3]float64
 	block, in, out, dense, denseVector float64
-	winograd                           float64
+	winograd, stream                   float64
 }
 
 var (
 	sparseAVX2Times = sparseTimes{step: [3]float64{0.75, 1.25, 2.3}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
-		in: 0.35, out: 0.5, dense: 0.078, denseVector: 0.9, winograd: 2.2}
+		in: 0.35, out: 0.5, dense: 0.078, denseVector: 0.9, winograd: 2.2, stream: 0.24}
 	sparseAVX512Times = sparseTimes{step: [3]float64{0.75, 1.25, 2.3}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
-		in: 0.35, out: 0.5, dense: 0.043, denseVector: 0.9, winograd: 2.2}
+		in: 0.35, out: 0.5, dense: 0.043, denseVector: 0.9, winograd: 2.2, stream: 0.24}
 	sparseGoTimes = sparseTimes{step: [3]float64{12, 24, 48}, vector: [3]float64{3, 6, 12}, block: 40,
-		in: 2, out: 2, dense: 1.1, denseVector: 1.1, winograd: 1}
+		in: 2, out: 2, dense: 1.1, denseVector: 1.1, winograd: 1, stream: 0.24}
 )
 
 func sparseTimesOf(e *Env) *sparseTimes {
@@ -138,10 +138,11 @@ func phaseOf(ps []phase, r int) int {
 	return 0
 }
 
-// Most of the planes that a tile reads should stay in a second-level cache.
+// How many floats of planes and of results a chunk should have, and the most planes.
 const (
 	sparsePlanes    = 160 << 10 / 4
 	sparsePlanesMax = 4 << 20 / 4
+	sparseResults   = 48 << 10 / 4
 )
 
 // flatten makes one row of a pointwise product's outputs.
@@ -177,18 +178,23 @@ func tileSparse(s *sparseProduct, rows, steps int, t *sparseTimes) sparseTiling 
 			float64(s.images*w.oh*w.ow*s.cout)*t.out
 		g.each = chunks * float64(vecs) * t.step[form]
 		c := g.fixed + g.each*float64(steps)
+		// Weights are read again for every chunk; planes and results want near caches.
+		c += chunks * float64(steps*(rows+1)) * t.stream
 		if size > sparsePlanes {
 			c *= 1 + float64(size-sparsePlanes)/(4*sparsePlanes)
+		}
+		if out := g.rows * g.cols * s.cout; out > sparseResults {
+			c *= 1 + float64(out-sparseResults)/(4*sparseResults)
 		}
 		if best.l == 0 || c < cost {
 			best, cost = g, c
 		}
-		return size <= sparsePlanes/4
+		return size <= 1<<10
 	}
 	for ny := 1; ny <= w.oh; ny = next(ny, w.oh) {
 		for nx := 1; nx <= (w.ow+7)/8; nx = next(nx, w.ow) {
 			if try(ny, nx) {
-				break // smaller chunks only cost more
+				break // smaller chunks are no better
 			}
 		}
 	}

@@ -210,6 +210,46 @@ func (g *sparseTiling) chunk(w *window, x, y *view, rows, cols int) sparseChunk 
 	return c
 }
 
+// fill copies the first channels of what a chunk whose first output is [oy0,ox0] reads from an image that is
+// planes already, row-major and without halo; what lies outside is zero.
+func (g *sparseTiling) fill(dst, src []float32, w *window, x *view, channels, oy0, ox0 int) {
+	for c := range channels {
+		d, plane := dst[c*g.l:], src[c*x.sc:][:w.h*w.w]
+		for _, a := range g.phasesH {
+			for _, b := range g.phasesW {
+				ix := ox0*w.sw + b.at - w.pw
+				// Columns [from,to) lie within the image.
+				from := min(g.wq, max(0, (-ix+w.sw-1)/w.sw))
+				to := max(from, min(g.wq, (w.w-1-ix+w.sw)/w.sw))
+				if ix >= w.w {
+					from, to = 0, 0
+				}
+				for i := range g.hq {
+					line := d[:g.wq]
+					d = d[g.wq:]
+					iy := (oy0+i)*w.sh + a.at - w.ph
+					if iy < 0 || iy >= w.h {
+						clear(line)
+						continue
+					}
+					clear(line[:from])
+					clear(line[to:])
+					row := plane[iy*w.w:][:w.w]
+					if w.sw == 1 {
+						copy(line[from:to], row[ix+from:])
+						continue
+					}
+					at := ix + from*w.sw
+					for j := range line[from:to] {
+						line[from+j] = row[at]
+						at += w.sw
+					}
+				}
+			}
+		}
+	}
+}
+
 func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTiling) *Prepared {
 	u := kern.SparseOf(e.CPU)
 	var x, y view
@@ -220,7 +260,7 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 	} else {
 		x, y = viewOf(s.n.In[0]), viewOf(s.n.Out[0])
 	}
-	height := s.w.oh
+	height, planar := s.w.oh, !s.matrix && !x.nhwc
 	if s.pointwise() {
 		if x.sh == x.w*x.sw && y.sh == y.w*y.sw {
 			s.flatten()
@@ -249,18 +289,46 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 	planes, run := s.cin*g.l+8, sparseGroup*8*most
 	units := s.images * g.ny * g.nx
 	nu, ng := split(units, groups, (rows*steps+2*s.cin+2*s.cout)*8*chunks[0][0].vecs/groups)
-	p := &Prepared{Kernel: u.Name(rows), Packed: []int{1}, Scratch: 4 * (planes + run + 2*sparseGroup)}
-	p.Phases = []Phase{{Tiles: nu * ng, Run: func(c *Call, tile int, scratch []byte) {
+	at := func(i int) (img, cy, cx, oy0, oy1, ox0, ox1 int) {
+		cx, cy, img = i%g.nx, i/g.nx%g.ny, i/(g.nx*g.ny)
+		oy0, oy1 = part(cy, g.ny, w.oh)
+		ox0, ox1 = part(cx, g.nx, w.ow)
+		return
+	}
+	// read brings channels [c0,c1) of what unit i reads into planes.
+	read := func(dst, in []float32, i, c0, c1 int) {
+		img, _, _, oy0, oy1, ox0, ox1 := at(i)
+		dst = dst[c0*g.l:]
+		if planar {
+			g.fill(dst, in[x.at+img*x.sn+c0*x.sc:], &w, &x, c1-c0, oy0, ox0)
+			return
+		}
+		u.To(&kern.Planes{Pixels: in[x.at+img*x.sn+(oy0*w.sh-w.ph)*x.sh+(ox0*w.sw-w.pw)*x.sw+c0:],
+			Off: chunks[g.rows-(oy1-oy0)][g.cols-(ox1-ox0)].in, Planes: dst, LD: g.l, C: c1 - c0})
+	}
+	p := &Prepared{Kernel: u.Name(rows), Packed: []int{1}, Scratch: 4 * (run + 2*sparseGroup)}
+	// Where tiles divide the output channels, they share planes that a phase of its own
+	// has made; else every tile makes its own.
+	shared := ng > 1 && units*planes <= sparsePlanesMax
+	if shared {
+		nc := max(1, min(s.cin/64, (8+units-1)/units))
+		p.Temp = 4 * units * planes
+		p.Phases = append(p.Phases, Phase{Tiles: units * nc, Run: func(c *Call, tile int, _ []byte) {
+			i := tile % units
+			c0, c1 := part(tile/units, nc, (s.cin+7)/8) // whole vectors of channels
+			read(kern.Floats(c.Temp)[i*planes:][:planes], f32s(c.In[0]), i, 8*c0, min(s.cin, 8*c1))
+		}})
+	} else {
+		p.Scratch += 4 * planes
+	}
+	p.Phases = append(p.Phases, Phase{Tiles: nu * ng, Run: func(c *Call, tile int, scratch []byte) {
 		t, f := call, kern.Floats(scratch)
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
-		src, dst := f[:planes], f[planes:][:run]
-		biases, dummy := f[planes+run:][:sparseGroup], f[planes+run+sparseGroup:][:sparseGroup]
+		dst, biases, dummy, src := f[:run], f[run:][:sparseGroup], f[run+sparseGroup:][:sparseGroup], f[run+2*sparseGroup:]
 		u0, u1 := part(tile%nu, nu, units)
 		g0, g1 := part(tile/nu, ng, groups)
 		for i := u0; i < u1; i++ {
-			cx, cy, img := i%g.nx, i/g.nx%g.ny, i/(g.nx*g.ny)
-			oy0, oy1 := part(cy, g.ny, w.oh)
-			ox0, ox1 := part(cx, g.nx, w.ow)
+			img, _, cx, oy0, oy1, ox0, ox1 := at(i)
 			if g0 == 0 && cx == 0 {
 				if w.oh == height {
 					y.clearHalo(out, img, oy0, oy1)
@@ -268,9 +336,12 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 					y.clearHalo(out, img, 0, height)
 				}
 			}
+			if shared {
+				src = kern.Floats(c.Temp)[i*planes:][:planes]
+			} else {
+				read(src, in, i, 0, s.cin)
+			}
 			ch := &chunks[g.rows-(oy1-oy0)][g.cols-(ox1-ox0)]
-			u.To(&kern.Planes{Pixels: in[x.at+img*x.sn+(oy0*w.sh-w.ph)*x.sh+(ox0*w.sw-w.pw)*x.sw:], Off: ch.in,
-				Planes: src, LD: g.l, C: s.cin})
 			to := out[y.at+img*y.sn+oy0*y.sh+ox0*y.sw:]
 			calls := (ch.vecs + most - 1) / most
 			for k := g0; k < g1; k++ {
@@ -289,7 +360,7 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 				}
 			}
 		}
-	}}}
+	}})
 	return p
 }
 
