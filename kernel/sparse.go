@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"whit/graph"
 )
@@ -140,19 +141,15 @@ func countZeros(s *sparseProduct, e *Env) *zeros {
 			return b[:1]
 		}
 		var z [3]int
+		empty := make([]float32, s.k())
 		eachRows(s, func(_, n int, w []float32) {
-			k := s.k()
-			for i := range k {
-				var any [4]int
-				for r := range n {
-					if w[r*k+i] != 0 {
-						any[r] = 1
-					}
-				}
-				a, b := any[0]|any[1], any[2]|any[3]
-				z[0] += any[0] + any[1] + any[2] + any[3]
-				z[1] += a + b
-				z[2] += a | b
+			r := fourRows(w, n, empty)
+			r1, r2, r3 := r[1][:len(r[0])], r[2][:len(r[0])], r[3][:len(r[0])]
+			for i, v := range r[0] {
+				a, b, c, d := magnitude(v), magnitude(r1[i]), magnitude(r2[i]), magnitude(r3[i])
+				z[0] += some(a) + some(b) + some(c) + some(d)
+				z[1] += some(a|b) + some(c|d)
+				z[2] += some(a | b | c | d)
 			}
 		})
 		for i, n := range z {
@@ -174,6 +171,23 @@ func countZeros(s *sparseProduct, e *Env) *zeros {
 		z.steps[i] = int(binary.LittleEndian.Uint64(b[8*i:]))
 	}
 	return z
+}
+
+// magnitude is the bits of a float without its sign: 0 for 0 and -0.
+func magnitude(v float32) uint32 { return math.Float32bits(v) << 1 }
+
+// some is 1 where bits, of magnitudes, are not all zero.
+func some(bits uint32) int { return int((bits | -bits) >> 31) }
+
+// fourRows are n rows of len(empty) floats that follow each other in w, and empty ones.
+func fourRows(w []float32, n int, empty []float32) (r [4][]float32) {
+	for i := range r {
+		r[i] = empty
+		if i < n {
+			r[i] = w[i*len(empty):][:len(empty)]
+		}
+	}
+	return r
 }
 
 // mostlyZero looks at runs of a constant spread evenly: at least a quarter of what it

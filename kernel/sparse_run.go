@@ -76,31 +76,24 @@ func packSparse(s *sparseProduct, e *Env, rows, steps, l int, taps []int) sparse
 		w, idx := dst[:0:steps*rows], kern.Int32s(kern.Bytes(dst[steps*rows : steps*(rows+1)]))[:0]
 		cnt := kern.Int32s(kern.Bytes(dst[steps*(rows+1):]))
 		k, nt := s.k(), len(taps)
+		empty := make([]float32, k)
 		eachRows(s, func(row, n int, src []float32) {
 			for r := 0; r < n; r += rows {
-				b := src[r*k:]
-				m := min(rows, n-r)
+				b := fourRows(src[r*k:], min(rows, n-r), empty)
+				r1, r2, r3 := b[1][:k], b[2][:k], b[3][:k]
+				from := len(idx)
 				for t, tap := range taps {
-					for c := range s.cin {
-						i := c*nt + t
-						any := false
-						for j := range m {
-							any = any || b[j*k+i] != 0
-						}
-						if !any {
+					for c, i := 0, t; i < k; c, i = c+1, i+nt {
+						if magnitude(b[0][i])|magnitude(r1[i])|magnitude(r2[i])|magnitude(r3[i]) == 0 {
 							continue
 						}
 						idx = append(idx, int32(4*(c*l+tap)))
 						for j := range rows {
-							if j < m {
-								w = append(w, b[j*k+i])
-							} else {
-								w = append(w, 0)
-							}
+							w = append(w, b[j][i])
 						}
-						cnt[(row+r)/rows]++
 					}
 				}
+				cnt[(row+r)/rows] = int32(len(idx) - from)
 			}
 		})
 		return kern.Bytes(dst)
