@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 
 	"whit/internal/kern"
 )
@@ -27,9 +28,9 @@ type sparseTimes struct {
 }
 
 var (
-	sparseAVX2Times = sparseTimes{step: [3]float64{0.75, 1.25, 2.3}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
+	sparseAVX2Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
 		in: 0.35, out: 0.5, dense: 0.078, denseVector: 0.9, winograd: 2.2, stream: 0.24}
-	sparseAVX512Times = sparseTimes{step: [3]float64{0.75, 1.25, 2.3}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
+	sparseAVX512Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
 		in: 0.35, out: 0.5, dense: 0.043, denseVector: 0.9, winograd: 2.2, stream: 0.24}
 	sparseGoTimes = sparseTimes{step: [3]float64{12, 24, 48}, vector: [3]float64{3, 6, 12}, block: 40,
 		in: 2, out: 2, dense: 1.1, denseVector: 1.1, winograd: 1, stream: 0.24}
@@ -115,16 +116,13 @@ type sparseTiling struct {
 type phase struct{ at, reach int }
 
 func phases(kernel, dilation, stride int) (ps []phase, reach int) {
-	for r := range stride {
-		p := phase{r, -1}
-		for i := range kernel {
-			if i*dilation%stride == r {
-				p.reach = max(p.reach, i*dilation/stride)
-			}
+	for i := range kernel {
+		r, far := i*dilation%stride, i*dilation/stride
+		at := slices.IndexFunc(ps, func(p phase) bool { return p.at == r })
+		if at < 0 {
+			at, ps = len(ps), append(ps, phase{at: r})
 		}
-		if p.reach >= 0 {
-			ps, reach = append(ps, p), max(reach, p.reach)
-		}
+		ps[at].reach, reach = max(ps[at].reach, far), max(reach, far)
 	}
 	return ps, reach
 }
