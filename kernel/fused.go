@@ -98,6 +98,21 @@ func unfuseSum(n *graph.Node, name string) (m *graph.Node, act activation, add i
 	return &graph.Node{Name: n.Name, Op: name, Attrs: first.Attrs, In: n.In[:len(first.In)], Out: n.Out}, act, add
 }
 
+// Fuses reports whether a whit.Fused node has a kernel, and one that is no worse than
+// what its first node would have alone.
+func Fuses(n *graph.Node, e *Env) bool {
+	k := Select(n, e)
+	if k == nil {
+		return false
+	}
+	m, _, _ := unfuseSum(n, "Conv")
+	if m == nil {
+		return true
+	}
+	alone := Select(m, e)
+	return alone == nil || alone.Priority <= k.Priority
+}
+
 // limits is a float32 Relu or Clip of constant bounds as limits. A NaN bound limits nothing.
 func limits(n *graph.Node) (activation, bool) {
 	a := noActivation

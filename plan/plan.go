@@ -42,6 +42,7 @@ type step struct {
 	bytes      int64
 	phase      int // index of its first phase in Plan.phases
 	sequential bool
+	why        string // what decided on the kernel, see kernel.Why
 }
 
 type phaseRef struct {
@@ -81,7 +82,7 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		return nil, err
 	}
 	if !p.opt.Training && !p.opt.References {
-		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Select(n, &env) != nil })
+		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Fuses(n, &env) })
 	}
 	chosen := assignLayouts(g, &env, p.opt.References)
 	preps, err := p.prepare(g, chosen, &env)
@@ -99,6 +100,9 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 			}
 		}
 		s := step{node: n, prep: prep, control: ctl}
+		if !p.opt.References {
+			s.why = kernel.Why(n, &env)
+		}
 		s.macs, s.bytes = op.Cost(n)
 		// About 20 multiply-accumulates and 4 bytes a nanosecond: a step under 10 µs
 		// is not worth sharing.
@@ -361,6 +365,8 @@ type NodeInfo struct {
 	MACs   int64  `json:"macs"`
 	Bytes  int64  `json:"bytes"`
 	Output string `json:"output"`
+	// Why says what decided on the kernel, where weights are compressed or hold many zeros.
+	Why string `json:"why,omitempty"`
 }
 
 // Nodes lists the steps in the order in which they run. Nodes that only rename
@@ -377,7 +383,7 @@ func (pl *Plan) Nodes() []NodeInfo {
 		if len(s.node.Out) > 0 && s.node.Out[0] != nil {
 			o = s.node.Out[0].Type.String()
 		}
-		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o})
+		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o, s.why})
 	}
 	for _, c := range pl.runs {
 		out = append(out, NodeInfo{Node: c.node.Name, Op: c.node.OpName(), Kernel: "control"})

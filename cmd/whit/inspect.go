@@ -79,7 +79,7 @@ func inspectCmd() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
-	c.Flags().BoolVar(&showPlan, "plan", false, "the compiled plan: kernel, MACs and bytes of every step")
+	c.Flags().BoolVar(&showPlan, "plan", false, "the compiled plan: kernel, MACs and bytes of every step, and why a sparse kernel was taken or not")
 	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
 	return c
 }
@@ -198,11 +198,11 @@ func (r *inspectResult) print(w io.Writer) error {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%.1f%%\n", t.Name, t.Type, t.Encoding, t.Dense, t.Held, stored, t.Coder, 100*t.Sparsity)
 	}
 	if r.Plan != nil {
-		fmt.Fprintln(tw, "\nstep\top\tkernel\toutput\tMACs\tbytes")
+		fmt.Fprintln(tw, "\nstep\top\tkernel\toutput\tMACs\tbytes\twhy")
 		for _, n := range r.Plan {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%d\n", n.Node, n.Op, n.Kernel, n.Output, n.MACs, n.Bytes)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", n.Node, n.Op, n.Kernel, n.Output, n.MACs, n.Bytes, n.Why)
 		}
-		fmt.Fprintf(tw, "arena\t\t\t\t\t%d\n", r.Arena)
+		fmt.Fprintf(tw, "arena\t\t\t\t\t%d\t\n", r.Arena)
 	}
 	return tw.Flush()
 }

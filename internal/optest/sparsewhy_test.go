@@ -1,0 +1,42 @@
+package optest
+
+import (
+	"strings"
+	"testing"
+
+	"whit/internal/cpu"
+	"whit/kernel"
+	"whit/tensor"
+)
+
+// TestSparseWhy holds which rung a convolution takes on AVX2, and what it says of it.
+func TestSparseWhy(t *testing.T) {
+	f := cpu.Features{AVX2FMA: true}
+	if kernel.For("", "Conv") == nil || cpu.Detect().And(f) != f {
+		t.Skip("NOT RUN: this CPU or build lacks AVX2")
+	}
+	for _, c := range []struct {
+		name string
+		w    *tensor.Tensor
+		want string
+	}{
+		{"4x1", Pruned(1, 4, 0.1167, false, 64, 64, 1, 1), "f32_sparse4x1_avx2: density 0."},
+		{"2x1", Pruned(1, 2, 0.1167, false, 64, 64, 1, 1), "f32_sparse2x1_avx2: density 0."},
+		{"1x1", Pruned(1, 1, 0.1167, false, 64, 64, 1, 1), "f32_sparse_avx2: density 0."},
+		{"ragged", Pruned(1, 4, 0.15, true, 64, 64, 1, 1), "f32_sparse4x1_avx2: density 0."},
+		{"half", Pruned(1, 1, 0.7, false, 64, 64, 1, 1), "dense: density 0."},
+		{"dense", Rand(1, tensor.Float32, 64, 64, 1, 1), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := Case{Name: c.name, Op: "Conv", In: []*tensor.Tensor{Rand(2, tensor.Float32, 1, 64, 28, 28), c.w}, ConstIn: []int{1}}
+			g, feeds := k.Build()
+			if _, err := Eval(g, feeds); err != nil {
+				t.Fatal(err)
+			}
+			n := g.Nodes[0]
+			if got := kernel.Why(n, &kernel.Env{CPU: f}); !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+
+	"whit/internal/kern"
+)
+
+// verdict is the block form that a product's sparse kernel takes, 0 rows where the
+// dense kernel is faster, and the reason.
+type verdict struct {
+	rows   int
+	why    string
+	tiling sparseTiling
+}
+
+// sparseTimes are measured times in cycles of one core (Zen 3; what matters is their
+// ratio). step is a step of a block of 1, 2 and 4 rows for 8 pixels, block what a
+// block costs beside, in and out the transposition of a float; vector is a step for
+// a single pixel. dense is a multiply-add of the dense kernel, denseVector one of a
+// single pixel, bound by memory, and winograd the gain of Winograd's algorithm where
+// the dense kernel may take it.
+type sparseTimes struct {
+	step, vector                       [3]float64
+	block, in, out, dense, denseVector float64
+	winograd, stream                   float64
+}
+
+var (
+	sparseAVX2Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
+		in: 0.35, out: 0.5, dense: 0.078, denseVector: 0.9, winograd: 2.2, stream: 0.24}
+	sparseAVX512Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
+		in: 0.35, out: 0.5, dense: 0.043, denseVector: 0.9, winograd: 2.2, stream: 0.24}
+	sparseGoTimes = sparseTimes{step: [3]float64{12, 24, 48}, vector: [3]float64{3, 6, 12}, block: 40,
+		in: 2, out: 2, dense: 1.1, denseVector: 1.1, winograd: 1, stream: 0.24}
+)
+
+func sparseTimesOf(e *Env) *sparseTimes {
+	switch {
+	case kern.SparseOf(e.CPU).ISA == "go":
+		return &sparseGoTimes
+	case kern.F32(e.CPU).NR > 16:
+		return &sparseAVX512Times
+	}
+	return &sparseAVX2Times
+}
+
+// sparseVerdict compares the dense kernel with the sparse one in each form. It is a
+// function of shapes, zeros and CPU features.
+func sparseVerdict(s *sparseProduct, e *Env) verdict {
+	z := countZeros(s, e)
+	weights := s.k() * s.cout
+	if z == nil {
+		return verdict{why: "dense: few zeros"}
+	}
+	t := sparseTimesOf(e)
+	w := &s.w
+	pixels := s.images * w.oh * w.ow
+	dense := float64(weights) * float64(pixels) * t.dense
+	if pixels == 1 {
+		dense = float64(weights) * t.denseVector
+	} else if w.kh == 3 && w.kw == 3 && w.sh == 1 && w.sw == 1 && w.dh == 1 && w.dw == 1 && !e.Direct {
+		dense /= t.winograd
+	}
+	best, v := dense, verdict{}
+	limit := 0.0
+	for i, rows := range sparseForms {
+		blocks := (s.cout + rows - 1) / rows
+		var tl sparseTiling
+		var fixed, each float64 // cost = fixed + each·steps
+		if pixels == 1 {
+			fixed, each = float64(blocks)*t.block+float64(s.k())*t.in, t.vector[i]
+		} else {
+			tl = tileSparse(s, rows, z.steps[i], t)
+			if tl.l == 0 {
+				continue
+			}
+			fixed, each = tl.fixed, tl.each
+		}
+		cost := fixed + each*float64(z.steps[i])
+		// Up to which density of this form it would pay.
+		if l := (dense - fixed) / each * float64(rows) / float64(weights); l > limit && v.rows == 0 {
+			limit = l
+		}
+		if cost < best {
+			best, v.rows, v.tiling = cost, rows, tl
+		}
+	}
+	density := float64(z.steps[0]) / float64(weights)
+	if v.rows == 0 {
+		v.why = fmt.Sprintf("dense: density %.2f above %.2f", density, min(1, limit))
+		if limit <= 0 {
+			v.why = fmt.Sprintf("dense: density %.2f, too little work for a sparse kernel", density)
+		}
+		return v
+	}
+	v.why = fmt.Sprintf("%s: density %.2f", kern.SparseOf(e.CPU).Name(v.rows), density)
+	return v
+}
+
+// sparseTiling divides an image's outputs into ny x nx chunks of up to rows x cols
+// pixels. A chunk's inputs are held as planes of l floats for each channel: one
+// plane of hq rows of wq pixels for each phase of the stride that a tap meets, so
+// that a tap is a constant distance away from the output, and a run of outputs may
+// go over the ends of rows.
+type sparseTiling struct {
+	ny, nx, rows, cols int
+	phasesH, phasesW   []phase
+	hq, wq, l          int
+	taps               []int // where each tap's plane begins, from the output's place
+	fixed, each        float64
+}
+
+// phase is a remainder of the stride, and how far its taps reach in whole strides.
+type phase struct{ at, reach int }
+
+func phases(kernel, dilation, stride int) (ps []phase, reach int) {
+	for i := range kernel {
+		r, far := i*dilation%stride, i*dilation/stride
+		at := slices.IndexFunc(ps, func(p phase) bool { return p.at == r })
+		if at < 0 {
+			at, ps = len(ps), append(ps, phase{at: r})
+		}
+		ps[at].reach, reach = max(ps[at].reach, far), max(reach, far)
+	}
+	return ps, reach
+}
+
+func phaseOf(ps []phase, r int) int {
+	for i, p := range ps {
+		if p.at == r {
+			return i
+		}
+	}
+	return 0
+}
+
+// How many floats of planes and of results a chunk should have, and the most planes.
+const (
+	sparsePlanes    = 160 << 10 / 4
+	sparsePlanesMax = 4 << 20 / 4
+	sparseResults   = 48 << 10 / 4
+)
+
+// flatten makes one row of a pointwise product's outputs.
+func (s *sparseProduct) flatten() {
+	if s.pointwise() {
+		s.w.oh, s.w.ow = 1, s.w.oh*s.w.ow
+		s.w.h, s.w.w = 1, s.w.h*s.w.w
+	}
+}
+
+// tileSparse finds the chunks that cost least; l is 0 where none fits.
+func tileSparse(s *sparseProduct, rows, steps int, t *sparseTimes) sparseTiling {
+	form := phaseOf([]phase{{at: 1}, {at: 2}, {at: 4}}, rows)
+	c := *s
+	c.flatten()
+	w := &c.w
+	var best sparseTiling
+	ph, rh := phases(w.kh, w.dh, w.sh)
+	pw, rw := phases(w.kw, w.dw, w.sw)
+	blocks := float64((s.cout + rows - 1) / rows)
+	cost := 0.0
+	try := func(ny, nx int) (fits bool) {
+		g := sparseTiling{ny: ny, nx: nx, rows: (w.oh + ny - 1) / ny, cols: (w.ow + nx - 1) / nx, phasesH: ph, phasesW: pw}
+		g.hq, g.wq = g.rows+rh, g.cols+rw
+		g.l = (len(ph)*len(pw)*g.hq*g.wq + 7) &^ 7
+		size := s.cin * g.l
+		if size > sparsePlanesMax {
+			return false
+		}
+		vecs := ((g.rows-1)*g.wq + g.cols + 7) / 8
+		chunks := float64(s.images * ny * nx)
+		g.fixed = chunks*(float64(size)*t.in+float64(vecs)*blocks*t.block/float64(kern.SparseVecs(rows))) +
+			float64(s.images*w.oh*w.ow*s.cout)*t.out
+		g.each = chunks * float64(vecs) * t.step[form]
+		c := g.fixed + g.each*float64(steps)
+		// Weights are read again for every chunk; planes and results want near caches.
+		c += chunks * float64(steps*(rows+1)) * t.stream
+		if size > sparsePlanes {
+			c *= 1 + float64(size-sparsePlanes)/(4*sparsePlanes)
+		}
+		if out := g.rows * g.cols * s.cout; out > sparseResults {
+			c *= 1 + float64(out-sparseResults)/(4*sparseResults)
+		}
+		if best.l == 0 || c < cost {
+			best, cost = g, c
+		}
+		return size <= 1<<10
+	}
+	for ny := 1; ny <= w.oh; ny = next(ny, w.oh) {
+		for nx := 1; nx <= (w.ow+7)/8; nx = next(nx, w.ow) {
+			if try(ny, nx) {
+				break // smaller chunks are no better
+			}
+		}
+	}
+	if best.l > 0 {
+		for i := range w.kh {
+			for j := range w.kw {
+				a, b := phaseOf(ph, i*w.dh%w.sh), phaseOf(pw, j*w.dw%w.sw)
+				best.taps = append(best.taps, ((a*len(pw)+b)*best.hq+i*w.dh/w.sh)*best.wq+j*w.dw/w.sw)
+			}
+		}
+	}
+	return best
+}
+
+// next is the least number of parts above n that makes the parts of total smaller.
+func next(n, total int) int {
+	size := (total + n - 1) / n
+	if size <= 1 {
+		return n + total // no more
+	}
+	return (total + size - 2) / (size - 1)
+}
