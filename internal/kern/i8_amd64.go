@@ -1,0 +1,73 @@
+//go:build !noasm
+
+package kern
+
+func (v Ints) tile(t *I8Tile) {
+	switch {
+	case !v.asm:
+		i8TileGo(t)
+	case t.B != nil:
+		i8Gemm6x16AVX2(t)
+	default:
+		i8Gemv6x16AVX2(t)
+	}
+}
+
+func (v Ints) depthwise(t *I8Depthwise) {
+	if v.asm {
+		i8DW4x16AVX2(t)
+	} else {
+		i8DepthwiseGo(t)
+	}
+}
+
+func (v Ints) widen(dst []int16, src []byte, flip byte, zero int) int {
+	if !v.asm {
+		return 0
+	}
+	i8WidenAVX2(dst, src, uint64(flip), uint64(zero))
+	return len(src) &^ 15
+}
+
+func (v Ints) max(t *I8Max) {
+	switch {
+	case !v.asm:
+		i8MaxGo(t)
+	case t.Signed:
+		i8MaxAVX2(t)
+	default:
+		u8MaxAVX2(t)
+	}
+}
+
+func (v Ints) sum(t *I8Sum) int {
+	if !v.asm {
+		return 0
+	}
+	i8SumAVX2(t)
+	return t.N &^ 15
+}
+
+func (v Ints) quantize(dst []byte, src []float32, scale, lo, hi float32, zero int32) int {
+	if !v.asm {
+		return 0
+	}
+	i8QuantizeAVX2(dst, src, scale, lo, hi, zero)
+	return len(src) &^ 15
+}
+
+func (v Ints) dequantize(dst []float32, src []byte, flip byte, zero int, scale float32) int {
+	if !v.asm {
+		return 0
+	}
+	i8DequantizeAVX2(dst, src, uint64(flip), uint64(zero), scale)
+	return len(src) &^ 7
+}
+
+func (v Ints) table(dst, src, table []byte) int {
+	if !v.asm {
+		return 0
+	}
+	i8TableAVX2(dst, src, table)
+	return len(src) &^ 63
+}

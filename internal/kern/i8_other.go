@@ -1,0 +1,12 @@
+//go:build !amd64 || noasm
+
+package kern
+
+func (v Ints) tile(t *I8Tile)                                                   { i8TileGo(t) }
+func (v Ints) depthwise(t *I8Depthwise)                                         { i8DepthwiseGo(t) }
+func (v Ints) max(t *I8Max)                                                     { i8MaxGo(t) }
+func (v Ints) widen([]int16, []byte, byte, int) int                             { return 0 }
+func (v Ints) sum(*I8Sum) int                                                   { return 0 }
+func (v Ints) quantize([]byte, []float32, float32, float32, float32, int32) int { return 0 }
+func (v Ints) dequantize([]float32, []byte, byte, int, float32) int             { return 0 }
+func (v Ints) table([]byte, []byte, []byte) int                                 { return 0 }
