@@ -16,7 +16,7 @@ var I8Lanes = [16]int{0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15}
 //
 // exact in int32, which the caller has proven to suffice, then times Mul[j] in float32,
 // limited to [Lo, Hi], rounded to even, plus Zero. A holds what the zero point has been
-// taken from. Bias and Mul are in the order of I8Lanes; B holds pairs of k of every lane:
+// taken from. Rows and Off ascend. Bias and Mul are in the order of I8Lanes; B holds pairs of k of every lane:
 // B[((s*K+k)/2*16+lane)*2 + k%2]. B8, where B is nil, is the same in bytes.
 type I8Tile struct {
 	A      []int16
@@ -31,6 +31,7 @@ type I8Tile struct {
 	Lo, Hi float32
 	Zero   int32
 	B8     []int8
+	Sums   []int32 // instead of C in Sum16: the lanes of row i at i*16
 }
 
 // I8Depthwise is one call of the integer depthwise kernel: a row of pixels of 16 channels,
@@ -106,9 +107,7 @@ func (v Ints) Tile(t *I8Tile) {
 	if t.K < 4 || t.K%4 != 0 || len(t.Off) == 0 || t.LDC < 16 {
 		panic("kern: integer tile out of range")
 	}
-	for _, r := range t.Rows {
-		_ = t.A[r+t.Off[len(t.Off)-1]+t.K-1]
-	}
+	_ = t.A[t.Rows[n-1]+t.Off[len(t.Off)-1]+t.K-1]
 	if t.B != nil {
 		_ = t.B[len(t.Off)*t.K*16-1]
 	} else {

@@ -71,3 +71,27 @@ func (v Ints) table(dst, src, table []byte) int {
 	i8TableAVX2(dst, src, table)
 	return len(src) &^ 63
 }
+
+func (v Ints) sum16(t *I8Tile) {
+	if v.asm {
+		i8GemmSum6x16AVX2(t)
+	} else {
+		i8Sum16Go(t)
+	}
+}
+
+func (v Ints) winoIn(t *I8WinoIn) {
+	if v.asm {
+		i8WinoInAVX2(t)
+	} else {
+		i8WinoInGo(t)
+	}
+}
+
+func (v Ints) winoOut(t *I8WinoOut) {
+	if v.asm {
+		i8WinoOutAVX2(t)
+	} else {
+		i8WinoOutGo(t)
+	}
+}

@@ -16,10 +16,12 @@ func TestI8Offsets(t *testing.T) {
 	var d I8Depthwise
 	var m I8Max
 	var s I8Sum
+	var v I8WinoIn
+	var o I8WinoOut
 	for i, c := range []struct{ got, want uintptr }{
 		{unsafe.Offsetof(a.Rows), 24}, {unsafe.Offsetof(a.Off), 48}, {unsafe.Offsetof(a.K), 72}, {unsafe.Offsetof(a.B), 80},
 		{unsafe.Offsetof(a.Bias), 104}, {unsafe.Offsetof(a.Mul), 128}, {unsafe.Offsetof(a.C), 152}, {unsafe.Offsetof(a.LDC), 176},
-		{unsafe.Offsetof(a.Lo), 184}, {unsafe.Offsetof(a.Hi), 188}, {unsafe.Offsetof(a.Zero), 192}, {unsafe.Offsetof(a.B8), 200},
+		{unsafe.Offsetof(a.Lo), 184}, {unsafe.Offsetof(a.Hi), 188}, {unsafe.Offsetof(a.Zero), 192}, {unsafe.Offsetof(a.B8), 200}, {unsafe.Offsetof(a.Sums), 224},
 		{unsafe.Offsetof(d.Off), 24}, {unsafe.Offsetof(d.RSX), 48}, {unsafe.Offsetof(d.W), 56}, {unsafe.Offsetof(d.Bias), 80},
 		{unsafe.Offsetof(d.Mul), 104}, {unsafe.Offsetof(d.Y), 128}, {unsafe.Offsetof(d.LDY), 152}, {unsafe.Offsetof(d.Pixels), 160},
 		{unsafe.Offsetof(d.Lo), 168}, {unsafe.Offsetof(d.Hi), 172}, {unsafe.Offsetof(d.Zero), 176},
@@ -28,6 +30,10 @@ func TestI8Offsets(t *testing.T) {
 		{unsafe.Offsetof(s.B), 24}, {unsafe.Offsetof(s.Y), 48}, {unsafe.Offsetof(s.N), 72}, {unsafe.Offsetof(s.Flip), 80},
 		{unsafe.Offsetof(s.ZA), 88}, {unsafe.Offsetof(s.ZB), 92}, {unsafe.Offsetof(s.MA), 96}, {unsafe.Offsetof(s.MB), 100},
 		{unsafe.Offsetof(s.Lo), 104}, {unsafe.Offsetof(s.Hi), 108}, {unsafe.Offsetof(s.Zero), 112},
+		{unsafe.Offsetof(v.Row), 24}, {unsafe.Offsetof(v.Pixel), 32}, {unsafe.Offsetof(v.V), 40}, {unsafe.Offsetof(v.Pos), 64},
+		{unsafe.Offsetof(v.Step), 72}, {unsafe.Offsetof(v.Blocks), 80}, {unsafe.Offsetof(v.Tiles), 88},
+		{unsafe.Offsetof(o.Pos), 24}, {unsafe.Offsetof(o.Bias), 32}, {unsafe.Offsetof(o.Mul), 56}, {unsafe.Offsetof(o.Y), 80}, {unsafe.Offsetof(o.Row), 104},
+		{unsafe.Offsetof(o.Pixel), 112}, {unsafe.Offsetof(o.Tiles), 120}, {unsafe.Offsetof(o.Lo), 128}, {unsafe.Offsetof(o.Hi), 132}, {unsafe.Offsetof(o.Zero), 136},
 	} {
 		if c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
@@ -88,6 +94,7 @@ func TestI8(t *testing.T) {
 			for range m {
 				tile.Rows = append(tile.Rows, r.IntN(3000))
 			}
+			slices.Sort(tile.Rows)
 			for _, narrow := range []bool{false, true} {
 				same("tile", 17*m, func(v Ints, out []byte) {
 					t := tile
@@ -99,6 +106,32 @@ func TestI8(t *testing.T) {
 				})
 			}
 		}
+		xw, sums := words(8000, -255, 255), make([]int32, 16*16*m)
+		for i := range sums {
+			sums[i] = r.Int32N(1<<24) - 1<<23
+		}
+		same("winograd in", 2*16*16*m*2, func(v Ints, out []byte) {
+			d := make([]int16, len(out)/2)
+			v.WinoIn(&I8WinoIn{X: xw, Row: 1900, Pixel: 33, V: d, Pos: 32 * m, Step: 32, Blocks: 2, Tiles: m})
+			for i, w := range d {
+				out[2*i], out[2*i+1] = byte(w), byte(w>>8)
+			}
+		})
+		same("winograd out", 2*40*m+700, func(v Ints, out []byte) {
+			v.WinoOut(&I8WinoOut{M: sums, Pos: 16 * m, Bias: bias, Mul: mul, Y: out, Row: 40*m + 16, Pixel: 20, Tiles: m, Lo: -100, Hi: 120, Zero: 7})
+		})
+		same("sums", 64*m, func(v Ints, out []byte) {
+			t := I8Tile{A: xw, Off: []int{3}, K: 36, B: xw[:36*16]}
+			for i := range m {
+				t.Rows = append(t.Rows, 50*i)
+			}
+			sums := make([]int32, 16*m)
+			t.Sums = sums
+			v.Sum16(&t)
+			for i, w := range sums {
+				out[4*i], out[4*i+1], out[4*i+2], out[4*i+3] = byte(w), byte(w>>8), byte(w>>16), byte(w>>24)
+			}
+		})
 		same("depthwise", 19*m, func(v Ints, out []byte) {
 			v.Depthwise(&I8Depthwise{X: make([]int16, 4000), Off: []int{0, 5}, RSX: 16, W: make([]int16, 32), Bias: bias, Mul: mul, Y: out, LDY: 19, Pixels: m, Lo: -128, Hi: 127})
 		})

@@ -21,8 +21,11 @@ func CutInt16(b []byte, n int) ([]int16, []byte) {
 // CutInts is the first n ints of b, which must be 8-byte aligned, and the bytes behind them.
 func CutInts(b []byte, n int) ([]int, []byte) { return views[int](b[:8*n], 8)[:n], b[8*n:] }
 
+// CutInt32 is the first n int32s of b, which must be 4-byte aligned, and the bytes behind them.
+func CutInt32(b []byte, n int) ([]int32, []byte) { return views[int32](b[:4*n], 4)[:n], b[4*n:] }
+
 // views is b as elements of at most size bytes.
-func views[T int | int16](b []byte, size int) []T {
+func views[T int | int16 | int32](b []byte, size int) []T {
 	if len(b) < size {
 		return nil
 	}

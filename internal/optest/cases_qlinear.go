@@ -51,6 +51,7 @@ func init() {
 	conv("pixel", i8, i8, i8, -3, 0, 5, []int{1, 50, 1, 1}, []int{33, 50, 1, 1}, nil)
 	conv("3x3", u8, i8, u8, 255, 0, 0, []int{2, 32, 14, 14}, []int{48, 32, 3, 3}, map[string]any{"pads": p1})
 	conv("3x3tails", i8, u8, i8, 17, 128, -7, []int{2, 5, 9, 8}, []int{21, 5, 3, 3}, map[string]any{"pads": p1, "strides": ints(2, 1)})
+	conv("3x3odd", i8, i8, u8, -7, 0, 100, []int{2, 20, 9, 11}, []int{40, 20, 3, 3}, map[string]any{"pads": ints(1, 0, 1, 2)})
 	conv("7x7s2", u8, i8, u8, 114, 0, 0, []int{1, 3, 21, 30}, []int{24, 3, 7, 7}, map[string]any{"pads": ints(3, 3, 3, 3), "strides": ints(2, 2)})
 	conv("wide", u8, u8, u8, 9, 77, 30, []int{1, 6, 6, 6}, []int{9, 6, 3, 2}, map[string]any{"dilations": ints(2, 1), "pads": ints(0, 1, 2, 0)})
 	conv("groups", u8, i8, i8, 128, 0, 10, []int{1, 12, 6, 26}, []int{66, 6, 3, 3}, map[string]any{"pads": p1, "group": int64(2)})

@@ -26,6 +26,7 @@ const (
 	iHi   = 188
 	iZero = 192
 	iB8   = 200
+	iSums = 224
 
 	jX      = 0
 	jOff    = 24
@@ -66,8 +67,9 @@ const (
 
 func init() {
 	kernels = append(kernels,
-		kernel{"i8_gemm_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemm6x16AVX2", true) }},
-		kernel{"i8_gemv_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemv6x16AVX2", false) }},
+		kernel{"i8_gemm_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemm6x16AVX2", true, false) }},
+		kernel{"i8_gemv_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemv6x16AVX2", false, false) }},
+		kernel{"i8_gemmsum_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8GemmSum6x16AVX2", true, true) }},
 		kernel{"i8_dw_4x16_avx2", i8Depthwise},
 		kernel{"i8_widen_avx2", i8Widen},
 		kernel{"u8_max_avx2", func(c *build.Context) { i8Max(c, "u8MaxAVX2", c.VPMAXUB) }},
@@ -92,12 +94,12 @@ func lowBytes(c *build.Context, r reg.VecPhysical) {
 	c.VPSRLW(operand.U8(8), r, r)
 }
 
-func i8Gemm(c *build.Context, name string, wide bool) {
+func i8Gemm(c *build.Context, name string, wide, sums bool) {
 	b := "B"
 	if !wide {
 		b = "B8"
 	}
-	function(c, name, "func(t *I8Tile)", name+` computes rows of 16 columns; sums are exact, so in any order:
+	doc := name + ` computes rows of 16 columns; sums are exact, so in any order:
 
 	for i, row := range t.Rows {
 		for j := range 16 {
@@ -110,7 +112,13 @@ func i8Gemm(c *build.Context, name string, wide bool) {
 			v := float32(acc) * t.Mul[lane(j)]
 			t.C[i*t.LDC+j] = byte(int32(RNE(min(t.Hi, max(t.Lo, v)))) + t.Zero)
 		}
-	}`, "I8Tile")
+	}`
+	if sums {
+		doc = name + ` is i8Gemm6x16AVX2 without its ends:
+
+	t.Sums[i*16+lane(j)] = acc`
+	}
+	function(c, name, "func(t *I8Tile)", doc, "I8Tile")
 	t := reg.R14
 	c.Load(c.Param("t"), t)
 	rows, left := reg.R13, reg.R15
@@ -119,7 +127,7 @@ func i8Gemm(c *build.Context, name string, wide bool) {
 	c.Label("loop")
 	c.CMPQ(left, operand.U8(6))
 	c.JLT(operand.LabelRef("tail"))
-	i8GemmBody(c, 6, wide)
+	i8GemmBody(c, 6, wide, sums)
 	c.JMP(operand.LabelRef("loop"))
 	c.Label("tail")
 	for m := 5; m > 0; m-- {
@@ -130,13 +138,13 @@ func i8Gemm(c *build.Context, name string, wide bool) {
 	c.RET()
 	for m := 5; m > 0; m-- {
 		c.Label(fmt.Sprintf("m%d", m))
-		i8GemmBody(c, m, wide)
+		i8GemmBody(c, m, wide, sums)
 		c.VZEROUPPER()
 		c.RET()
 	}
 }
 
-func i8GemmBody(c *build.Context, m int, wide bool) {
+func i8GemmBody(c *build.Context, m int, wide, sums bool) {
 	l := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
 	t, rows, left := reg.R14, reg.R13, reg.R15
 	p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI, reg.R8, reg.R9}[:m]
@@ -195,6 +203,16 @@ func i8GemmBody(c *build.Context, m int, wide bool) {
 	c.DECQ(segs)
 	c.JNZ(operand.LabelRef(l("seg")))
 
+	if sums {
+		c.MOVQ(mem(t, iSums), k)
+		for i := range m {
+			c.VMOVDQU(acc(i, 0), mem(k, 64*i))
+			c.VMOVDQU(acc(i, 1), mem(k, 64*i+32))
+		}
+		c.ADDQ(operand.U32(64*m), k)
+		c.MOVQ(k, mem(t, iSums))
+		return
+	}
 	c.MOVQ(mem(t, iBias), k)
 	c.MOVQ(mem(t, iMul), n)
 	for j, w := range []reg.VecPhysical{w0, w1} {
