@@ -113,6 +113,7 @@ type qwindow struct {
 	x              view
 	bh, bw, ih, iw int
 	nh, nw         int // blocks of an image
+	px             int // numbers of a pixel in scratch; 0: the image's
 	signed         bool
 	zero           int
 	ints           kern.Ints
@@ -121,10 +122,12 @@ type qwindow struct {
 // fit chooses the blocks: at most limit numbers of scratch where a single row of at least
 // eight pixels allows, and no more rows than most.
 func (w *qwindow) fit(limit, most int) {
-	w.bw = w.ow
+	if w.bw = w.ow; w.px == 0 {
+		w.px = w.x.sw
+	}
 	need := func() int {
 		w.ih, w.iw = (w.bh-1)*w.sh+w.extentH(), (w.bw-1)*w.sw+w.extentW()
-		return w.ih * w.iw * w.x.sw
+		return w.ih * w.iw * w.px
 	}
 	w.bh = 1
 	for w.bw > 8 && need() > limit {
@@ -143,7 +146,36 @@ func (w *qwindow) fit(limit, most int) {
 // slack is what kernels may read behind the last pixel.
 const slack = 32
 
-func (w *qwindow) scratch() int { return w.ih*w.iw*w.x.sw + slack }
+func (w *qwindow) scratch() int { return w.ih*w.iw*w.px + slack }
+
+// block16 is block for the 16 channels from ch on alone, whose pixels then follow each other.
+func (w *qwindow) block16(a []int16, in []byte, img, b, ch int) (y0, x0, h, wd int) {
+	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
+	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
+	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
+	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix))
+	right = max(left, right)
+	for r := range (h-1)*w.sh + w.extentH() {
+		d := a[r*w.iw*16:][:w.iw*16]
+		y := iy + r
+		if y < 0 || y >= w.h || left == right {
+			clear(d)
+			continue
+		}
+		clear(d[:left*16])
+		clear(d[right*16:])
+		src, n := in[w.x.at+img*w.x.sn+y*w.x.sh+(ix+left)*w.x.sw+ch:], right-left
+		for (n-1)*w.x.sw+16 > len(src) { // the last pixels of the last image, where a pixel has fewer than 16 bytes left
+			n--
+			t := d[(left+n)*16:][:16]
+			clear(t)
+			s := src[n*w.x.sw:]
+			w.ints.Widen(t[:len(s)], s, w.signed, w.zero)
+		}
+		w.ints.Widen16(d[left*16:right*16], src, n, w.x.sw, w.signed, w.zero)
+	}
+	return y0, x0, h, wd
+}
 
 // block widens what block b of image img needs into a, and returns the first output row
 // and column of the block, and its size.
@@ -367,13 +399,14 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 	ws := n.In[3].Type.Shape
 	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
 	w := &qwindow{window: win, x: x, ints: kern.IntsOf(e.CPU), signed: n.In[0].Type.DType == tensor.Int8, zero: zeroOf(n.In[2])}
-	const limit = 32 << 10
+	w.px = 16
+	const limit = 12 << 10               // numbers of int16: in the first-level cache
 	w.fit(limit, max(1, (y.n*w.oh+7)/8)) // eight tiles
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
-	d := kern.I8Depthwise{RSX: w.sw * x.sw, LDY: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
+	d := kern.I8Depthwise{RSX: w.sw * 16, LDY: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
 	for i := range w.kh {
 		for j := range w.kw {
-			d.Off = append(d.Off, (i*w.dh*w.iw+j*w.dw)*x.sw)
+			d.Off = append(d.Off, (i*w.dh*w.iw+j*w.dw)*16)
 		}
 	}
 	taps := len(d.Off)
@@ -403,23 +436,27 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 	bias, mul := lanes16(n, first, count)
 	p := &Prepared{Kernel: "i8_depthwise_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2*w.scratch() + 64}
 	blocks := y.n * w.nh * w.nw
-	p.Phases = []Phase{{Tiles: blocks, Run: func(c *Call, b int, scratch []byte) {
+	nb, np := split(blocks, len(first), w.bh*w.bw*16*taps*4)
+	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
 		d := d
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		a, _ := kern.CutInt16(scratch, w.scratch())
 		clear(a[len(a)-slack:])
-		img := b / (w.nh * w.nw)
-		y0, x0, h, wd := w.block(a, in, img, b%(w.nh*w.nw))
-		if x0 == 0 {
-			haloBytes(&y, out, img, y0, y0+h)
-		}
-		d.Pixels = wd
-		for p, ch := range first {
-			d.W, d.Bias, d.Mul = packed[p*size:][:size], bias[16*p:][:16], mul[16*p:][:16]
-			for r := range h {
-				d.X = a[r*w.sh*w.iw*x.sw+ch:]
-				d.Y = out[y.at+img*y.sn+(y0+r)*y.sh+x0*y.sw+ch:]
-				w.ints.Depthwise(&d)
+		b0, b1 := part(tile%nb, nb, blocks)
+		p0, p1 := part(tile/nb, np, len(first))
+		for b := b0; b < b1; b++ {
+			img := b / (w.nh * w.nw)
+			for p := p0; p < p1; p++ {
+				y0, x0, h, wd := w.block16(a, in, img, b%(w.nh*w.nw), first[p])
+				if p == 0 && x0 == 0 {
+					haloBytes(&y, out, img, y0, y0+h)
+				}
+				d.W, d.Bias, d.Mul, d.Pixels = packed[p*size:][:size], bias[16*p:][:16], mul[16*p:][:16], wd
+				for r := range h {
+					d.X = a[r*w.sh*w.iw*16:]
+					d.Y = out[y.at+img*y.sn+(y0+r)*y.sh+x0*y.sw+first[p]:]
+					w.ints.Depthwise(&d)
+				}
 			}
 		}
 	}}}

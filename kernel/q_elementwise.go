@@ -112,7 +112,6 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 		return p, nil
 	}
 	if in.Layout.Order == graph.RowMajor { // a table a channel
-		p.Kernel = "i8_table_go"
 		s := in.Type.Shape
 		inner := s[2:].NumElements()
 		p.Phases = []Phase{{Tiles: s[0] * s[1], Run: func(c *Call, tile int, _ []byte) {
@@ -120,30 +119,24 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 		}}}
 		return p, nil
 	}
-	p.Kernel = "i8_table_go"
 	if !sameLayout(in, out) {
 		p.InPlace = nil
 	}
 	x, y := viewOf(in), viewOf(out)
 	rows := y.n * y.h
-	tiles, _ := split(rows, 1, y.w*y.c*32)
+	tiles, _ := split(rows, 1, y.w*y.c*16)
 	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
 		r0, r1 := part(tile, tiles, rows)
 		for r := r0; r < r1; r++ {
 			img, row := r/y.h, r%y.h
 			haloBytes(&y, c.Out[0].Bytes(), img, row, row+1)
 			src, dst := c.In[0].Bytes()[x.at+img*x.sn+row*x.sh:], c.Out[0].Bytes()[y.at+img*y.sn+row*y.sh:]
+			if channels > 1 {
+				v.Tables(dst, src, table, y.w, y.sw, x.sw, y.c)
+				continue
+			}
 			for i := range y.w {
-				s, d := src[i*x.sw:][:y.c], dst[i*y.sw:][:y.c]
-				if channels == 1 {
-					v.Table(d, s, table)
-					continue
-				}
-				t := table
-				for k, b := range s {
-					d[k] = t[int(b)]
-					t = t[256:]
-				}
+				v.Table(dst[i*y.sw:][:y.c], src[i*x.sw:][:y.c], table)
 			}
 		}
 	}}}

@@ -39,7 +39,8 @@ func init() {
 		Match: func(n *graph.Node, _ *Env) bool { return match(n, n.Out[0], n.In[0]) },
 		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 			l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, 1)}
-			if in[0].Order == graph.NHWC {
+			// Pixels of few channels are cheaper to move as bytes.
+			if in[0].Order == graph.NHWC && in[0].CStride == n.In[0].Type.Shape[1] && in[0].CStride%8 == 0 {
 				l.In[0], l.Out[0] = nhwc([4]int{}), nhwc([4]int{})
 			}
 			return l
@@ -76,7 +77,7 @@ func prepareQuantize(n *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(in), viewOf(out)
 	rows := y.n * y.h
 	tiles, _ := split(rows, 1, y.w*y.c*16)
-	p.Scratch = max(y.w, y.c)
+	p.Scratch = max(3*y.w, y.c)
 	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		src, dst := f32s(c.In[0]), c.Out[0].Bytes()
 		r0, r1 := part(tile, tiles, rows)
@@ -87,6 +88,18 @@ func prepareQuantize(n *graph.Node, e *Env) (*Prepared, error) {
 			if x.nhwc {
 				for i := range y.w {
 					v.Quantize(dst[b+i*y.sw:][:y.c], src[a+i*x.sw:][:y.c], scale, rq.lo, rq.hi, rq.zero)
+				}
+				continue
+			}
+			if y.c == 3 && y.sw == 3 {
+				t, d := scratch[:3*y.w], dst[b:][:3*y.w]
+				for ch := range 3 {
+					v.Quantize(t[ch*y.w:][:y.w], src[a+ch*x.sc:][:y.w], scale, rq.lo, rq.hi, rq.zero)
+				}
+				p, q, r := t[:y.w], t[y.w:][:y.w], t[2*y.w:][:y.w]
+				for i, k := range p {
+					o := (*[3]byte)(d[3*i:])
+					o[0], o[1], o[2] = k, q[i], r[i]
 				}
 				continue
 			}

@@ -110,7 +110,7 @@ func prepareQWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	cin, step := ws[1], round16(ws[1])
 	kpad := (cin + 3) / 4 * 4
 	// The transformed block and the sums of a panel stay in the second-level cache.
-	const most = 160 << 10 // numbers of int16 of the transform
+	const most = 80 << 10 // numbers of int16 of the transform
 	rowsOf := func(tiles int) int { return max(1, most/16/step/max(1, tiles)) }
 	w.fit(64<<10, rowsOf(w.ow))
 	tiles := w.bh * w.bw

@@ -276,3 +276,43 @@ func (v Ints) Table(dst, src, table []byte) {
 		dst[k+i] = t[x]
 	}
 }
+
+// Tables is dst[p*dstStride+c] = tables[256*c+src[p*srcStride+c]] for p < pixels and c < channels.
+// It panics where a slice is too short.
+func (v Ints) Tables(dst, src, tables []byte, pixels, dstStride, srcStride, channels int) {
+	if pixels <= 0 || channels <= 0 {
+		return
+	}
+	_, _, _ = dst[(pixels-1)*dstStride+channels-1], src[(pixels-1)*srcStride+channels-1], tables[256*channels-1]
+	if v.tables(dst, src, tables, pixels, dstStride, srcStride, channels) {
+		return
+	}
+	for p := range pixels {
+		d, s, t := dst[p*dstStride:][:channels], src[p*srcStride:], tables
+		for c, b := range s[:len(d)] {
+			d[c] = t[b]
+			t = t[256:]
+		}
+	}
+}
+
+// Widen16 is Widen of blocks of 16 bytes, stride apart, that follow each other in dst.
+func (v Ints) Widen16(dst []int16, src []byte, pixels, stride int, signed bool, zero int) {
+	if pixels <= 0 {
+		return
+	}
+	dst = dst[:16*pixels]
+	_ = src[(pixels-1)*stride+15]
+	flip := byte(0)
+	if signed {
+		flip, zero = 0x80, zero+128
+	}
+	if v.widen16(dst, src, pixels, stride, flip, zero) {
+		return
+	}
+	for p := range pixels {
+		for i, x := range src[p*stride:][:16] {
+			dst[16*p+i] = int16(x^flip) - int16(zero)
+		}
+	}
+}

@@ -95,3 +95,17 @@ func (v Ints) winoOut(t *I8WinoOut) {
 		i8WinoOutGo(t)
 	}
 }
+
+func (v Ints) tables(dst, src, tables []byte, pixels, dstStride, srcStride, channels int) bool {
+	if v.asm {
+		i8TablesAVX2(dst, src, tables, pixels, dstStride, srcStride, channels)
+	}
+	return v.asm
+}
+
+func (v Ints) widen16(dst []int16, src []byte, pixels, stride int, flip byte, zero int) bool {
+	if v.asm {
+		i8Widen16AVX2(dst, src, pixels, stride, uint64(flip), uint64(zero))
+	}
+	return v.asm
+}

@@ -140,6 +140,15 @@ func TestI8(t *testing.T) {
 			v.Depthwise(&I8Depthwise{X: x, Off: []int{0, 20, 40, 205, 225, 245, 300, 320, 340, 340}, RSX: 33, W: w, Bias: bias, Mul: mul, Y: out, LDY: 19, Pixels: m, Lo: -50, Hi: 90, Zero: 60})
 		})
 		xb := b(4000)
+		tables := b(256 * (m + 5))
+		same("tables", 30*m, func(v Ints, out []byte) { v.Tables(out, xb, tables, m, 30, 37, m+5) })
+		same("widen16", 32*m, func(v Ints, out []byte) {
+			d := make([]int16, 16*m)
+			v.Widen16(d, xb, m, 37, m%2 == 0, 9)
+			for i, w := range d {
+				out[2*i], out[2*i+1] = byte(w), byte(w>>8)
+			}
+		})
 		for _, signed := range []bool{false, true} {
 			same("max", 64*m, func(v Ints, out []byte) {
 				v.Max(&I8Max{X: xb, Off: []int{3, 40, 99}, RSX: 64, Y: out, LDY: 64, Pixels: m, Blocks: 1 + m%3, Signed: signed})

@@ -77,7 +77,9 @@ func init() {
 		kernel{"i8_sum_avx2", i8Sum},
 		kernel{"i8_quantize_avx2", i8Quantize},
 		kernel{"i8_dequantize_avx2", i8Dequantize},
-		kernel{"i8_table_avx2", i8Table})
+		kernel{"i8_table_avx2", i8Table},
+		kernel{"i8_tables_avx2", i8Tables},
+		kernel{"i8_widen16_avx2", i8Widen16})
 }
 
 // narrowBytes turns two registers of eight int32 in the order 0-3,8-11 and 4-7,12-15
@@ -106,7 +108,7 @@ func i8Gemm(c *build.Context, name string, wide, sums bool) {
 			acc := t.Bias[lane(j)]
 			for s, off := range t.Off {
 				for k := range t.K {
-					acc += t.A[row+off+k] * t.`+b+`[((s*t.K+k)/2*16+lane(j))*2+k%2]
+					acc += t.A[row+off+k] * t.` + b + `[((s*t.K+k)/2*16+lane(j))*2+k%2]
 				}
 			}
 			v := float32(acc) * t.Mul[lane(j)]
@@ -613,5 +615,89 @@ func i8Table(c *build.Context) {
 	c.JNZ(operand.LabelRef("loop"))
 	c.Label("done")
 	c.VZEROUPPER()
+	c.RET()
+}
+
+func i8Widen16(c *build.Context) {
+	function(c, "i8Widen16AVX2", "func(dst []int16, src []byte, pixels, stride int, flip, zero uint64)", `i8Widen16AVX2 is, for p < pixels and i < 16:
+
+	dst[16*p+i] = int16(src[p*stride+i]^byte(flip)) - int16(zero)`)
+	d, s, n, stride := reg.RDI, reg.RSI, reg.RCX, reg.RDX
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("pixels"), n)
+	c.Load(c.Param("stride"), stride)
+	c.Load(c.Param("flip"), reg.RAX)
+	c.Load(c.Param("zero"), reg.RBX)
+	c.VMOVQ(reg.RAX, reg.X0)
+	c.VPBROADCASTB(reg.X0, reg.X0)
+	c.VMOVQ(reg.RBX, reg.X1)
+	c.VPBROADCASTW(reg.X1, reg.Y1)
+	c.TESTQ(n, n)
+	c.JZ(operand.LabelRef("done"))
+	c.Label("loop")
+	c.VPXOR(mem(s, 0), reg.X0, reg.X2)
+	c.VPMOVZXBW(reg.X2, reg.Y2)
+	c.VPSUBW(reg.Y1, reg.Y2, reg.Y2)
+	c.VMOVDQU(reg.Y2, mem(d, 0))
+	c.ADDQ(stride, s)
+	c.ADDQ(operand.U8(32), d)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// i8Tables has a table a channel: scalar, eight channels at a time.
+func i8Tables(c *build.Context) {
+	function(c, "i8TablesAVX2", "func(dst, src, tables []byte, pixels, dstStride, srcStride, channels int)", `i8TablesAVX2 is, for p < pixels and c < channels:
+
+	dst[p*dstStride+c] = tables[256*c+src[p*srcStride+c]]`)
+	d, s, t, n, ds, ss, ch := reg.RDI, reg.RSI, reg.RBX, reg.RCX, reg.R8, reg.R9, reg.R10
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("tables").Base(), t)
+	c.Load(c.Param("pixels"), n)
+	c.Load(c.Param("dstStride"), ds)
+	c.Load(c.Param("srcStride"), ss)
+	c.Load(c.Param("channels"), ch)
+	at, tab, last := reg.R11, reg.R12, reg.R13
+	regs := []reg.GPPhysical{reg.RAX, reg.RDX}
+	c.Label("pixel")
+	c.XORQ(at, at)
+	c.MOVQ(t, tab)
+	c.Label("eight")
+	c.LEAQ(mem(at, 8), last)
+	c.CMPQ(last, ch)
+	c.JGT(operand.LabelRef("one"))
+	for k := range 8 {
+		r := regs[k%2]
+		p := idx(s, at, 1)
+		p.Disp = k
+		c.MOVBQZX(p, r)
+		q := idx(tab, r, 1)
+		q.Disp = 256 * k
+		c.MOVBQZX(q, r)
+		p.Base = d
+		c.MOVB(r.As8(), p)
+	}
+	c.ADDQ(operand.U32(2048), tab)
+	c.MOVQ(last, at)
+	c.JMP(operand.LabelRef("eight"))
+	c.Label("one")
+	c.CMPQ(at, ch)
+	c.JGE(operand.LabelRef("next"))
+	c.MOVBQZX(idx(s, at, 1), reg.RAX)
+	c.MOVBQZX(idx(tab, reg.RAX, 1), reg.RAX)
+	c.MOVB(reg.AL, idx(d, at, 1))
+	c.ADDQ(operand.U32(256), tab)
+	c.INCQ(at)
+	c.JMP(operand.LabelRef("one"))
+	c.Label("next")
+	c.ADDQ(ds, d)
+	c.ADDQ(ss, s)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("pixel"))
 	c.RET()
 }
