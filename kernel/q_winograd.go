@@ -31,7 +31,7 @@ func init() {
 					return false
 				}
 				// Transforms cost too much below; and above, weights grow fourfold and come from memory.
-				if s[1] < 16 || s[0] < 16 || w.oh*w.ow*m.Out[0].Type.Shape[0] < 64 {
+				if s[1] < 8 || w.oh*w.ow*m.Out[0].Type.Shape[0] < 64 {
 					return false
 				}
 				return quarterFits(m)
