@@ -172,13 +172,14 @@ func prepareQAverage(n *graph.Node, lo, hi int) (*Prepared, error) {
 			for i := i0; i < i1; i++ {
 				at := x.at + img*x.sn + (oy*w.sh-w.ph+i*w.dh)*x.sh + (ox*w.sw-w.pw+j0*w.dw)*x.sw + ch
 				for range j1 - j0 {
-					if s := in[at:][:some]; signed {
+					s := in[at:][:some]
+					if d := sums[:len(s)]; signed {
 						for k, b := range s {
-							sums[k] += int32(int8(b))
+							d[k] += int32(int8(b))
 						}
 					} else {
 						for k, b := range s {
-							sums[k] += int32(b)
+							d[k] += int32(b)
 						}
 					}
 					at += w.dw * x.sw
