@@ -5,13 +5,18 @@ import (
 	"whit/tensor"
 )
 
-// Concat of elements of 4 bytes: along the channels of NHWC images pixel by pixel,
+// Concat of elements of 4 bytes or one: along the channels of NHWC images pixel by pixel,
 // else row-major.
 func init() {
+	registerConcat("x32_concat", 32, tensor.Words)
+	registerConcat("x8_concat", 8, (*tensor.Tensor).Bytes)
+}
+
+func registerConcat[T element](name string, bits int, of func(*tensor.Tensor) []T) {
 	Register(Kernel{
-		Op: "Concat", Name: "x32_concat", Priority: 10, Parts: true,
+		Op: "Concat", Name: name, Priority: 10, Parts: true,
 		Match: func(n *graph.Node, _ *Env) bool {
-			return n.Out[0].Type.DType.Bits() == 32 && len(n.Out[0].Type.Shape) > 0 && n.Out[0].Type.Shape.NumElements() > 0
+			return n.Out[0].Type.DType.Bits() == bits && len(n.Out[0].Type.Shape) > 0 && n.Out[0].Type.Shape.NumElements() > 0
 		},
 		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 			l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, 1)}
@@ -33,7 +38,7 @@ func init() {
 			}
 			return l
 		},
-		Prepare: prepareConcat,
+		Prepare: func(n *graph.Node, _ *Env) (*Prepared, error) { return prepareConcat(n, of) },
 	})
 }
 
@@ -45,7 +50,7 @@ func concatAxis(n *graph.Node) int {
 	return a
 }
 
-func prepareConcat(n *graph.Node, _ *Env) (*Prepared, error) {
+func prepareConcat[T element](n *graph.Node, of func(*tensor.Tensor) []T) (*Prepared, error) {
 	p := &Prepared{}
 	out := n.Out[0]
 	if out.Layout.Order == graph.NHWC {
@@ -58,7 +63,7 @@ func prepareConcat(n *graph.Node, _ *Env) (*Prepared, error) {
 		units := y.n * y.h
 		tiles, _ := split(units, 1, y.w*y.c*4)
 		p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
-			dst := tensor.Words(c.Out[0])
+			dst := of(c.Out[0])
 			u0, u1 := part(tile, tiles, units)
 			for u := u0; u < u1; u++ {
 				img, oy := u/y.h, u%y.h
@@ -70,7 +75,7 @@ func prepareConcat(n *graph.Node, _ *Env) (*Prepared, error) {
 						at += x.c
 						continue
 					}
-					src := tensor.Words(c.In[i])[x.at+img*x.sn+oy*x.sh:]
+					src := of(c.In[i])[x.at+img*x.sn+oy*x.sh:]
 					for px := range y.w {
 						copy(dst[at+px*y.sw:][:x.c], src[px*x.sw:])
 					}
@@ -88,11 +93,11 @@ func prepareConcat(n *graph.Node, _ *Env) (*Prepared, error) {
 	}
 	tiles, _ := split(outer, 1, row*4)
 	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
-		dst := tensor.Words(c.Out[0])
+		dst := of(c.Out[0])
 		u0, u1 := part(tile, tiles, outer)
 		at := 0
 		for i, k := range runs {
-			src := tensor.Words(c.In[i])
+			src := of(c.In[i])
 			for u := u0; u < u1; u++ {
 				copy(dst[u*row+at:][:k], src[u*k:])
 			}

@@ -10,11 +10,16 @@ import (
 	"whit/tensor"
 )
 
-// Operators that only move elements of 4 bytes: Transpose, Slice, Split,
+// Operators that only move elements of 4 bytes or one: Transpose, Slice, Split,
 // DepthToSpace, SpaceToDepth, and a Transpose between two Reshapes (channel shuffle) as
 // one whit.Fused. Each output is a nest of loops with one stride a loop on either
 // side, so that NHWC and row-major images are read and written where they are.
 func init() {
+	registerMoves("x32", 32, tensor.Words)
+	registerMoves("x8", 8, (*tensor.Tensor).Bytes)
+}
+
+func registerMoves[T element](prefix string, bits int, of func(*tensor.Tensor) []T) {
 	for _, m := range []struct {
 		domain, op string
 		match      func(n *graph.Node) bool
@@ -32,9 +37,9 @@ func init() {
 			name = "Shuffle"
 		}
 		Register(Kernel{
-			Domain: m.domain, Op: m.op, Name: "x32_" + lower(name), Priority: 10,
+			Domain: m.domain, Op: m.op, Name: prefix + "_" + lower(name), Priority: 10,
 			Match: func(n *graph.Node, _ *Env) bool {
-				if n.In[0].Type.DType.Bits() != 32 {
+				if n.In[0].Type.DType.Bits() != bits {
 					return false
 				}
 				for _, v := range n.Out {
@@ -45,7 +50,7 @@ func init() {
 				return m.match == nil || m.match(n)
 			},
 			Layout:  m.layout,
-			Prepare: prepareMove,
+			Prepare: func(n *graph.Node, e *Env) (*Prepared, error) { return prepareMove(n, e, of) },
 		})
 	}
 }
@@ -161,8 +166,8 @@ func (m *move) units() int {
 	return u
 }
 
-// run copies unit u, rows [r0,r1) of it.
-func (m *move) run(dst, src []uint32, u, r0, r1 int) {
+// runMove copies unit u, rows [r0,r1) of it.
+func runMove[T element](m *move, dst, src []T, u, r0, r1 int) {
 	last := len(m.dims) - 1
 	si, di := m.sat, m.dat
 	for k := last - 2; k >= 0; k-- {
@@ -178,7 +183,7 @@ func (m *move) run(dst, src []uint32, u, r0, r1 int) {
 			copy(dst[di+r*rd:][:cols], src[si+r*rs:])
 		}
 	case cols == 2 && cd == 1 && rd == 2 && rs == 1: // two rows into pairs
-		m.zip.Zip(dst[di+2*r0:], src[si+r0:][:r1-r0], src[si+cs+r0:])
+		zip(m.zip, dst[di+2*r0:], src[si+r0:][:r1-r0], src[si+cs+r0:])
 	default:
 		for r := r0; r < r1; r++ {
 			s, d := si+r*rs, di+r*rd
@@ -187,6 +192,18 @@ func (m *move) run(dst, src []uint32, u, r0, r1 int) {
 				s, d = s+cs, d+cd
 			}
 		}
+	}
+}
+
+// zip is dst[2i] = a[i], dst[2i+1] = b[i] for i < len(a).
+func zip[T element](z kern.Zipper, dst, a, b []T) {
+	if d, ok := any(dst).([]uint32); ok {
+		z.Zip(d, any(a).([]uint32), any(b).([]uint32))
+		return
+	}
+	dst, b = dst[:2*len(a)], b[:len(a)]
+	for i, v := range a {
+		dst[2*i], dst[2*i+1] = v, b[i]
 	}
 }
 
@@ -278,7 +295,7 @@ func moveOf(n *graph.Node, i int) move {
 	return m
 }
 
-func prepareMove(n *graph.Node, e *Env) (*Prepared, error) {
+func prepareMove[T element](n *graph.Node, e *Env, of func(*tensor.Tensor) []T) (*Prepared, error) {
 	p := &Prepared{}
 	for i := 1; i < len(n.In); i++ {
 		p.Packed = append(p.Packed, i)
@@ -297,7 +314,7 @@ func prepareMove(n *graph.Node, e *Env) (*Prepared, error) {
 			y = viewOf(v)
 		}
 		p.Phases = append(p.Phases, Phase{Tiles: tu * tr, Run: func(c *Call, tile int, _ []byte) {
-			src, dst := tensor.Words(c.In[0]), tensor.Words(c.Out[i])
+			src, dst := of(c.In[0]), of(c.Out[i])
 			if halo {
 				r0, r1 := part(tile, tu*tr, y.n*y.h)
 				for r := r0; r < r1; r++ {
@@ -307,7 +324,7 @@ func prepareMove(n *graph.Node, e *Env) (*Prepared, error) {
 			u0, u1 := part(tile%tu, tu, units)
 			r0, r1 := part(tile/tu, tr, rows)
 			for u := u0; u < u1; u++ {
-				m.run(dst, src, u, r0, r1)
+				runMove(&m, dst, src, u, r0, r1)
 			}
 		}})
 	}

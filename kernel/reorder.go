@@ -5,24 +5,32 @@ import (
 	"whit/tensor"
 )
 
-// The reorder kernel converts between row-major [N,C,H,W] and NHWC with channel
-// stride and halo, both ways, for elements of 4 bytes; tiles are image rows.
+// The reorder kernels convert between row-major [N,C,H,W] and NHWC with channel
+// stride and halo, both ways, for elements of 4 bytes and of one; tiles are image rows.
 func init() {
+	registerReorder("x32_reorder", 32, tensor.Words)
+	registerReorder("x8_reorder", 8, (*tensor.Tensor).Bytes)
+}
+
+func registerReorder[T element](name string, bits int, of func(*tensor.Tensor) []T) {
 	Register(Kernel{
-		Domain: graph.Domain, Op: "Reorder", Name: "x32_reorder",
+		Domain: graph.Domain, Op: "Reorder", Name: name,
 		Match: func(n *graph.Node, _ *Env) bool {
-			return n.In[0].Type.DType.Bits() == 32 && len(n.In[0].Type.Shape) == 4
+			return n.In[0].Type.DType.Bits() == bits && len(n.In[0].Type.Shape) == 4
 		},
 		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 			return Layouts{In: in[:1], Out: []graph.Layout{n.Out[0].Layout}}
 		},
 		Prepare: func(n *graph.Node, _ *Env) (*Prepared, error) {
 			s, from, to := n.In[0].Type.Shape, n.In[0].Layout, n.Out[0].Layout
-			run := func(c *Call, tile int, _ []byte) { reorderRow(c, s, from, to, tile) }
+			run := func(c *Call, tile int, _ []byte) { reorderRow(of(c.In[0]), of(c.Out[0]), s, from, to, tile) }
 			return &Prepared{Phases: []Phase{{Tiles: s[0] * max(1, rows(s[2], to)), Run: run}}}, nil
 		},
 	})
 }
+
+// element is what kernels that only move hold an element as.
+type element interface{ uint8 | uint32 }
 
 // Stride gives the physical strides in elements of a logical [N,C,H,W] value: of
 // an image, a channel, a row and a column, and the offset of element [0,0,0,0].
@@ -53,8 +61,7 @@ func rows(h int, l graph.Layout) int {
 
 // reorderRow writes one row of the output, halo rows and columns and the
 // channels beyond C as zero.
-func reorderRow(c *Call, s tensor.Shape, from, to graph.Layout, tile int) {
-	src, dst := word(c.In[0]), word(c.Out[0])
+func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, tile int) {
 	fn, fc, fh, fw, fo := Stride(s, from)
 	tn, tc, th, tw, to0 := Stride(s, to)
 	r := max(1, rows(s[2], to))
@@ -86,7 +93,7 @@ func reorderRow(c *Call, s tensor.Shape, from, to graph.Layout, tile int) {
 			p, q, r := src[a+ch*fc:][:s[3]], src[a+(ch+1)*fc:][:s[3]], src[a+(ch+2)*fc:][:s[3]]
 			o := b + ch
 			for x, v := range p {
-				d := (*[3]uint32)(dst[o:])
+				d := (*[3]T)(dst[o:])
 				d[0], d[1], d[2] = v, q[x], r[x]
 				o += tw
 			}
@@ -98,8 +105,4 @@ func reorderRow(c *Call, s tensor.Shape, from, to graph.Layout, tile int) {
 			dst[b+ch*tc+x*tw] = in[x*fw]
 		}
 	}
-}
-
-func word(t *tensor.Tensor) []uint32 {
-	return tensor.Words(t)
 }

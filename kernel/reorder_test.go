@@ -21,7 +21,7 @@ func reorder(x *tensor.Tensor, from, to graph.Layout) *tensor.Tensor {
 	}
 	c := &Call{In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{y}}
 	for i := range x.Shape[0] * rows(x.Shape[2], to) {
-		reorderRow(c, x.Shape, from, to, i)
+		reorderRow(tensor.Words(c.In[0]), tensor.Words(c.Out[0]), x.Shape, from, to, i)
 	}
 	return y
 }
@@ -65,7 +65,7 @@ func BenchmarkReorder(b *testing.B) {
 	b.SetBytes(int64(2 * x.NumBytes()))
 	for b.Loop() {
 		for i := range rows(224, to) {
-			reorderRow(c, x.Shape, graph.Layout{}, to, i)
+			reorderRow(tensor.Words(c.In[0]), tensor.Words(c.Out[0]), x.Shape, graph.Layout{}, to, i)
 		}
 	}
 }

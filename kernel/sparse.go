@@ -124,16 +124,16 @@ func matchSparse(name string) func(*graph.Node, *Env) bool {
 	}
 }
 
-// zeros says how many steps a constant takes in blocks of 1, 2 and 4 rows, and how
+// zeroCount says how many steps a constant takes in blocks of 1, 2 and 4 rows, and how
 // many weights it has in all. A block is a step if any of its rows is not zero.
-type zeros struct{ steps [3]int }
+type zeroCount struct{ steps [3]int }
 
 // sparseForms are the rows of a block of each form.
 var sparseForms = [3]int{1, 2, 4}
 
 // countZeros looks at a constant once a program. A constant of whose sample most is
 // not zero is not looked at further: nil.
-func countZeros(s *sparseProduct, e *Env) *zeros {
+func countZeros(s *sparseProduct, e *Env) *zeroCount {
 	v := s.n.In[1]
 	count := func() []byte {
 		b := make([]byte, 24)
@@ -166,7 +166,7 @@ func countZeros(s *sparseProduct, e *Env) *zeros {
 	if len(b) < 24 {
 		return nil
 	}
-	z := &zeros{}
+	z := &zeroCount{}
 	for i := range z.steps {
 		z.steps[i] = int(binary.LittleEndian.Uint64(b[8*i:]))
 	}

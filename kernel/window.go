@@ -83,7 +83,7 @@ func viewOf(v *graph.Value) view {
 // and right, and what is above the first and below the last row.
 func (m *view) clearHalo(d []float32, img, y0, y1 int) { clearHalo4(m, d, img, y0, y1) }
 
-func clearHalo4[T float32 | uint32](m *view, d []T, img, y0, y1 int) {
+func clearHalo4[T float32 | uint32 | uint8](m *view, d []T, img, y0, y1 int) {
 	if m.halo == [4]int{} || y0 >= y1 {
 		return
 	}

@@ -202,8 +202,17 @@ func Bind(g *graph.Graph, in map[string]tensor.Type, known map[string]*tensor.Te
 }
 
 // constants folds the node if all its inputs are known: one constant an output.
-// nil: not foldable.
+// nil: not foldable. DequantizeLinear of a constant of several elements waits for
+// Quantize and FoldConstants: kernels on integers want the integers.
 func constants(g *graph.Graph, n *graph.Node) ([]*graph.Value, error) {
+	if isConstDequantize(n) {
+		return nil, nil
+	}
+	return foldNode(g, n)
+}
+
+// foldNode is constants without the exception of DequantizeLinear.
+func foldNode(g *graph.Graph, n *graph.Node) ([]*graph.Value, error) {
 	o := op.Of(n)
 	if o.Random || len(o.Writes) > 0 || len(n.Out) == 0 || len(n.Bodies()) > 0 {
 		return nil, nil

@@ -82,6 +82,14 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		return nil, err
 	}
 	if !p.opt.Training && !p.opt.References {
+		if err := pass.Quantize(g); err != nil {
+			return nil, err
+		}
+	}
+	if err := pass.FoldConstants(g); err != nil {
+		return nil, err
+	}
+	if !p.opt.Training && !p.opt.References {
 		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Fuses(n, &env) })
 	}
 	chosen := assignLayouts(g, &env, p.opt.References)

@@ -1,0 +1,703 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of kern.I8Tile, I8Depthwise, I8Max, I8Sum and I8Float that the
+// kernels read; a test of package kern checks them.
+const (
+	iA    = 0
+	iRows = 24
+	iM    = 32 // len(Rows)
+	iOff  = 48
+	iSegs = 56
+	iK    = 72
+	iB    = 80
+	iBias = 104
+	iMul  = 128
+	iC    = 152
+	iLDC  = 176
+	iLo   = 184
+	iHi   = 188
+	iZero = 192
+	iB8   = 200
+	iSums = 224
+
+	jX      = 0
+	jOff    = 24
+	jTaps   = 32
+	jRSX    = 48
+	jW      = 56
+	jBias   = 80
+	jMul    = 104
+	jY      = 128
+	jLDY    = 152
+	jPixels = 160
+	jLo     = 168
+	jHi     = 172
+	jZero   = 176
+
+	mX      = 0
+	mOff    = 24
+	mTaps   = 32
+	mRSX    = 48
+	mY      = 56
+	mLDY    = 80
+	mPixels = 88
+	mBlocks = 96
+
+	sA    = 0
+	sB    = 24
+	sY    = 48
+	sN    = 72
+	sFlip = 80
+	sZA   = 88
+	sZB   = 92
+	sMA   = 96
+	sMB   = 100
+	sLo   = 104
+	sHi   = 108
+	sZero = 112
+)
+
+func init() {
+	kernels = append(kernels,
+		kernel{"i8_gemm_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemm6x16AVX2", true, false) }},
+		kernel{"i8_gemv_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemv6x16AVX2", false, false) }},
+		kernel{"i8_gemmsum_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8GemmSum6x16AVX2", true, true) }},
+		kernel{"i8_dw_4x16_avx2", i8Depthwise},
+		kernel{"i8_widen_avx2", i8Widen},
+		kernel{"u8_max_avx2", func(c *build.Context) { i8Max(c, "u8MaxAVX2", c.VPMAXUB) }},
+		kernel{"i8_max_avx2", func(c *build.Context) { i8Max(c, "i8MaxAVX2", c.VPMAXSB) }},
+		kernel{"i8_sum_avx2", i8Sum},
+		kernel{"i8_quantize_avx2", i8Quantize},
+		kernel{"i8_dequantize_avx2", i8Dequantize},
+		kernel{"i8_table_avx2", i8Table},
+		kernel{"i8_tables_avx2", i8Tables},
+		kernel{"i8_widen16_avx2", i8Widen16})
+}
+
+// narrowBytes turns two registers of eight int32 in the order 0-3,8-11 and 4-7,12-15
+// into sixteen bytes in x, by their low bits; bits is 0x00ff in every word.
+func narrowBytes(c *build.Context, a, b, bits reg.VecPhysical) {
+	c.VPACKSSDW(b, a, a)
+	c.VPAND(bits, a, a)
+	c.VPACKUSWB(a, a, a)
+	c.VPERMQ(operand.U8(0x08), a, a)
+}
+
+func lowBytes(c *build.Context, r reg.VecPhysical) {
+	c.VPCMPEQW(r, r, r)
+	c.VPSRLW(operand.U8(8), r, r)
+}
+
+func i8Gemm(c *build.Context, name string, wide, sums bool) {
+	b := "B"
+	if !wide {
+		b = "B8"
+	}
+	doc := name + ` computes rows of 16 columns; sums are exact, so in any order:
+
+	for i, row := range t.Rows {
+		for j := range 16 {
+			acc := t.Bias[lane(j)]
+			for s, off := range t.Off {
+				for k := range t.K {
+					acc += t.A[row+off+k] * t.` + b + `[((s*t.K+k)/2*16+lane(j))*2+k%2]
+				}
+			}
+			v := float32(acc) * t.Mul[lane(j)]
+			t.C[i*t.LDC+j] = byte(int32(RNE(min(t.Hi, max(t.Lo, v)))) + t.Zero)
+		}
+	}`
+	if sums {
+		doc = name + ` is i8Gemm6x16AVX2 without its ends:
+
+	t.Sums[i*16+lane(j)] = acc`
+	}
+	function(c, name, "func(t *I8Tile)", doc, "I8Tile")
+	t := reg.R14
+	c.Load(c.Param("t"), t)
+	rows, left := reg.R13, reg.R15
+	c.MOVQ(mem(t, iRows), rows)
+	c.MOVQ(mem(t, iM), left)
+	c.Label("loop")
+	c.CMPQ(left, operand.U8(6))
+	c.JLT(operand.LabelRef("tail"))
+	i8GemmBody(c, 6, wide, sums)
+	c.JMP(operand.LabelRef("loop"))
+	c.Label("tail")
+	for m := 5; m > 0; m-- {
+		c.CMPQ(left, operand.U8(m))
+		c.JEQ(operand.LabelRef(fmt.Sprintf("m%d", m)))
+	}
+	c.VZEROUPPER()
+	c.RET()
+	for m := 5; m > 0; m-- {
+		c.Label(fmt.Sprintf("m%d", m))
+		i8GemmBody(c, m, wide, sums)
+		c.VZEROUPPER()
+		c.RET()
+	}
+}
+
+func i8GemmBody(c *build.Context, m int, wide, sums bool) {
+	l := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
+	t, rows, left := reg.R14, reg.R13, reg.R15
+	p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI, reg.R8, reg.R9}[:m]
+	b, k, n, seg, segs := reg.RSI, reg.RBX, reg.R10, reg.R11, reg.R12
+	acc := func(i, j int) reg.VecPhysical { return ymm[2*i+j] }
+	w0, w1, bc, tmp := ymm[12], ymm[13], ymm[14], ymm[15]
+	c.MOVQ(mem(t, iA), b)
+	for i, r := range p {
+		c.MOVQ(mem(rows, 8*i), r)
+		c.LEAQ(idx(b, r, 2), r)
+		c.VPXOR(acc(i, 0), acc(i, 0), acc(i, 0))
+		c.VPXOR(acc(i, 1), acc(i, 1), acc(i, 1))
+	}
+	c.ADDQ(operand.U8(8*m), rows)
+	c.SUBQ(operand.U8(m), left)
+	if wide {
+		c.MOVQ(mem(t, iB), b)
+	} else {
+		c.MOVQ(mem(t, iB8), b)
+	}
+	c.MOVQ(mem(t, iOff), seg)
+	c.MOVQ(mem(t, iSegs), segs)
+	c.Label(l("seg"))
+	c.MOVQ(mem(seg, 0), k)
+	c.SHLQ(operand.U8(1), k)
+	c.MOVQ(mem(t, iK), n)
+	c.SHRQ(operand.U8(2), n)
+	c.Label(l("k"))
+	for h := range 2 {
+		if wide {
+			c.VMOVDQU(mem(b, 64*h), w0)
+			c.VMOVDQU(mem(b, 64*h+32), w1)
+		} else {
+			c.VPMOVSXBW(mem(b, 32*h), w0)
+			c.VPMOVSXBW(mem(b, 32*h+16), w1)
+		}
+		for i, r := range p {
+			s := idx(r, k, 1)
+			s.Disp = 4 * h
+			c.VPBROADCASTD(s, bc)
+			c.VPMADDWD(w0, bc, tmp)
+			c.VPADDD(tmp, acc(i, 0), acc(i, 0))
+			c.VPMADDWD(w1, bc, bc)
+			c.VPADDD(bc, acc(i, 1), acc(i, 1))
+		}
+	}
+	c.ADDQ(operand.U8(8), k)
+	if wide {
+		c.SUBQ(operand.I8(-128), b)
+	} else {
+		c.ADDQ(operand.U8(64), b)
+	}
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef(l("k")))
+	c.ADDQ(operand.U8(8), seg)
+	c.DECQ(segs)
+	c.JNZ(operand.LabelRef(l("seg")))
+
+	if sums {
+		c.MOVQ(mem(t, iSums), k)
+		for i := range m {
+			c.VMOVDQU(acc(i, 0), mem(k, 64*i))
+			c.VMOVDQU(acc(i, 1), mem(k, 64*i+32))
+		}
+		c.ADDQ(operand.U32(64*m), k)
+		c.MOVQ(k, mem(t, iSums))
+		return
+	}
+	c.MOVQ(mem(t, iBias), k)
+	c.MOVQ(mem(t, iMul), n)
+	for j, w := range []reg.VecPhysical{w0, w1} {
+		c.VMOVDQU(mem(k, 32*j), w)
+		c.VMOVUPS(mem(n, 32*j), bc)
+		for i := range m {
+			a := acc(i, j)
+			c.VPADDD(w, a, a)
+			c.VCVTDQ2PS(a, a)
+			c.VMULPS(bc, a, a)
+		}
+	}
+	i8Store(c, t, iLo, iHi, iZero, iC, iLDC, m, acc, w0, w1, bc)
+}
+
+// i8Store limits, rounds and stores m rows of two registers, and moves the pointer in the
+// struct behind them.
+func i8Store(c *build.Context, t reg.Register, lo, hi, zero, cp, ldc, m int, acc func(i, j int) reg.VecPhysical, r0, r1, r2 reg.VecPhysical) {
+	c.VBROADCASTSS(mem(t, lo), r0)
+	c.VBROADCASTSS(mem(t, hi), r1)
+	c.VPBROADCASTD(mem(t, zero), r2)
+	for i := range m {
+		for j := range 2 {
+			a := acc(i, j)
+			c.VMAXPS(r0, a, a)
+			c.VMINPS(r1, a, a)
+			c.VCVTPS2DQ(a, a)
+			c.VPADDD(r2, a, a)
+		}
+	}
+	lowBytes(c, r0)
+	c.MOVQ(mem(t, cp), reg.RAX)
+	c.MOVQ(mem(t, ldc), reg.RCX)
+	for i := range m {
+		a := acc(i, 0)
+		narrowBytes(c, a, acc(i, 1), r0)
+		c.VMOVDQU(a.(reg.Vec).AsX(), mem(reg.RAX, 0))
+		c.ADDQ(reg.RCX, reg.RAX)
+	}
+	c.MOVQ(reg.RAX, mem(t, cp))
+}
+
+func i8Depthwise(c *build.Context) {
+	function(c, "i8DW4x16AVX2", "func(t *I8Depthwise)", `i8DW4x16AVX2 computes a row of pixels of 16 channels:
+
+	for p := range t.Pixels {
+		for c := range 16 {
+			acc := t.Bias[lane(c)]
+			for i, off := range t.Off {
+				acc += t.X[p*t.RSX+off+c] * t.W[(i/2*16+lane(c))*2+i%2]
+			}
+			v := float32(acc) * t.Mul[lane(c)]
+			t.Y[p*t.LDY+c] = byte(int32(RNE(min(t.Hi, max(t.Lo, v)))) + t.Zero)
+		}
+	}`, "I8Depthwise")
+	t := reg.R14
+	c.Load(c.Param("t"), t)
+	x, rsx, left := reg.R8, reg.R9, reg.R15
+	c.MOVQ(mem(t, jX), x)
+	c.MOVQ(mem(t, jRSX), rsx)
+	c.SHLQ(operand.U8(1), rsx)
+	c.MOVQ(mem(t, jPixels), left)
+	w0, w1, a, b, lo := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12]
+	acc := func(i, j int) reg.VecPhysical { return ymm[2*i+j] }
+	for _, group := range []int{4, 1} {
+		l := func(s string) string { return fmt.Sprintf("%s%d", s, group) }
+		p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI}[:group]
+		tap, off0, off1, wp, n := reg.R13, reg.R11, reg.R12, reg.RBX, reg.R10
+		c.Label(l("pixels"))
+		c.CMPQ(left, operand.U8(group))
+		c.JLT(operand.LabelRef(l("done")))
+		for i, r := range p {
+			c.MOVQ(x, r)
+			c.ADDQ(rsx, x)
+			c.VPXOR(acc(i, 0), acc(i, 0), acc(i, 0))
+			c.VPXOR(acc(i, 1), acc(i, 1), acc(i, 1))
+		}
+		c.MOVQ(mem(t, jOff), tap)
+		c.MOVQ(mem(t, jW), wp)
+		c.MOVQ(mem(t, jTaps), n)
+		c.SHRQ(operand.U8(1), n)
+		c.Label(l("taps"))
+		c.MOVQ(mem(tap, 0), off0)
+		c.MOVQ(mem(tap, 8), off1)
+		c.VMOVDQU(mem(wp, 0), w0)
+		c.VMOVDQU(mem(wp, 32), w1)
+		for i, r := range p {
+			c.VMOVDQU(idx(r, off0, 2), a)
+			c.VMOVDQU(idx(r, off1, 2), b)
+			c.VPUNPCKLWD(b, a, lo)
+			c.VPUNPCKHWD(b, a, a)
+			c.VPMADDWD(w0, lo, lo)
+			c.VPMADDWD(w1, a, a)
+			c.VPADDD(lo, acc(i, 0), acc(i, 0))
+			c.VPADDD(a, acc(i, 1), acc(i, 1))
+		}
+		c.ADDQ(operand.U8(16), tap)
+		c.ADDQ(operand.U8(64), wp)
+		c.DECQ(n)
+		c.JNZ(operand.LabelRef(l("taps")))
+		c.MOVQ(mem(t, jBias), tap)
+		c.MOVQ(mem(t, jMul), n)
+		for j, w := range []reg.VecPhysical{w0, w1} {
+			c.VMOVDQU(mem(tap, 32*j), w)
+			c.VMOVUPS(mem(n, 32*j), a)
+			for i := range group {
+				r := acc(i, j)
+				c.VPADDD(w, r, r)
+				c.VCVTDQ2PS(r, r)
+				c.VMULPS(a, r, r)
+			}
+		}
+		i8Store(c, t, jLo, jHi, jZero, jY, jLDY, group, acc, w0, w1, a)
+		c.SUBQ(operand.U8(group), left)
+		c.JMP(operand.LabelRef(l("pixels")))
+		c.Label(l("done"))
+	}
+	c.VZEROUPPER()
+	c.RET()
+}
+
+func i8Widen(c *build.Context) {
+	function(c, "i8WidenAVX2", "func(dst []int16, src []byte, flip, zero uint64)", `i8WidenAVX2 is, for i below a multiple of 16 that is at most len(src):
+
+	dst[i] = int16(src[i]^byte(flip)) - int16(zero)`)
+	d, s, n := reg.RDI, reg.RSI, reg.RCX
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("src").Len(), n)
+	c.Load(c.Param("flip"), reg.RAX)
+	c.Load(c.Param("zero"), reg.RBX)
+	flip, zero, a := ymm[0], ymm[1], ymm[2]
+	c.VMOVQ(reg.RAX, flip.(reg.Vec).AsX())
+	c.VPBROADCASTB(flip.(reg.Vec).AsX(), flip)
+	c.VMOVQ(reg.RBX, zero.(reg.Vec).AsX())
+	c.VPBROADCASTW(zero.(reg.Vec).AsX(), zero)
+	c.SHRQ(operand.U8(4), n)
+	c.JZ(operand.LabelRef("done"))
+	c.Label("loop")
+	c.VPXOR(mem(s, 0), flip.(reg.Vec).AsX(), a.(reg.Vec).AsX())
+	c.VPMOVZXBW(a.(reg.Vec).AsX(), a)
+	c.VPSUBW(zero, a, a)
+	c.VMOVDQU(a, mem(d, 0))
+	c.ADDQ(operand.U8(16), s)
+	c.ADDQ(operand.U8(32), d)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+func i8Max(c *build.Context, name string, max func(...operand.Op)) {
+	function(c, name, "func(t *I8Max)", name+` is the largest of the taps, for blocks of 16 channels of a row of pixels:
+
+	for b := range t.Blocks {
+		for p := range t.Pixels {
+			for c := b*16; c < b*16+16; c++ {
+				m := t.X[p*t.RSX+t.Off[0]+c]
+				for _, off := range t.Off[1:] {
+					m = max(m, t.X[p*t.RSX+off+c])
+				}
+				t.Y[p*t.LDY+c] = m
+			}
+		}
+	}`, "I8Max")
+	t := reg.R14
+	c.Load(c.Param("t"), t)
+	x, y, px, py, left, blocks, tap, n, off := reg.RSI, reg.RDI, reg.RAX, reg.RCX, reg.RDX, reg.R8, reg.R9, reg.R10, reg.R11
+	rsx, ldy := reg.R12, reg.R13
+	c.MOVQ(mem(t, mX), x)
+	c.MOVQ(mem(t, mY), y)
+	c.MOVQ(mem(t, mRSX), rsx)
+	c.MOVQ(mem(t, mLDY), ldy)
+	c.MOVQ(mem(t, mBlocks), blocks)
+	c.Label("block")
+	c.MOVQ(x, px)
+	c.MOVQ(y, py)
+	c.MOVQ(mem(t, mPixels), left)
+	c.Label("pixel")
+	c.MOVQ(mem(t, mOff), tap)
+	c.MOVQ(mem(t, mTaps), n)
+	c.MOVQ(mem(tap, 0), off)
+	c.VMOVDQU(idx(px, off, 1), reg.X0)
+	c.JMP(operand.LabelRef("next"))
+	c.Label("tap")
+	c.MOVQ(mem(tap, 0), off)
+	max(idx(px, off, 1), reg.X0, reg.X0)
+	c.Label("next")
+	c.ADDQ(operand.U8(8), tap)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("tap"))
+	c.VMOVDQU(reg.X0, mem(py, 0))
+	c.ADDQ(rsx, px)
+	c.ADDQ(ldy, py)
+	c.DECQ(left)
+	c.JNZ(operand.LabelRef("pixel"))
+	c.ADDQ(operand.U8(16), x)
+	c.ADDQ(operand.U8(16), y)
+	c.DECQ(blocks)
+	c.JNZ(operand.LabelRef("block"))
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// pack16 turns sixteen int32 in order into bytes of x.
+func pack16(c *build.Context, a, b, bits reg.VecPhysical) {
+	c.VPACKSSDW(b, a, a)
+	c.VPERMQ(operand.U8(0xd8), a, a)
+	c.VPAND(bits, a, a)
+	c.VPACKUSWB(a, a, a)
+	c.VPERMQ(operand.U8(0x08), a, a)
+}
+
+func i8Sum(c *build.Context) {
+	function(c, "i8SumAVX2", "func(t *I8Sum)", `i8SumAVX2 is, for i below a multiple of 16 that is at most t.N:
+
+	a := float32(int32(t.A[i]^byte(t.Flip)) - t.ZA) * t.MA
+	b := float32(int32(t.B[i]^byte(t.Flip>>8)) - t.ZB) * t.MB
+	t.Y[i] = byte(int32(RNE(min(t.Hi, max(t.Lo, a + b)))) + t.Zero)`, "I8Sum")
+	t := reg.R14
+	c.Load(c.Param("t"), t)
+	a, b, y, n := reg.RAX, reg.RBX, reg.RDI, reg.RCX
+	c.MOVQ(mem(t, sA), a)
+	c.MOVQ(mem(t, sB), b)
+	c.MOVQ(mem(t, sY), y)
+	c.MOVQ(mem(t, sN), n)
+	fa, fb, za, zb, ma, mb, lo, hi, zero, bits := ymm[6], ymm[7], ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
+	c.VPBROADCASTB(mem(t, sFlip), fa)
+	c.VPBROADCASTB(mem(t, sFlip+1), fb)
+	c.VPBROADCASTD(mem(t, sZA), za)
+	c.VPBROADCASTD(mem(t, sZB), zb)
+	c.VBROADCASTSS(mem(t, sMA), ma)
+	c.VBROADCASTSS(mem(t, sMB), mb)
+	c.VBROADCASTSS(mem(t, sLo), lo)
+	c.VBROADCASTSS(mem(t, sHi), hi)
+	c.VPBROADCASTD(mem(t, sZero), zero)
+	lowBytes(c, bits)
+	c.SHRQ(operand.U8(4), n)
+	c.JZ(operand.LabelRef("done"))
+	c.Label("loop")
+	for j := range 2 {
+		u, v := ymm[j], ymm[2+j]
+		ux, vx := u.(reg.Vec).AsX(), v.(reg.Vec).AsX()
+		c.VMOVQ(mem(a, 8*j), ux)
+		c.VMOVQ(mem(b, 8*j), vx)
+		c.VPXOR(fa.(reg.Vec).AsX(), ux, ux)
+		c.VPXOR(fb.(reg.Vec).AsX(), vx, vx)
+		c.VPMOVZXBD(ux, u)
+		c.VPMOVZXBD(vx, v)
+		c.VPSUBD(za, u, u)
+		c.VPSUBD(zb, v, v)
+		c.VCVTDQ2PS(u, u)
+		c.VCVTDQ2PS(v, v)
+		c.VMULPS(ma, u, u)
+		c.VMULPS(mb, v, v)
+		c.VADDPS(v, u, u)
+		c.VMAXPS(lo, u, u)
+		c.VMINPS(hi, u, u)
+		c.VCVTPS2DQ(u, u)
+		c.VPADDD(zero, u, u)
+	}
+	pack16(c, ymm[0], ymm[1], bits)
+	c.VMOVDQU(reg.X0, mem(y, 0))
+	for _, r := range []reg.Register{a, b, y} {
+		c.ADDQ(operand.U8(16), r)
+	}
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+func i8Quantize(c *build.Context) {
+	function(c, "i8QuantizeAVX2", "func(dst []byte, src []float32, scale, lo, hi float32, zero int32)", `i8QuantizeAVX2 is, for i below a multiple of 16 that is at most len(src):
+
+	dst[i] = byte(int32(RNE(min(hi, max(lo, src[i] / scale)))) + zero)
+
+where a quotient of NaN counts as 0.`)
+	d, s, n := reg.RDI, reg.RSI, reg.RCX
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("src").Len(), n)
+	scale, lo, hi, zero, bits := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12]
+	for i, r := range []reg.VecPhysical{scale, lo, hi} {
+		name := []string{"scale", "lo", "hi"}[i]
+		c.Load(c.Param(name), r.(reg.Vec).AsX())
+		c.VBROADCASTSS(r.(reg.Vec).AsX(), r)
+	}
+	c.Load(c.Param("zero"), reg.EAX)
+	c.VMOVD(reg.EAX, reg.X11)
+	c.VPBROADCASTD(reg.X11, zero)
+	lowBytes(c, bits)
+	c.SHRQ(operand.U8(4), n)
+	c.JZ(operand.LabelRef("done"))
+	c.Label("loop")
+	for j := range 2 {
+		u, m := ymm[j], ymm[2+j]
+		c.VMOVUPS(mem(s, 32*j), u)
+		c.VDIVPS(scale, u, u)
+		c.VCMPPS(operand.U8(7), u, u, m) // ordered
+		c.VANDPS(m, u, u)
+		c.VMAXPS(lo, u, u)
+		c.VMINPS(hi, u, u)
+		c.VCVTPS2DQ(u, u)
+		c.VPADDD(zero, u, u)
+	}
+	pack16(c, ymm[0], ymm[1], bits)
+	c.VMOVDQU(reg.X0, mem(d, 0))
+	c.ADDQ(operand.U8(16), d)
+	c.ADDQ(operand.U8(64), s)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+func i8Dequantize(c *build.Context) {
+	function(c, "i8DequantizeAVX2", "func(dst []float32, src []byte, flip, zero uint64, scale float32)", `i8DequantizeAVX2 is, for i below a multiple of 8 that is at most len(src):
+
+	dst[i] = float32(int32(src[i]^byte(flip)) - int32(zero)) * scale`)
+	d, s, n := reg.RDI, reg.RSI, reg.RCX
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("src").Len(), n)
+	c.Load(c.Param("flip"), reg.RAX)
+	c.Load(c.Param("zero"), reg.RBX)
+	c.Load(c.Param("scale"), reg.X2)
+	c.VBROADCASTSS(reg.X2, reg.Y2)
+	c.VMOVQ(reg.RAX, reg.X0)
+	c.VPBROADCASTB(reg.X0, reg.X0)
+	c.VMOVQ(reg.RBX, reg.X1)
+	c.VPBROADCASTD(reg.X1, reg.Y1)
+	c.SHRQ(operand.U8(3), n)
+	c.JZ(operand.LabelRef("done"))
+	c.Label("loop")
+	c.VMOVQ(mem(s, 0), reg.X3)
+	c.VPXOR(reg.X0, reg.X3, reg.X3)
+	c.VPMOVZXBD(reg.X3, reg.Y3)
+	c.VPSUBD(reg.Y1, reg.Y3, reg.Y3)
+	c.VCVTDQ2PS(reg.Y3, reg.Y3)
+	c.VMULPS(reg.Y2, reg.Y3, reg.Y3)
+	c.VMOVUPS(reg.Y3, mem(d, 0))
+	c.ADDQ(operand.U8(8), s)
+	c.ADDQ(operand.U8(32), d)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// i8Table looks 64 bytes at a time up in sixteen rows of the table: a row's shuffle
+// gives 0 where the high half of the index is another.
+func i8Table(c *build.Context) {
+	function(c, "i8TableAVX2", "func(dst, src, table []byte)", `i8TableAVX2 is, for i below a multiple of 64 that is at most len(src):
+
+	dst[i] = table[src[i]]`)
+	d, s, n, t := reg.RDI, reg.RSI, reg.RCX, reg.RBX
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("src").Len(), n)
+	c.Load(c.Param("table").Base(), t)
+	c.MOVL(operand.U32(0x70707070), reg.EAX)
+	c.VMOVD(reg.EAX, reg.X15)
+	c.VPBROADCASTD(reg.X15, reg.Y15)
+	c.MOVL(operand.U32(0x10101010), reg.EAX)
+	c.VMOVD(reg.EAX, reg.X14)
+	c.VPBROADCASTD(reg.X14, reg.Y14)
+	c.SHRQ(operand.U8(6), n)
+	c.JZ(operand.LabelRef("done"))
+	c.Label("loop")
+	for j := range 2 {
+		c.VMOVDQU(mem(s, 32*j), ymm[j])
+		c.VPXOR(ymm[2+j], ymm[2+j], ymm[2+j])
+	}
+	for h := range 16 {
+		row := ymm[4]
+		c.VBROADCASTI128(mem(t, 16*h), row)
+		for j := range 2 {
+			x := ymm[5+j]
+			c.VPADDUSB(ymm[15], ymm[j], x)
+			c.VPSHUFB(x, row, x)
+			c.VPOR(x, ymm[2+j], ymm[2+j])
+			if h < 15 {
+				c.VPSUBB(ymm[14], ymm[j], ymm[j])
+			}
+		}
+	}
+	for j := range 2 {
+		c.VMOVDQU(ymm[2+j], mem(d, 32*j))
+	}
+	c.ADDQ(operand.U8(64), s)
+	c.ADDQ(operand.U8(64), d)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+func i8Widen16(c *build.Context) {
+	function(c, "i8Widen16AVX2", "func(dst []int16, src []byte, pixels, stride int, flip, zero uint64)", `i8Widen16AVX2 is, for p < pixels and i < 16:
+
+	dst[16*p+i] = int16(src[p*stride+i]^byte(flip)) - int16(zero)`)
+	d, s, n, stride := reg.RDI, reg.RSI, reg.RCX, reg.RDX
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("pixels"), n)
+	c.Load(c.Param("stride"), stride)
+	c.Load(c.Param("flip"), reg.RAX)
+	c.Load(c.Param("zero"), reg.RBX)
+	c.VMOVQ(reg.RAX, reg.X0)
+	c.VPBROADCASTB(reg.X0, reg.X0)
+	c.VMOVQ(reg.RBX, reg.X1)
+	c.VPBROADCASTW(reg.X1, reg.Y1)
+	c.TESTQ(n, n)
+	c.JZ(operand.LabelRef("done"))
+	c.Label("loop")
+	c.VPXOR(mem(s, 0), reg.X0, reg.X2)
+	c.VPMOVZXBW(reg.X2, reg.Y2)
+	c.VPSUBW(reg.Y1, reg.Y2, reg.Y2)
+	c.VMOVDQU(reg.Y2, mem(d, 0))
+	c.ADDQ(stride, s)
+	c.ADDQ(operand.U8(32), d)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// i8Tables has a table a channel: scalar, eight channels at a time.
+func i8Tables(c *build.Context) {
+	function(c, "i8TablesAVX2", "func(dst, src, tables []byte, pixels, dstStride, srcStride, channels int)", `i8TablesAVX2 is, for p < pixels and c < channels:
+
+	dst[p*dstStride+c] = tables[256*c+src[p*srcStride+c]]`)
+	d, s, t, n, ds, ss, ch := reg.RDI, reg.RSI, reg.RBX, reg.RCX, reg.R8, reg.R9, reg.R10
+	c.Load(c.Param("dst").Base(), d)
+	c.Load(c.Param("src").Base(), s)
+	c.Load(c.Param("tables").Base(), t)
+	c.Load(c.Param("pixels"), n)
+	c.Load(c.Param("dstStride"), ds)
+	c.Load(c.Param("srcStride"), ss)
+	c.Load(c.Param("channels"), ch)
+	at, tab, last := reg.R11, reg.R12, reg.R13
+	regs := []reg.GPPhysical{reg.RAX, reg.RDX}
+	c.Label("pixel")
+	c.XORQ(at, at)
+	c.MOVQ(t, tab)
+	c.Label("eight")
+	c.LEAQ(mem(at, 8), last)
+	c.CMPQ(last, ch)
+	c.JGT(operand.LabelRef("one"))
+	for k := range 8 {
+		r := regs[k%2]
+		p := idx(s, at, 1)
+		p.Disp = k
+		c.MOVBQZX(p, r)
+		q := idx(tab, r, 1)
+		q.Disp = 256 * k
+		c.MOVBQZX(q, r)
+		p.Base = d
+		c.MOVB(r.As8(), p)
+	}
+	c.ADDQ(operand.U32(2048), tab)
+	c.MOVQ(last, at)
+	c.JMP(operand.LabelRef("eight"))
+	c.Label("one")
+	c.CMPQ(at, ch)
+	c.JGE(operand.LabelRef("next"))
+	c.MOVBQZX(idx(s, at, 1), reg.RAX)
+	c.MOVBQZX(idx(tab, reg.RAX, 1), reg.RAX)
+	c.MOVB(reg.AL, idx(d, at, 1))
+	c.ADDQ(operand.U32(256), tab)
+	c.INCQ(at)
+	c.JMP(operand.LabelRef("one"))
+	c.Label("next")
+	c.ADDQ(ds, d)
+	c.ADDQ(ss, s)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("pixel"))
+	c.RET()
+}

@@ -1,0 +1,111 @@
+//go:build !noasm
+
+package kern
+
+func (v Ints) tile(t *I8Tile) {
+	switch {
+	case !v.asm:
+		i8TileGo(t)
+	case t.B != nil:
+		i8Gemm6x16AVX2(t)
+	default:
+		i8Gemv6x16AVX2(t)
+	}
+}
+
+func (v Ints) depthwise(t *I8Depthwise) {
+	if v.asm {
+		i8DW4x16AVX2(t)
+	} else {
+		i8DepthwiseGo(t)
+	}
+}
+
+func (v Ints) widen(dst []int16, src []byte, flip byte, zero int) int {
+	if !v.asm {
+		return 0
+	}
+	i8WidenAVX2(dst, src, uint64(flip), uint64(zero))
+	return len(src) &^ 15
+}
+
+func (v Ints) max(t *I8Max) {
+	switch {
+	case !v.asm:
+		i8MaxGo(t)
+	case t.Signed:
+		i8MaxAVX2(t)
+	default:
+		u8MaxAVX2(t)
+	}
+}
+
+func (v Ints) sum(t *I8Sum) int {
+	if !v.asm {
+		return 0
+	}
+	i8SumAVX2(t)
+	return t.N &^ 15
+}
+
+func (v Ints) quantize(dst []byte, src []float32, scale, lo, hi float32, zero int32) int {
+	if !v.asm {
+		return 0
+	}
+	i8QuantizeAVX2(dst, src, scale, lo, hi, zero)
+	return len(src) &^ 15
+}
+
+func (v Ints) dequantize(dst []float32, src []byte, flip byte, zero int, scale float32) int {
+	if !v.asm {
+		return 0
+	}
+	i8DequantizeAVX2(dst, src, uint64(flip), uint64(zero), scale)
+	return len(src) &^ 7
+}
+
+func (v Ints) table(dst, src, table []byte) int {
+	if !v.asm {
+		return 0
+	}
+	i8TableAVX2(dst, src, table)
+	return len(src) &^ 63
+}
+
+func (v Ints) sum16(t *I8Tile) {
+	if v.asm {
+		i8GemmSum6x16AVX2(t)
+	} else {
+		i8Sum16Go(t)
+	}
+}
+
+func (v Ints) winoIn(t *I8WinoIn) {
+	if v.asm {
+		i8WinoInAVX2(t)
+	} else {
+		i8WinoInGo(t)
+	}
+}
+
+func (v Ints) winoOut(t *I8WinoOut) {
+	if v.asm {
+		i8WinoOutAVX2(t)
+	} else {
+		i8WinoOutGo(t)
+	}
+}
+
+func (v Ints) tables(dst, src, tables []byte, pixels, dstStride, srcStride, channels int) bool {
+	if v.asm {
+		i8TablesAVX2(dst, src, tables, pixels, dstStride, srcStride, channels)
+	}
+	return v.asm
+}
+
+func (v Ints) widen16(dst []int16, src []byte, pixels, stride int, flip byte, zero int) bool {
+	if v.asm {
+		i8Widen16AVX2(dst, src, pixels, stride, uint64(flip), uint64(zero))
+	}
+	return v.asm
+}

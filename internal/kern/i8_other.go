@@ -1,0 +1,17 @@
+//go:build !amd64 || noasm
+
+package kern
+
+func (v Ints) tile(t *I8Tile)                                                   { i8TileGo(t) }
+func (v Ints) depthwise(t *I8Depthwise)                                         { i8DepthwiseGo(t) }
+func (v Ints) max(t *I8Max)                                                     { i8MaxGo(t) }
+func (v Ints) widen([]int16, []byte, byte, int) int                             { return 0 }
+func (v Ints) sum(*I8Sum) int                                                   { return 0 }
+func (v Ints) quantize([]byte, []float32, float32, float32, float32, int32) int { return 0 }
+func (v Ints) dequantize([]float32, []byte, byte, int, float32) int             { return 0 }
+func (v Ints) table([]byte, []byte, []byte) int                                 { return 0 }
+func (v Ints) sum16(t *I8Tile)                                                  { i8Sum16Go(t) }
+func (v Ints) winoIn(t *I8WinoIn)                                               { i8WinoInGo(t) }
+func (v Ints) winoOut(t *I8WinoOut)                                             { i8WinoOutGo(t) }
+func (v Ints) tables(_, _, _ []byte, _, _, _, _ int) bool                       { return false }
+func (v Ints) widen16([]int16, []byte, int, int, byte, int) bool                { return false }

@@ -1,0 +1,232 @@
+package kern
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"whit/internal/cpu"
+)
+
+func TestI8Offsets(t *testing.T) {
+	var a I8Tile
+	var d I8Depthwise
+	var m I8Max
+	var s I8Sum
+	var v I8WinoIn
+	var o I8WinoOut
+	for i, c := range []struct{ got, want uintptr }{
+		{unsafe.Offsetof(a.Rows), 24}, {unsafe.Offsetof(a.Off), 48}, {unsafe.Offsetof(a.K), 72}, {unsafe.Offsetof(a.B), 80},
+		{unsafe.Offsetof(a.Bias), 104}, {unsafe.Offsetof(a.Mul), 128}, {unsafe.Offsetof(a.C), 152}, {unsafe.Offsetof(a.LDC), 176},
+		{unsafe.Offsetof(a.Lo), 184}, {unsafe.Offsetof(a.Hi), 188}, {unsafe.Offsetof(a.Zero), 192}, {unsafe.Offsetof(a.B8), 200}, {unsafe.Offsetof(a.Sums), 224},
+		{unsafe.Offsetof(d.Off), 24}, {unsafe.Offsetof(d.RSX), 48}, {unsafe.Offsetof(d.W), 56}, {unsafe.Offsetof(d.Bias), 80},
+		{unsafe.Offsetof(d.Mul), 104}, {unsafe.Offsetof(d.Y), 128}, {unsafe.Offsetof(d.LDY), 152}, {unsafe.Offsetof(d.Pixels), 160},
+		{unsafe.Offsetof(d.Lo), 168}, {unsafe.Offsetof(d.Hi), 172}, {unsafe.Offsetof(d.Zero), 176},
+		{unsafe.Offsetof(m.Off), 24}, {unsafe.Offsetof(m.RSX), 48}, {unsafe.Offsetof(m.Y), 56}, {unsafe.Offsetof(m.LDY), 80},
+		{unsafe.Offsetof(m.Pixels), 88}, {unsafe.Offsetof(m.Blocks), 96},
+		{unsafe.Offsetof(s.B), 24}, {unsafe.Offsetof(s.Y), 48}, {unsafe.Offsetof(s.N), 72}, {unsafe.Offsetof(s.Flip), 80},
+		{unsafe.Offsetof(s.ZA), 88}, {unsafe.Offsetof(s.ZB), 92}, {unsafe.Offsetof(s.MA), 96}, {unsafe.Offsetof(s.MB), 100},
+		{unsafe.Offsetof(s.Lo), 104}, {unsafe.Offsetof(s.Hi), 108}, {unsafe.Offsetof(s.Zero), 112},
+		{unsafe.Offsetof(v.Row), 24}, {unsafe.Offsetof(v.Pixel), 32}, {unsafe.Offsetof(v.V), 40}, {unsafe.Offsetof(v.Pos), 64},
+		{unsafe.Offsetof(v.Step), 72}, {unsafe.Offsetof(v.Blocks), 80}, {unsafe.Offsetof(v.Tiles), 88},
+		{unsafe.Offsetof(o.Pos), 24}, {unsafe.Offsetof(o.Bias), 32}, {unsafe.Offsetof(o.Mul), 56}, {unsafe.Offsetof(o.Y), 80}, {unsafe.Offsetof(o.Row), 104},
+		{unsafe.Offsetof(o.Pixel), 112}, {unsafe.Offsetof(o.Tiles), 120}, {unsafe.Offsetof(o.Lo), 128}, {unsafe.Offsetof(o.Hi), 132}, {unsafe.Offsetof(o.Zero), 136},
+	} {
+		if c.got != c.want {
+			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
+		}
+	}
+}
+
+// TestI8 compares assembly with portable Go, bit for bit, on extreme and random integers.
+func TestI8(t *testing.T) {
+	asm := IntsOf(cpu.Detect())
+	if !asm.asm {
+		t.Skip("NOT RUN: this CPU or build has portable Go only")
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	words := func(n, lo, hi int) []int16 {
+		w := make([]int16, n)
+		for i := range w {
+			switch r.IntN(8) {
+			case 0:
+				w[i] = int16(lo)
+			case 1:
+				w[i] = int16(hi)
+			default:
+				w[i] = int16(lo + r.IntN(hi-lo+1))
+			}
+		}
+		return w
+	}
+	b := func(n int) []byte {
+		x := make([]byte, n)
+		for i := range x {
+			x[i] = byte(r.Uint32())
+		}
+		return x
+	}
+	bias, mul := make([]int32, 16), make([]float32, 16)
+	for i := range bias {
+		bias[i], mul[i] = r.Int32N(2000)-1000, float32(r.Float64()*1e-4)
+	}
+	// same runs f on portable Go and assembly and compares all of what it wrote.
+	same := func(name string, size int, f func(v Ints, out []byte)) {
+		t.Helper()
+		start := b(size)
+		x, y := slices.Clone(start), slices.Clone(start)
+		f(Ints{}, x)
+		f(asm, y)
+		if !bytes.Equal(x, y) {
+			t.Errorf("%s: assembly differs from portable Go", name)
+		}
+	}
+	for m := 1; m <= 14; m++ {
+		for _, k := range []int{4, 8, 36} {
+			w, b8 := words(3*k*16, -255, 255), make([]int8, 3*k*16)
+			for i := range b8 {
+				b8[i] = int8(r.Uint32())
+			}
+			tile := I8Tile{A: words(4000, -255, 255), Off: []int{0, 100, 150}, K: k, Bias: bias, Mul: mul, LDC: 17, Lo: -100, Hi: 120, Zero: 7}
+			for range m {
+				tile.Rows = append(tile.Rows, r.IntN(3000))
+			}
+			slices.Sort(tile.Rows)
+			for _, narrow := range []bool{false, true} {
+				same("tile", 17*m, func(v Ints, out []byte) {
+					t := tile
+					t.C = out
+					if t.B = w; narrow {
+						t.B, t.B8 = nil, b8
+					}
+					v.Tile(&t)
+				})
+			}
+		}
+		xw, sums := words(8000, -255, 255), make([]int32, 16*16*m)
+		for i := range sums {
+			sums[i] = r.Int32N(1<<24) - 1<<23
+		}
+		same("winograd in", 2*16*16*m*2, func(v Ints, out []byte) {
+			d := make([]int16, len(out)/2)
+			v.WinoIn(&I8WinoIn{X: xw, Row: 1900, Pixel: 33, V: d, Pos: 32 * m, Step: 32, Blocks: 2, Tiles: m})
+			for i, w := range d {
+				out[2*i], out[2*i+1] = byte(w), byte(w>>8)
+			}
+		})
+		same("winograd out", 2*40*m+700, func(v Ints, out []byte) {
+			v.WinoOut(&I8WinoOut{M: sums, Pos: 16 * m, Bias: bias, Mul: mul, Y: out, Row: 40*m + 16, Pixel: 20, Tiles: m, Lo: -100, Hi: 120, Zero: 7})
+		})
+		same("sums", 64*m, func(v Ints, out []byte) {
+			t := I8Tile{A: xw, Off: []int{3}, K: 36, B: xw[:36*16]}
+			for i := range m {
+				t.Rows = append(t.Rows, 50*i)
+			}
+			sums := make([]int32, 16*m)
+			t.Sums = sums
+			v.Sum16(&t)
+			for i, w := range sums {
+				out[4*i], out[4*i+1], out[4*i+2], out[4*i+3] = byte(w), byte(w>>8), byte(w>>16), byte(w>>24)
+			}
+		})
+		same("depthwise", 19*m, func(v Ints, out []byte) {
+			v.Depthwise(&I8Depthwise{X: make([]int16, 4000), Off: []int{0, 5}, RSX: 16, W: make([]int16, 32), Bias: bias, Mul: mul, Y: out, LDY: 19, Pixels: m, Lo: -128, Hi: 127})
+		})
+		x, w := words(4000, -255, 255), words(10*16, -255, 255)
+		same("depthwise", 19*m, func(v Ints, out []byte) {
+			v.Depthwise(&I8Depthwise{X: x, Off: []int{0, 20, 40, 205, 225, 245, 300, 320, 340, 340}, RSX: 33, W: w, Bias: bias, Mul: mul, Y: out, LDY: 19, Pixels: m, Lo: -50, Hi: 90, Zero: 60})
+		})
+		xb := b(4000)
+		tables := b(256 * (m + 5))
+		same("tables", 30*m, func(v Ints, out []byte) { v.Tables(out, xb, tables, m, 30, 37, m+5) })
+		same("widen16", 32*m, func(v Ints, out []byte) {
+			d := make([]int16, 16*m)
+			v.Widen16(d, xb, m, 37, m%2 == 0, 9)
+			for i, w := range d {
+				out[2*i], out[2*i+1] = byte(w), byte(w>>8)
+			}
+		})
+		for _, signed := range []bool{false, true} {
+			same("max", 64*m, func(v Ints, out []byte) {
+				v.Max(&I8Max{X: xb, Off: []int{3, 40, 99}, RSX: 64, Y: out, LDY: 64, Pixels: m, Blocks: 1 + m%3, Signed: signed})
+			})
+		}
+	}
+	for _, n := range []int{0, 1, 15, 16, 17, 63, 64, 200, 1000} {
+		x, y := b(n), b(n)
+		for _, flip := range []int{0, 0x80, 0x8000, 0x8080} {
+			same("sum", n+5, func(v Ints, out []byte) {
+				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.731, MB: 0.377, Lo: -90, Hi: 165, Zero: 90})
+			})
+		}
+		f := make([]float32, n)
+		for i := range f {
+			f[i] = float32(r.NormFloat64() * 100)
+			switch r.IntN(10) {
+			case 0:
+				f[i] = float32(math.NaN())
+			case 1:
+				f[i] = float32(math.Inf(1 - 2*r.IntN(2)))
+			case 2:
+				f[i] = 1e30
+			case 3:
+				f[i] = 0.25 * float32(r.IntN(100)) // ties
+			}
+		}
+		same("quantize", n+5, func(v Ints, out []byte) { v.Quantize(out, f, 0.5, -128, 127, 128) })
+		same("table", n+5, func(v Ints, out []byte) { v.Table(out, x, b8table) })
+		for _, signed := range []bool{false, true} {
+			same("widen", 2*n+6, func(v Ints, out []byte) {
+				d := make([]int16, n)
+				v.Widen(d, x, signed, 77)
+				for i, w := range d {
+					out[2*i], out[2*i+1] = byte(w), byte(w>>8)
+				}
+			})
+			same("dequantize", 4*n, func(v Ints, out []byte) {
+				d := make([]float32, n)
+				v.Dequantize(d, x, signed, -3, 0.1)
+				for i, w := range d {
+					u := math.Float32bits(w)
+					out[4*i], out[4*i+1], out[4*i+2], out[4*i+3] = byte(u), byte(u>>8), byte(u>>16), byte(u>>24)
+				}
+			})
+		}
+	}
+}
+
+var b8table = func() []byte {
+	t := make([]byte, 256)
+	for i := range t {
+		t[i] = byte(i*i + 7)
+	}
+	return t
+}()
+
+func BenchmarkI8Tile(b *testing.B) {
+	v := IntsOf(cpu.Detect())
+	bias, mul := make([]int32, 16), make([]float32, 16)
+	for _, k := range []int{64, 576, 4608} {
+		for _, narrow := range []bool{false, true} {
+			name := "wide"
+			t := I8Tile{A: make([]int16, 48*k), Off: []int{0}, K: k, Bias: bias, Mul: mul, C: make([]byte, 48*16), LDC: 16, B: make([]int16, 16*k)}
+			if narrow {
+				name = "narrow"
+				t.B, t.B8 = nil, make([]int8, 16*k)
+			}
+			for i := range 48 {
+				t.Rows = append(t.Rows, i*k)
+			}
+			b.Run(name+"/"+string(rune('0'+k%7)), func(b *testing.B) {
+				for range b.N {
+					u := t
+					v.Tile(&u)
+				}
+				b.ReportMetric(float64(b.N)*2*48*16*float64(k)/b.Elapsed().Seconds()/1e9, "GOP/s")
+			})
+		}
+	}
+}

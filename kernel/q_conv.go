@@ -1,0 +1,464 @@
+package kernel
+
+import (
+	"fmt"
+
+	"whit/graph"
+	"whit/internal/kern"
+	"whit/op"
+	"whit/tensor"
+)
+
+// Convolution of 8-bit integers, 2-D, with constant weights, scales and zero points. A tile
+// widens the part of the image that a block of output pixels needs into int16, less the zero
+// point, with zeros for the padding; panels of 16 output channels then run over it. Pixels of
+// a block follow each other over the ends of rows; images of 1x1 convolutions are one row.
+func init() {
+	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
+		for _, k := range []struct {
+			name      string
+			priority  int
+			depthwise bool
+			prepare   func(n *graph.Node, e *Env) (*Prepared, error)
+		}{{"i8_conv", 10, false, prepareQConv}, {"i8_depthwise", 20, true, prepareQDepthwise}} {
+			Register(Kernel{
+				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority,
+				Match: func(n *graph.Node, _ *Env) bool {
+					m, _, _ := qunfuse(n, "", "QLinearConv")
+					if m == nil || !qconvMatch(m) {
+						return false
+					}
+					s := m.In[3].Type.Shape
+					return !k.depthwise || s[1] == 1 && s[0] > 1 && int(m.Int("group", 1)) == s[0]
+				},
+				Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+					l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
+					l.In[0] = nhwc([4]int{})
+					return l
+				},
+				Prepare: k.prepare,
+			})
+		}
+	}
+}
+
+func qconvMatch(n *graph.Node) bool {
+	for i, v := range n.In {
+		if i > 0 && !v.IsConst() {
+			return false
+		}
+	}
+	w := n.In[3]
+	if scaleOf(n.In[1]) == 0 || scaleOf(n.In[6]) == 0 || !isZero(n.In[2]) || !isZero(n.In[7]) || !isByte(n.In[5]) || len(w.Type.Shape) != 4 ||
+		n.In[4].Type.DType != tensor.Float32 || n.Out[0].Type.Shape.NumElements() == 0 || w.Type.Shape.NumElements() == 0 {
+		return false
+	}
+	if _, ok := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, w.Type.Shape[2:]); !ok {
+		return false
+	}
+	for _, m := range multipliers(n) {
+		if !finite(m) {
+			return false
+		}
+	}
+	return op.FitsInt32(w.Tensor(), zeros(n.In[5]), n.Input(8).Tensor(), zeroOf(n.In[2]), n.In[0].Type.DType)
+}
+
+// zeros are the zero points of a constant of 8 bits.
+func zeros(v *graph.Value) []int {
+	t := v.Tensor()
+	z := make([]int, t.Len())
+	for i := range z {
+		z[i] = byteAt(t, i)
+	}
+	return z
+}
+
+// multipliers are the M of a QLinearConv's output channels: float32(sx·sw/sy) from float64.
+func multipliers(n *graph.Node) []float32 {
+	sx, sy, sw := scaleOf(n.In[1]), scaleOf(n.In[6]), tensor.Of[float32](n.In[4].Tensor())
+	m := make([]float32, n.In[3].Type.Shape[0])
+	for c := range m {
+		m[c] = float32(float64(sx) * float64(sw[c%len(sw)]) / float64(sy))
+	}
+	return m
+}
+
+// lanes16 are the bias and the multipliers in panels of 16 in kern's order; panel p begins
+// with output channel first[p] and has count[p].
+func lanes16(n *graph.Node, first, count []int) (bias []int32, mul []float32) {
+	bias, mul = make([]int32, 16*len(first)), make([]float32, 16*len(first))
+	m := multipliers(n)
+	var b []int32
+	if v := n.Input(8); v != nil {
+		b = tensor.Of[int32](v.Tensor())
+	}
+	for p, c0 := range first {
+		for l, j := range kern.I8Lanes {
+			if j < count[p] {
+				mul[16*p+l] = m[c0+j]
+				if b != nil {
+					bias[16*p+l] = b[c0+j]
+				}
+			}
+		}
+	}
+	return bias, mul
+}
+
+// qwindow is a window over an image that is widened block by block: bh rows of bw output
+// pixels need ih rows of iw pixels of cs numbers.
+type qwindow struct {
+	window
+	x              view
+	bh, bw, ih, iw int
+	nh, nw         int // blocks of an image
+	px             int // numbers of a pixel in scratch; 0: the image's
+	signed         bool
+	zero           int
+	ints           kern.Ints
+}
+
+// fit chooses the blocks: at most limit numbers of scratch where a single row of at least
+// eight pixels allows, and no more rows than most.
+func (w *qwindow) fit(limit, most int) {
+	if w.bw = w.ow; w.px == 0 {
+		w.px = w.x.sw
+	}
+	need := func() int {
+		w.ih, w.iw = (w.bh-1)*w.sh+w.extentH(), (w.bw-1)*w.sw+w.extentW()
+		return w.ih * w.iw * w.px
+	}
+	w.bh = 1
+	for w.bw > 8 && need() > limit {
+		w.bw = max(8, w.bw/2)
+	}
+	w.bh = max(1, min(most, w.oh))
+	for w.bh > 1 && need() > limit {
+		w.bh--
+	}
+	w.nh, w.nw = (w.oh+w.bh-1)/w.bh, (w.ow+w.bw-1)/w.bw
+	// Blocks of nearly one size.
+	w.bh, w.bw = (w.oh+w.nh-1)/w.nh, (w.ow+w.nw-1)/w.nw
+	need()
+}
+
+// slack is what kernels may read behind the last pixel.
+const slack = 32
+
+func (w *qwindow) scratch() int { return w.ih*w.iw*w.px + slack }
+
+// block16 is block for the 16 channels from ch on alone, whose pixels then follow each other.
+func (w *qwindow) block16(a []int16, in []byte, img, b, ch int) (y0, x0, h, wd int) {
+	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
+	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
+	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
+	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix))
+	right = max(left, right)
+	for r := range (h-1)*w.sh + w.extentH() {
+		d := a[r*w.iw*16:][:w.iw*16]
+		y := iy + r
+		if y < 0 || y >= w.h || left == right {
+			clear(d)
+			continue
+		}
+		clear(d[:left*16])
+		clear(d[right*16:])
+		src, n := in[w.x.at+img*w.x.sn+y*w.x.sh+(ix+left)*w.x.sw+ch:], right-left
+		for (n-1)*w.x.sw+16 > len(src) { // the last pixels of the last image, where a pixel has fewer than 16 bytes left
+			n--
+			t := d[(left+n)*16:][:16]
+			clear(t)
+			s := src[n*w.x.sw:]
+			w.ints.Widen(t[:len(s)], s, w.signed, w.zero)
+		}
+		w.ints.Widen16(d[left*16:right*16], src, n, w.x.sw, w.signed, w.zero)
+	}
+	return y0, x0, h, wd
+}
+
+// block widens what block b of image img needs into a, and returns the first output row
+// and column of the block, and its size.
+func (w *qwindow) block(a []int16, in []byte, img, b int) (y0, x0, h, wd int) {
+	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
+	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
+	cs, row := w.x.sw, w.iw*w.x.sw
+	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
+	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix)) // columns of the image
+	right = max(left, right)
+	for r := range (h-1)*w.sh + w.extentH() {
+		d := a[r*row:][:row]
+		y := iy + r
+		if y < 0 || y >= w.h || left == right {
+			clear(d)
+			continue
+		}
+		clear(d[:left*cs])
+		clear(d[right*cs:])
+		at := w.x.at + img*w.x.sn + y*w.x.sh + (ix+left)*cs
+		w.ints.Widen(d[left*cs:right*cs], in[at:][:(right-left)*cs], w.signed, w.zero)
+	}
+	return y0, x0, h, wd
+}
+
+// flat reports whether windows are single pixels that follow each other in both images.
+func (w *qwindow) flat(y *view) bool {
+	return w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && w.h == w.oh && w.w == w.ow && w.x.plain() && y.plain()
+}
+
+func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
+	n, lo, hi := qunfuse(fn, "", "QLinearConv")
+	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
+	ws := n.In[3].Type.Shape
+	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
+	w := &qwindow{window: win, x: x, ints: kern.IntsOf(e.CPU), signed: n.In[0].Type.DType == tensor.Int8, zero: zeroOf(n.In[2])}
+	images := y.n
+	if w.flat(&y) {
+		w.h, w.w, w.oh, w.ow, images = 1, y.n*y.h*y.w, 1, y.n*y.h*y.w, 1
+	}
+	groups := int(n.Int("group", 1))
+	cin, og := ws[1], ws[0]/groups
+	k := cin * w.kh * w.kw
+	const limit = 96 << 10 // numbers of int16: less than half of the second-level cache
+	w.fit(limit, w.oh)
+
+	rq := requantOf(lo, hi, zeroOf(n.In[7]))
+	t := kern.I8Tile{K: cin, LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
+	rows := groups == 1 && w.dw == 1 && x.sw == cin // the pixels of a window's row follow each other
+	for i := range w.kh {
+		if rows {
+			t.Off = append(t.Off, i*w.dh*w.iw*x.sw)
+			continue
+		}
+		for j := range w.kw {
+			t.Off = append(t.Off, (i*w.dh*w.iw+j*w.dw)*x.sw)
+		}
+	}
+	if rows {
+		t.K = cin * w.kw
+	}
+	kseg := t.K
+	t.K = (t.K + 3) / 4 * 4
+	var first, count []int
+	for g := range groups {
+		for o := 0; o < og; o += 16 {
+			first, count = append(first, g*og+o), append(count, min(16, og-o))
+		}
+	}
+	size := len(t.Off) * t.K * 16 // of a panel
+	narrow := narrowWeights(n)
+	packed := packQConv(e, n, first, count, kseg, t.K, size, narrow)
+	bias, mul := lanes16(n, first, count)
+
+	pixels := w.bh * w.bw
+	p := &Prepared{Kernel: "i8_conv_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2*w.scratch() + 64 + 8*pixels + 16*pixels + 64}
+	// A panel that is not full must not store over another group's channels or the next pixel.
+	partial := func(p int) bool { return count[p] < 16 && (first[p]+count[p] < ws[0] || first[p]+16 > y.sw) }
+	whole := w.bw == w.ow && y.plain()
+	blocks := images * w.nh * w.nw
+	nb, np := split(blocks, len(first), pixels*k*16/2)
+	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+		t := t
+		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
+		a, scratch := kern.CutInt16(scratch, w.scratch())
+		off, scratch := kern.CutInts(scratch, pixels)
+		clear(a[len(a)-slack:])
+		t.A = a
+		b0, b1 := part(tile%nb, nb, blocks)
+		p0, p1 := part(tile/nb, np, len(first))
+		last := [2]int{}
+		for b := b0; b < b1; b++ {
+			img := b / (w.nh * w.nw)
+			y0, x0, h, wd := w.block(a, in, img, b%(w.nh*w.nw))
+			if last != [2]int{h, wd} {
+				last = [2]int{h, wd}
+				for r := range h {
+					for i := range wd {
+						off[r*wd+i] = (r*w.sh*w.iw + i*w.sw) * x.sw
+					}
+				}
+			}
+			if p0 == 0 && x0 == 0 {
+				haloBytes(&y, out, img, y0, y0+h)
+			}
+			for p := p0; p < p1; p++ {
+				if narrow {
+					t.B8 = kern.Int8s(packed[p*size:][:size])
+				} else {
+					t.B = kern.Int16s(packed[2*p*size:][:2*size])
+				}
+				t.A = a[first[p]/og*cin:]
+				t.Bias, t.Mul = bias[16*p:][:16], mul[16*p:][:16]
+				step := wd // output pixels that follow each other
+				if whole {
+					step = h * wd
+				}
+				for i := 0; i < h*wd; i += step {
+					at := y.at + img*y.sn + (y0+i/wd)*y.sh + x0*y.sw + first[p]
+					if images == 1 && w.oh == 1 && y.plain() {
+						at = y.at + x0*y.sw + first[p]
+					}
+					t.Rows, t.C, t.LDC = off[i:i+step], out[at:], y.sw
+					if partial(p) {
+						t.C, t.LDC = scratch, 16
+					}
+					w.ints.Tile(&t)
+					if partial(p) {
+						for j := range step {
+							copy(out[at+j*y.sw:][:count[p]], scratch[16*j:])
+						}
+					}
+				}
+			}
+		}
+	}}}
+	return p, nil
+}
+
+// packedInputs are all inputs but the first.
+func packedInputs(n *graph.Node) []int {
+	var p []int
+	for i := 1; i < len(n.In); i++ {
+		p = append(p, i)
+	}
+	return p
+}
+
+// narrowWeights reports whether the weights less their zero points are bytes.
+func narrowWeights(n *graph.Node) bool {
+	mid := 0
+	if n.In[3].Type.DType == tensor.Uint8 {
+		mid = 128
+	}
+	for _, z := range zeros(n.In[5]) {
+		if z != mid {
+			return false
+		}
+	}
+	return true
+}
+
+// weightOf reads weights less their zero points.
+func weightOf(n *graph.Node) func(c, i int) int {
+	w, z := n.In[3].Tensor(), zeros(n.In[5])
+	k := w.Len() / w.Shape[0]
+	if w.DType == tensor.Int8 {
+		v := tensor.Of[int8](w)
+		return func(c, i int) int { return int(v[c*k+i]) - z[c%len(z)] }
+	}
+	v := tensor.Of[uint8](w)
+	return func(c, i int) int { return int(v[c*k+i]) - z[c%len(z)] }
+}
+
+// packQConv packs W[cout][cin/g][kh][kw] in panels of pairs of k: [segment][k/2][lane][2],
+// segments of kseg numbers filled up to kpad with zeros.
+func packQConv(e *Env, n *graph.Node, first, count []int, kseg, kpad, size int, narrow bool) []byte {
+	s := n.In[3].Type.Shape
+	key := fmt.Sprintf("i8_conv/%d/%d/%v/%v", len(first), kseg, narrow, zeros(n.In[5]))
+	return e.Pack(n.In[3], key, func() []byte {
+		bytes := 2
+		if narrow {
+			bytes = 1
+		}
+		dst := tensor.AlignedBytes(size * len(first) * bytes)
+		wide := kern.Int16s(dst)
+		at, taps := weightOf(n), s[2]*s[3]
+		for p, c0 := range first {
+			for l, j := range kern.I8Lanes {
+				if j >= count[p] {
+					continue
+				}
+				for t := range taps {
+					for c := range s[1] {
+						k := t*s[1] + c
+						seg, i := k/kseg, k%kseg
+						d := p*size + ((seg*kpad+i)/2*16+l)*2 + i%2
+						v := at(c0+j, c*taps+t)
+						if narrow {
+							dst[d] = byte(v)
+						} else {
+							wide[d] = int16(v)
+						}
+					}
+				}
+			}
+		}
+		return dst
+	})
+}
+
+func haloBytes(y *view, out []byte, img, y0, y1 int) {
+	if y.halo != [4]int{} {
+		clearHalo4(y, out, img, y0, y1)
+	}
+}
+
+func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
+	n, lo, hi := qunfuse(fn, "", "QLinearConv")
+	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
+	ws := n.In[3].Type.Shape
+	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
+	w := &qwindow{window: win, x: x, ints: kern.IntsOf(e.CPU), signed: n.In[0].Type.DType == tensor.Int8, zero: zeroOf(n.In[2])}
+	w.px = 16
+	const limit = 12 << 10               // numbers of int16: in the first-level cache
+	w.fit(limit, max(1, (y.n*w.oh+7)/8)) // eight tiles
+	rq := requantOf(lo, hi, zeroOf(n.In[7]))
+	d := kern.I8Depthwise{RSX: w.sw * 16, LDY: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
+	for i := range w.kh {
+		for j := range w.kw {
+			d.Off = append(d.Off, (i*w.dh*w.iw+j*w.dw)*16)
+		}
+	}
+	taps := len(d.Off)
+	if taps%2 != 0 {
+		d.Off = append(d.Off, d.Off[taps-1])
+	}
+	var first, count []int
+	for c := 0; c < y.c; c += 16 {
+		first, count = append(first, c), append(count, min(16, y.c-c))
+	}
+	size := len(d.Off) * 16
+	key := fmt.Sprintf("i8_depthwise/%v", zeros(n.In[5]))
+	packed := kern.Int16s(e.Pack(n.In[3], key, func() []byte {
+		b := tensor.AlignedBytes(2 * size * len(first))
+		dst, at := kern.Int16s(b), weightOf(n)
+		for p, c0 := range first {
+			for l, j := range kern.I8Lanes {
+				for i := range taps {
+					if j < count[p] {
+						dst[p*size+(i/2*16+l)*2+i%2] = int16(at(c0+j, i))
+					}
+				}
+			}
+		}
+		return b
+	}))
+	bias, mul := lanes16(n, first, count)
+	p := &Prepared{Kernel: "i8_depthwise_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2*w.scratch() + 64}
+	blocks := y.n * w.nh * w.nw
+	nb, np := split(blocks, len(first), w.bh*w.bw*16*taps*4)
+	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+		d := d
+		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
+		a, _ := kern.CutInt16(scratch, w.scratch())
+		clear(a[len(a)-slack:])
+		b0, b1 := part(tile%nb, nb, blocks)
+		p0, p1 := part(tile/nb, np, len(first))
+		for b := b0; b < b1; b++ {
+			img := b / (w.nh * w.nw)
+			for p := p0; p < p1; p++ {
+				y0, x0, h, wd := w.block16(a, in, img, b%(w.nh*w.nw), first[p])
+				if p == 0 && x0 == 0 {
+					haloBytes(&y, out, img, y0, y0+h)
+				}
+				d.W, d.Bias, d.Mul, d.Pixels = packed[p*size:][:size], bias[16*p:][:16], mul[16*p:][:16], wd
+				for r := range h {
+					d.X = a[r*w.sh*w.iw*16:]
+					d.Y = out[y.at+img*y.sn+(y0+r)*y.sh+x0*y.sw+first[p]:]
+					w.ints.Depthwise(&d)
+				}
+			}
+		}
+	}}}
+	return p, nil
+}
