@@ -261,23 +261,9 @@ func blockSegments(off []int, k, nr int) []kBlock {
 // second-level cache while panel after panel passes over them.
 func splitImage(units, panels, work, bytes int) (nu, np int) {
 	const cache = 192 << 10
-	nu = min(units, (units*bytes+cache-1)/cache)
-	nu = max(nu, 1)
-	np = 1
-	for {
-		tiles := nu * np
-		if per := units * panels * work / tiles; per <= tileWork && (tiles >= wantTiles || per <= splitWork) {
-			return nu, np
-		}
-		switch {
-		case np < panels:
-			np = min(panels, np*2)
-		case nu < units:
-			nu = min(units, nu*2)
-		default:
-			return nu, np
-		}
-	}
+	nu = max(1, min(units, (units*bytes+cache-1)/cache))
+	np, nu = splitFrom(1, nu, panels, units, work)
+	return nu, np
 }
 
 // kernelShape is the attribute kernel_shape.

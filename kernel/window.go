@@ -130,22 +130,24 @@ const (
 // split divides outer x inner units of work (in multiply-adds each) into tiles of
 // at most tileWork, and at least wantTiles where the work is worth it; outer is
 // divided first.
-func split(outer, inner, work int) (no, ni int) {
-	no, ni = 1, 1
-	total := outer * inner * work
-	for outer > 0 && inner > 0 {
-		tiles := no * ni
+func split(outer, inner, work int) (no, ni int) { return splitFrom(1, 1, outer, inner, work) }
+
+// splitFrom goes on from na x nb parts; a is divided first.
+func splitFrom(na, nb, a, b, work int) (int, int) {
+	total := a * b * work
+	for a > 0 && b > 0 {
+		tiles := na * nb
 		if per := total / tiles; per <= tileWork && (tiles >= wantTiles || per <= splitWork) {
 			break
 		}
 		switch {
-		case no < outer:
-			no = min(outer, no*2)
-		case ni < inner:
-			ni = min(inner, ni*2)
+		case na < a:
+			na = min(a, na*2)
+		case nb < b:
+			nb = min(b, nb*2)
 		default:
-			return no, ni
+			return na, nb
 		}
 	}
-	return no, ni
+	return na, nb
 }
