@@ -11,27 +11,27 @@ import (
 // Offsets of the fields of kern.Sparse and kern.Planes that the kernels read; a test
 // of package kern checks them.
 const (
-	sX     = 0
-	sIdx   = 24
-	sW     = 48
-	sCnt   = 72
-	sN     = 80 // len(Cnt)
-	sY     = 96
-	sLDY   = 120
-	sBias  = 128
-	sFlags = 152
-	sLo    = 160
-	sHi    = 164
-	sRows  = 168
-	sVecs  = 176
+	spX      = 0
+	spIdx    = 24
+	spW      = 48
+	spCnt    = 72
+	spBlocks = 80 // len(Cnt)
+	spY      = 96
+	spLDY    = 120
+	spBias   = 128
+	spFlags  = 152
+	spLo     = 160
+	spHi     = 164
+	spRows   = 168
+	spVecs   = 176
 
-	pPix   = 0
-	pOff   = 24
-	pN     = 32 // len(Off)
-	pPl    = 48
-	pLD    = 72
-	pC     = 80
-	pDummy = 88
+	plPix   = 0
+	plOff   = 24
+	plN     = 32 // len(Off)
+	plPl    = 48
+	plLD    = 72
+	plC     = 80
+	plDummy = 88
 )
 
 // sparseVecs is the most registers of pixels a row for blocks of that many rows: 8
@@ -68,18 +68,18 @@ float32 and each step one FMA:
 	c.Load(c.Param("t"), t)
 	x, idxp, w, cnt, y, bias := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10, reg.R11
 	blocks, ldy, flags := reg.R12, reg.R13, reg.RDX
-	c.MOVQ(mem(t, sX), x)
-	c.MOVQ(mem(t, sIdx), idxp)
-	c.MOVQ(mem(t, sW), w)
-	c.MOVQ(mem(t, sCnt), cnt)
-	c.MOVQ(mem(t, sN), blocks)
-	c.MOVQ(mem(t, sY), y)
-	c.MOVQ(mem(t, sLDY), ldy)
+	c.MOVQ(mem(t, spX), x)
+	c.MOVQ(mem(t, spIdx), idxp)
+	c.MOVQ(mem(t, spW), w)
+	c.MOVQ(mem(t, spCnt), cnt)
+	c.MOVQ(mem(t, spBlocks), blocks)
+	c.MOVQ(mem(t, spY), y)
+	c.MOVQ(mem(t, spLDY), ldy)
 	c.SHLQ(operand.U8(2), ldy)
-	c.MOVQ(mem(t, sBias), bias)
-	c.MOVQ(mem(t, sFlags), flags)
-	c.MOVQ(mem(t, sRows), reg.RAX)
-	c.MOVQ(mem(t, sVecs), reg.RCX)
+	c.MOVQ(mem(t, spBias), bias)
+	c.MOVQ(mem(t, spFlags), flags)
+	c.MOVQ(mem(t, spRows), reg.RAX)
+	c.MOVQ(mem(t, spVecs), reg.RCX)
 	for _, f := range sparseVecs {
 		for v := 1; v <= f.vecs; v++ {
 			l := fmt.Sprintf("r%dv%dskip", f.rows, v)
@@ -141,11 +141,11 @@ float32 and each step one FMA:
 			c.TESTQ(operand.U32(fClamp), flags)
 			c.JZ(ref("store"))
 			// The last operand of max and min wins where one is NaN: NaN stays NaN.
-			c.VBROADCASTSS(mem(t, sLo), weight)
+			c.VBROADCASTSS(mem(t, spLo), weight)
 			for i := range f.rows * v {
 				c.VMAXPS(ymm[i], weight, ymm[i])
 			}
-			c.VBROADCASTSS(mem(t, sHi), weight)
+			c.VBROADCASTSS(mem(t, spHi), weight)
 			for i := range f.rows * v {
 				c.VMINPS(ymm[i], weight, ymm[i])
 			}
@@ -262,17 +262,17 @@ func planes(c *build.Context, body func(t, ch, q, ld reg.Register)) {
 	left, col := c.AllocLocal(8), c.AllocLocal(8)
 	c.Load(c.Param("t"), t)
 	ld, q, ch, off, base := reg.R10, reg.R11, reg.R12, reg.R13, reg.R15
-	c.MOVQ(mem(t, pLD), ld)
+	c.MOVQ(mem(t, plLD), ld)
 	c.SHLQ(operand.U8(2), ld)
-	c.MOVQ(mem(t, pOff), off)
-	c.MOVQ(mem(t, pN), q)
+	c.MOVQ(mem(t, plOff), off)
+	c.MOVQ(mem(t, plN), q)
 	c.SHRQ(operand.U8(3), q)
 	c.MOVQ(q, left)
-	c.MOVQ(mem(t, pPl), q)
+	c.MOVQ(mem(t, plPl), q)
 	c.MOVQ(q, col)
 	c.Label("pixels")
-	c.MOVQ(mem(t, pPix), base)
-	c.MOVQ(mem(t, pDummy), q)
+	c.MOVQ(mem(t, plPix), base)
+	c.MOVQ(mem(t, plDummy), q)
 	for i, r := range pixelRegs {
 		c.MOVQ(mem(off, 8*i), ch)
 		c.LEAQ(idx(base, ch, 4), r)
@@ -284,7 +284,7 @@ func planes(c *build.Context, body func(t, ch, q, ld reg.Register)) {
 	c.Label("channels")
 	body(t, ch, q, ld)
 	c.ADDQ(operand.U8(8), ch)
-	c.MOVQ(mem(t, pC), base)
+	c.MOVQ(mem(t, plC), base)
 	c.ANDQ(operand.I8(-8), base)
 	c.CMPQ(ch, base)
 	c.JLT(operand.LabelRef("channels"))
@@ -325,15 +325,15 @@ func sparseVector(c *build.Context, name string) {
 	j := reg.RBP
 	left := c.AllocLocal(8)
 	xmm := []reg.VecPhysical{reg.X0, reg.X1, reg.X2, reg.X3, reg.X4, reg.X5, reg.X6, reg.X7}
-	c.MOVQ(mem(t, sX), x)
-	c.MOVQ(mem(t, sIdx), idxs[0])
-	c.MOVQ(mem(t, sW), ws[0])
-	c.MOVQ(mem(t, sCnt), cnt)
-	c.MOVQ(mem(t, sY), y)
-	c.MOVQ(mem(t, sN), at)
+	c.MOVQ(mem(t, spX), x)
+	c.MOVQ(mem(t, spIdx), idxs[0])
+	c.MOVQ(mem(t, spW), ws[0])
+	c.MOVQ(mem(t, spCnt), cnt)
+	c.MOVQ(mem(t, spY), y)
+	c.MOVQ(mem(t, spBlocks), at)
 	c.SHRQ(operand.U8(2), at)
 	c.MOVQ(at, left)
-	c.MOVQ(mem(t, sRows), at)
+	c.MOVQ(mem(t, spRows), at)
 	for _, rows := range []int{1, 2} {
 		c.CMPQ(at, operand.U8(rows))
 		c.JEQ(operand.LabelRef(fmt.Sprintf("r%d", rows)))
