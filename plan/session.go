@@ -21,8 +21,7 @@ type Session struct {
 	plan    *Plan
 	tensors map[string]*tensor.Tensor // inputs and outputs by name
 	crew    crew
-	scratch [][]byte
-	team    []chan task
+	scratch []byte
 
 	// left is how many iterations loops may still run: own's count, or that of the
 	// session which runs this one.
@@ -122,10 +121,12 @@ func (pl *Plan) NewSession() (*Session, error) {
 		// There are never more helpers than processors: no scratch for others.
 		workers = min(pl.prog.opt.Threads, max(1, runtime.GOMAXPROCS(0)))
 	}
-	for range workers {
-		s.scratch = append(s.scratch, tensor.AlignedBytes(pl.scratch))
+	s.scratch = tensor.AlignedBytes(pl.scratch)
+	s.crew.closed.Store(true)
+	s.crew.slots = make([]slotOf, workers-1)
+	for i := range s.crew.slots {
+		s.crew.slots[i].scratch = tensor.AlignedBytes(pl.scratch)
 	}
-	s.team = make([]chan task, 0, workers)
 	return s, nil
 }
 
@@ -178,20 +179,8 @@ func (s *Session) RunTimed(ctx context.Context, times []time.Duration) error {
 
 func (s *Session) run(ctx context.Context, times []time.Duration) error {
 	c := &s.crew
-	if want := len(s.scratch) - 1; want > 0 {
-		c.closed.Store(false)
-		c.ctr.Store(0)
-		s.team = take(want, s.team[:0])
-		c.out.Add(len(s.team))
-		for i, ch := range s.team {
-			ch <- task{c, s.scratch[i+1]}
-		}
-		defer func() {
-			c.closed.Store(true)
-			c.out.Wait()
-		}()
-	}
-	alone := len(s.team) == 0
+	alone := len(c.slots) == 0 || !c.open()
+	defer c.closed.Store(true)
 	done := ctx.Done()
 	for i := range s.plan.steps {
 		st := &s.plan.steps[i]
@@ -213,10 +202,10 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 			p := st.phase + k
 			if ph := &c.phases[p]; alone || st.sequential || ph.tiles < 2 {
 				for t := range ph.tiles {
-					ph.run(&c.calls[i], t, s.scratch[0])
+					ph.run(&c.calls[i], t, s.scratch)
 				}
 			} else {
-				c.share(p, s.scratch[0])
+				c.share(p, s.scratch)
 			}
 		}
 		if st.control != nil {
