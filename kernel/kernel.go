@@ -59,7 +59,8 @@ type Env struct {
 }
 
 // Layouts is what a kernel reads and writes: one layout for each input and
-// output of the node; constants' entries are ignored. For an NHWC input Halo is
+// output of the node. Constants are row-major: a node of which a constant is wanted
+// NHWC runs on its reference. For an NHWC input Halo is
 // the least halo that the kernel needs (its padding, filled with zero); the
 // assigned layout may have more, and any CStride of at least C. For an NHWC
 // output the kernel writes any assigned CStride, and the halo is the producer's:

@@ -56,10 +56,17 @@ func assignLayouts(g *graph.Graph, e *kernel.Env, references bool) map[*graph.No
 		}
 		ls := k.Layout(n, in)
 		for i, v := range n.In {
-			if v == nil || v.IsConst() || i >= len(ls.In) {
+			if v == nil || i >= len(ls.In) {
 				continue
 			}
 			want := ls.In[i]
+			if v.IsConst() {
+				if want.Order == graph.NHWC { // constants are row-major: run as specified
+					chosen[n], k = nil, nil
+					break
+				}
+				continue
+			}
 			if want.Order == graph.NHWC && want.CStride == 0 {
 				want.CStride = v.Type.Shape[1]
 			}

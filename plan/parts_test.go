@@ -121,3 +121,18 @@ func TestLongSums(t *testing.T) {
 		}
 	}
 }
+
+// TestConstantImage convolves an image that is a constant, with a bias that is not.
+func TestConstantImage(t *testing.T) {
+	for _, cin := range []int{3, 8} {
+		g := graph.New("constant")
+		b := g.AddInput("b", tensor.Float32, 8)
+		x := g.NewConst("", optest.Rand(1, tensor.Float32, 1, cin, 6, 7))
+		y := g.Add("", "Conv", map[string]any{"pads": []int64{1, 1, 1, 1}}, x, g.NewConst("", optest.Rand(2, tensor.Float32, 8, cin, 3, 3)), b)
+		g.Outputs = []*graph.Value{g.Add("", "Relu", nil, y)}
+		in := map[string]*tensor.Tensor{"b": optest.Rand(3, tensor.Float32, 8)}
+		if d := optest.Diff(run(t, g, Options{}, in)[0], run(t, g, Options{References: true}, in)[0]); !(d < 1e-5) {
+			t.Errorf("%d channels: differs by %g", cin, d)
+		}
+	}
+}
