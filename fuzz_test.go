@@ -377,7 +377,7 @@ func TestMutants(t *testing.T) {
 				return
 			}
 			for name, a := range outs[0] {
-				if !near(a, outs[1][name]) {
+				if o, _, _ := strings.Cut(name, ":"); !slices.Contains(jumps, o) && !near(a, outs[1][name]) {
 					t.Errorf("output %q: references and kernels disagree\n%s\ninputs %v", name, g, in)
 				}
 			}
@@ -385,6 +385,10 @@ func TestMutants(t *testing.T) {
 	}
 	t.Logf("%d of %d ran", ran, n)
 }
+
+// jumps are operators of floats that are not continuous: a difference in the last place
+// of what they read may be any difference of what they say.
+var jumps = []string{"Shrink", "ThresholdedRelu", "Round", "Floor", "Ceil", "Sign", "Hardmax", "Mod", "QuantizeLinear"}
 
 // near is a coarse comparison: 1e-3 of the largest finite magnitude, and infinities and NaN alike.
 func near(a, b *tensor.Tensor) bool {

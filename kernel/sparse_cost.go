@@ -69,7 +69,7 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 		blocks := (s.cout + rows - 1) / rows
 		var tl sparseTiling
 		var fixed, each float64 // cost = fixed + each·steps
-		if pixels == 1 {
+		if pixels == 1 && s.matrix {
 			fixed, each = float64(blocks)*t.block+float64(s.k())*t.in, t.vector[i]
 		} else {
 			tl = tileSparse(s, rows, z.steps[i], t)
