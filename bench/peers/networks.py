@@ -2,6 +2,10 @@
 ONNX Runtime's own tool, NAME.int8.onnx (QDQ: uint8 activations, int8 weights by channel).
 
     python networks.py DIR [NAME ...]
+    python networks.py --prune DIR [NAME ...]
+
+--prune writes NAME.pruned.onnx instead: 90% of the weights of every dense layer and
+ungrouped convolution are zero, in blocks of 4 output channels, least magnitude first.
 
 Batch 1, opset 17, BatchNormalization folded, He-initialised seeded weights: the
 architectures count here, what the networks would say does not.
@@ -221,7 +225,27 @@ def quantise(source, target, shape):
     os.remove(ready)
 
 
+def prune(source, target, rows=4, sparsity=0.9):
+    model = onnx.load(source)
+    weights = {t.name: t for t in model.graph.initializer}
+    for node in model.graph.node:
+        grouped = any(a.name == "group" and a.i != 1 for a in node.attribute)
+        if node.op_type not in ("Conv", "Gemm") or grouped:
+            continue
+        t = weights[node.input[1]]
+        w = numpy_helper.to_array(t)
+        flat = w.reshape(w.shape[0], -1)
+        blocks = np.array([np.abs(flat[i:i + rows]).sum(0) for i in range(0, len(flat), rows)])
+        keep = blocks > np.quantile(blocks, sparsity)
+        flat = flat * np.repeat(keep, rows, 0)[:len(flat)]
+        t.CopyFrom(numpy_helper.from_array(flat.reshape(w.shape).astype(np.float32), t.name))
+    onnx.save(model, target)
+
+
 def main():
+    pruned = sys.argv[1] == "--prune"
+    if pruned:
+        del sys.argv[1]
     folder, names = sys.argv[1], sys.argv[2:] or list(NETWORKS)
     os.makedirs(folder, exist_ok=True)
     for name in names:
@@ -231,7 +255,9 @@ def main():
             b = Builder(name, shape)
             onnx.save(b.model(*build(b)), path)
             print(f"{path}: {b.macs / 1e6:.1f} million multiply-adds", file=sys.stderr)
-        if not os.path.exists(path[:-5] + ".int8.onnx"):
+        if pruned:
+            prune(path, path[:-5] + ".pruned.onnx")
+        elif not os.path.exists(path[:-5] + ".int8.onnx"):
             quantise(path, path[:-5] + ".int8.onnx", shape)
 
 
