@@ -116,9 +116,9 @@ func assignLayouts(g *graph.Graph, e *kernel.Env, references bool) map[*graph.No
 	return chosen
 }
 
-// placeParts lets NHWC images that are joined or split along their channels share
-// memory, where elements are of 4 bytes: an input of Concat lies within its output, where its kernel can write it
-// there, and the outputs of Split lie within its input.
+// placeParts lets NHWC images of elements of 4 bytes that are joined or split along
+// their channels share memory: an input of Concat lies within its output, where its
+// kernel can write it there, and the outputs of Split lie within its input.
 func placeParts(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel) {
 	for _, n := range slices.Backward(g.Nodes) {
 		// Kernels of bytes widen whole lines of pixels: their images are apart.
