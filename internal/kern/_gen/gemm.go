@@ -457,8 +457,11 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 		c.IMUL3Q(operand.U8(4*m), reg.RAX, reg.RAX)
 		c.ADDQ(reg.RAX, mem(t, field))
 	}
-	advance(tA, tRSA)
+	c.IMUL3Q(operand.U8(m), rsa, reg.RAX)
+	c.ADDQ(reg.RAX, a)
 	advance(tC, tLDC)
+	c.CMPQ(mem(t, tLDR), operand.U8(0))
+	c.JEQ(ref("again"))
 	advance(tR, tLDR)
 	c.JMP(ref("again"))
 	c.Label(name("line"))
@@ -466,13 +469,14 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	c.JZ(operand.LabelRef("done"))
 	c.MOVQ(mem(t, tBlocks), reg.RAX)
 	c.MOVQ(reg.RAX, mem(t, tLeft))
-	for _, f := range [][2]int{{tA, tAJump}, {tC, tCJump}, {tR, tRJump}} {
+	c.MOVQ(mem(t, tAJump), reg.RAX)
+	c.LEAQ(idx(a, reg.RAX, 4), a)
+	for _, f := range [][2]int{{tC, tCJump}, {tR, tRJump}} {
 		c.MOVQ(mem(t, f[1]), reg.RAX)
 		c.SHLQ(operand.U8(2), reg.RAX)
 		c.ADDQ(reg.RAX, mem(t, f[0]))
 	}
 	c.Label(name("again"))
-	c.MOVQ(mem(t, tA), a)
 	c.MOVQ(mem(t, tB), b)
 	c.MOVQ(mem(t, tSegs), segs)
 	c.MOVQ(mem(t, tOff), off)
