@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"whit/graph"
+	"whit/internal/kern"
 	"whit/tensor"
 )
 
@@ -21,9 +22,9 @@ func registerReorder[T element](name string, bits int, of func(*tensor.Tensor) [
 		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 			return Layouts{In: in[:1], Out: []graph.Layout{n.Out[0].Layout}}
 		},
-		Prepare: func(n *graph.Node, _ *Env) (*Prepared, error) {
-			s, from, to := n.In[0].Type.Shape, n.In[0].Layout, n.Out[0].Layout
-			run := func(c *Call, tile int, _ []byte) { reorderRow(of(c.In[0]), of(c.Out[0]), s, from, to, tile) }
+		Prepare: func(n *graph.Node, e *Env) (*Prepared, error) {
+			s, from, to, z := n.In[0].Type.Shape, n.In[0].Layout, n.Out[0].Layout, kern.ZipperOf(e.CPU)
+			run := func(c *Call, tile int, _ []byte) { reorderRow(of(c.In[0]), of(c.Out[0]), s, from, to, z, tile) }
 			return &Prepared{Phases: []Phase{{Tiles: s[0] * max(1, rows(s[2], to)), Run: run}}}, nil
 		},
 	})
@@ -61,7 +62,7 @@ func rows(h int, l graph.Layout) int {
 
 // reorderRow writes one row of the output, halo rows and columns and the
 // channels beyond C as zero.
-func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, tile int) {
+func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, z kern.Zipper, tile int) {
 	fn, fc, fh, fw, fo := Stride(s, from)
 	tn, tc, th, tw, to0 := Stride(s, to)
 	r := max(1, rows(s[2], to))
@@ -92,6 +93,10 @@ func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, 
 		for ; ch+3 <= s[1] && s[1] <= 12; ch += 3 {
 			p, q, r := src[a+ch*fc:][:s[3]], src[a+(ch+1)*fc:][:s[3]], src[a+(ch+2)*fc:][:s[3]]
 			o := b + ch
+			if d, ok := any(dst).([]uint32); ok && tw == 3 {
+				z.Zip3(d[o:], any(p).([]uint32), any(q).([]uint32), any(r).([]uint32))
+				continue
+			}
 			for x, v := range p {
 				d := (*[3]T)(dst[o:])
 				d[0], d[1], d[2] = v, q[x], r[x]

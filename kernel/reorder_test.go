@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"whit/graph"
+	"whit/internal/cpu"
+	"whit/internal/kern"
 	"whit/tensor"
 )
 
@@ -21,7 +23,7 @@ func reorder(x *tensor.Tensor, from, to graph.Layout) *tensor.Tensor {
 	}
 	c := &Call{In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{y}}
 	for i := range x.Shape[0] * rows(x.Shape[2], to) {
-		reorderRow(tensor.Words(c.In[0]), tensor.Words(c.Out[0]), x.Shape, from, to, i)
+		reorderRow(tensor.Words(c.In[0]), tensor.Words(c.Out[0]), x.Shape, from, to, kern.ZipperOf(cpu.Detect()), i)
 	}
 	return y
 }
@@ -34,7 +36,7 @@ func TestReorder(t *testing.T) {
 			{Order: graph.NHWC, CStride: c + 3, Halo: [4]int{0, 0, 1, 0}},
 		} {
 			t.Run(fmt.Sprintf("%d channels, stride %d, halo %v", c, to.CStride, to.Halo), func(t *testing.T) {
-				s := tensor.Shape{2, c, 3, 7}
+				s := tensor.Shape{2, c, 3, 19}
 				x := tensor.New(tensor.Float32, s...)
 				for i := range tensor.Words(x) {
 					tensor.Words(x)[i] = uint32(i + 1)
@@ -43,7 +45,7 @@ func TestReorder(t *testing.T) {
 				want := make([]uint32, PhysicalLen(s, to)) // halo and what is between pixels: zero
 				ni, ci, hi, wi, off := Stride(s, to)
 				for i, v := range tensor.Words(x) {
-					w, h, ch, n := i%7, i/7%3, i/21%c, i/21/c
+					w, h, ch, n := i%19, i/19%3, i/57%c, i/57/c
 					want[off+n*ni+ch*ci+h*hi+w*wi] = v
 				}
 				if !slices.Equal(tensor.Words(y), want) {
@@ -65,7 +67,7 @@ func BenchmarkReorder(b *testing.B) {
 	b.SetBytes(int64(2 * x.NumBytes()))
 	for b.Loop() {
 		for i := range rows(224, to) {
-			reorderRow(tensor.Words(c.In[0]), tensor.Words(c.Out[0]), x.Shape, graph.Layout{}, to, i)
+			reorderRow(tensor.Words(c.In[0]), tensor.Words(c.Out[0]), x.Shape, graph.Layout{}, to, kern.ZipperOf(cpu.Detect()), i)
 		}
 	}
 }

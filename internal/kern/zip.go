@@ -19,3 +19,16 @@ func (z Zipper) Zip(dst, a, b []uint32) {
 		dst[2*i], dst[2*i+1] = v, b[i]
 	}
 }
+
+// Zip3 is dst[3i] = a[i], dst[3i+1] = b[i], dst[3i+2] = c[i] for i < len(a). dst overlaps none.
+func (z Zipper) Zip3(dst, a, b, c []uint32) {
+	b, c, dst = b[:len(a)], c[:len(a)], dst[:3*len(a)]
+	if z.asm && len(a) >= 8 {
+		zip3(dst, a, b, c)
+		return
+	}
+	for i, v := range a {
+		d := (*[3]uint32)(dst[3*i:])
+		d[0], d[1], d[2] = v, b[i], c[i]
+	}
+}

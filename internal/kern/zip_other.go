@@ -3,3 +3,5 @@
 package kern
 
 func zip([]uint32, []uint32, []uint32) { panic("kern: no assembly") }
+
+func zip3([]uint32, []uint32, []uint32, []uint32) { panic("kern: no assembly") }

@@ -41,4 +41,60 @@ func init() {
 		c.VZEROUPPER()
 		c.RET()
 	}})
+	kernels = append(kernels, kernel{"x32_zip3_8_avx2", func(c *build.Context) {
+		const name = "x32Zip3x8AVX2"
+		function(c, name, "func(dst, a, b, c *uint32, n int)", name+` takes turns; n is at least 8:
+
+	for i := range n {
+		dst[3*i], dst[3*i+1], dst[3*i+2] = a[i], b[i], c[i]
+	}`)
+		d, src, n, i := reg.RDI, []reg.GPPhysical{reg.RSI, reg.RDX, reg.R8}, reg.RCX, reg.RAX
+		c.Load(c.Param("dst"), d)
+		for j, p := range []string{"a", "b", "c"} {
+			c.Load(c.Param(p), src[j])
+		}
+		c.Load(c.Param("n"), n)
+		// Vector v of 24 words has those of index 8*v/3, (8*v+1)/3, ... of all three.
+		for v := range 3 {
+			bytes := uint64(0)
+			for w := range 8 {
+				bytes |= uint64((8*v+w)/3) << (8 * w)
+			}
+			c.MOVQ(operand.U64(bytes), reg.R9)
+			c.VMOVQ(reg.R9, reg.X0)
+			c.VPMOVZXBD(reg.X0, ymm[13+v])
+		}
+		c.XORQ(i, i)
+		c.SUBQ(operand.U8(8), n) // where the last vector begins
+		c.Label("loop")
+		for j := range 3 {
+			c.VMOVUPS(idx(src[j], i, 4), ymm[j])
+		}
+		c.LEAQ(idx(i, i, 2), reg.R9)
+		for v := range 3 {
+			for j := range 3 {
+				c.VPERMPS(ymm[j], ymm[13+v], ymm[4+j])
+			}
+			for j := 1; j < 3; j++ {
+				mask := 0
+				for w := range 8 {
+					if (8*v+w)%3 == j {
+						mask |= 1 << w
+					}
+				}
+				c.VBLENDPS(operand.U8(mask), ymm[4+j], ymm[4], ymm[4])
+			}
+			c.VMOVUPS(ymm[4], operand.Mem{Base: d, Index: reg.R9, Scale: 4, Disp: 32 * v})
+		}
+		c.CMPQ(i, n)
+		c.JE(operand.LabelRef("done"))
+		c.ADDQ(operand.U8(8), i)
+		c.CMPQ(i, n)
+		c.JLE(operand.LabelRef("loop"))
+		c.MOVQ(n, i)
+		c.JMP(operand.LabelRef("loop"))
+		c.Label("done")
+		c.VZEROUPPER()
+		c.RET()
+	}})
 }
