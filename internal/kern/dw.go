@@ -1,6 +1,10 @@
 package kern
 
-import "whit/internal/cpu"
+import (
+	"cmp"
+
+	"whit/internal/cpu"
+)
 
 // Depthwise is one call of the depthwise convolution kernel: a row of Pixels
 // output pixels of N channels, fewer than the Width of the [DWMicro] or a multiple of it.
@@ -40,7 +44,7 @@ var dwMicros = map[isa]*DWMicro{
 }
 
 // DW is the best depthwise kernel for a processor with features f.
-func DW(f cpu.Features) *DWMicro { return dwMicros[isaOf(f)] }
+func DW(f cpu.Features) *DWMicro { return cmp.Or(dwMicros[isaOf(f)], dwMicros[isaGo]) }
 
 // Run computes the row. It panics where a slice is too short.
 func (u *DWMicro) Run(t *Depthwise) {

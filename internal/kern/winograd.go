@@ -57,7 +57,7 @@ type Winograd struct {
 // WinogradOf is F(m x m, 3x3) for a processor with features f; m is 2 or 4.
 func WinogradOf(f cpu.Features, m int) Winograd {
 	w := Winograd{M: m, isa: isaGo}
-	if isaOf(f) != isaGo {
+	if haveAsm && f.AVX2FMA {
 		w.isa = isaAVX2
 	}
 	return w
