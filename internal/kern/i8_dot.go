@@ -39,14 +39,19 @@ func DotsOf(f cpu.Features) (d Dots, fast bool) {
 	switch {
 	case haveAsm && f.VNNI:
 		return Dots{isa: isaAVX512}, true
+	case haveAsm && f.DotProd:
+		return Dots{isa: isaNEON, Signed: true}, true
 	}
 	return Dots{isa: isaGo}, false
 }
 
 // Name is what a kernel's name ends in.
 func (d Dots) Name() string {
-	if d.isa == isaAVX512 {
+	switch d.isa {
+	case isaAVX512:
 		return "vnni"
+	case isaNEON:
+		return "dotprod"
 	}
 	return "go"
 }

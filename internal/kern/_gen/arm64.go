@@ -34,6 +34,7 @@ func (a *arm) label(format string, args ...any) {
 var armOps = map[string]uint32{
 	"FADD": 0x4e20d400, "FSUB": 0x4ea0d400, "FMUL": 0x6e20dc00, "FDIV": 0x6e20fc00, "FMLA": 0x4e20cc00, "FMLS": 0x4ea0cc00,
 	"FCMGT": 0x6ea0e400, "FCMEQ": 0x4e20e400, "ADD": 0x4ea08400, "SUB": 0x6ea08400, "SMAX": 0x4ea06400, "SMIN": 0x4ea06c00,
+	"FMAX": 0x4e20f400, "FMIN": 0x4ea0f400, "UZP1.H": 0x4e401800, "UZP1.B": 0x4e001800,
 	"BIT": 0x6ea01c00, "BIF": 0x6ee01c00, "EOR": 0x6e201c00, "SDOT": 0x4e809400,
 }
 
@@ -262,4 +263,123 @@ func armGemmBody(a *arm, m, w int) {
 	a.op("B %s", l(""))
 	a.label("done%s", l(""))
 	a.op("RET")
+}
+
+func init() {
+	armKernels = append(armKernels, armKernel{"i8_dot_4x16_dotprod", "i8Dot4x16DotProd", "t *I8Dot", `i8Dot4x16DotProd computes rows of 16 to 64 columns of signed bytes; sums are modulo 2³², so in any order:
+
+	n := 16 * t.Panels
+	for i, row := range t.Rows {
+		for j := range n {
+			acc := t.Bias[j]
+			for s, off := range t.Off {
+				for k := range t.K {
+					acc += int32(int8(t.A[row+off+k])) * int32(t.B[((s*t.K+k)/4*n+j)*4+k%4])
+				}
+			}
+			v := float32(acc) * t.Mul[j]
+			t.C[i*t.LDC+j] = byte(int32(RNE(min(t.Hi, max(t.Lo, v)))) + t.Zero)
+		}
+	}`, armDot})
+}
+
+// armDot goes over the panels, and for each over the rows by four: V0-V15 sums, V16-V23 B, V24-V31 A.
+// R1-R4 rows, R7 B, R8 the bytes of B from k to k, R9 k, R10 rows left, R11 where they stand,
+// R12 and R13 segments, R14 C, R15 its stride, R19 panels left, R20 t, R23-R26 of the panel: B,
+// bias, multipliers, C.
+func armDot(a *arm) {
+	a.op("MOVD %d(R20), R19", qPanels)
+	a.op("LSL $6, R19, R8")
+	a.op("MOVD %d(R20), R15", qLDC)
+	a.op("MOVD %d(R20), R23", qB)
+	a.op("MOVD %d(R20), R24", qBias)
+	a.op("MOVD %d(R20), R25", qMul)
+	a.op("MOVD %d(R20), R26", qC)
+	a.label("panel")
+	a.op("MOVD %d(R20), R10", qM)
+	a.op("MOVD %d(R20), R11", qRows)
+	a.op("MOVD R26, R14")
+	a.label("rows")
+	a.op("CMP $4, R10")
+	a.op("BGE rows4")
+	for m := 3; m > 0; m-- {
+		a.op("CMP $%d, R10", m)
+		a.op("BEQ rows%d", m)
+	}
+	a.op("ADD $64, R23")
+	a.op("ADD $64, R24")
+	a.op("ADD $64, R25")
+	a.op("ADD $16, R26")
+	a.op("SUBS $1, R19")
+	a.op("BNE panel")
+	a.op("RET")
+	for m := 4; m > 0; m-- {
+		armDotRows(a, m)
+	}
+}
+
+func armDotRows(a *arm, m int) {
+	l := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
+	a.label("%s", l("rows"))
+	for i := range 4 * m {
+		a.v3("EOR", i, i, i)
+	}
+	a.op("MOVD R23, R7")
+	a.op("MOVD %d(R20), R12", qOff)
+	a.op("MOVD %d(R20), R13", qSegs)
+	a.label("%s", l("seg"))
+	a.op("MOVD %d(R20), R0", qA)
+	a.op("MOVD.P 8(R12), R21")
+	a.op("ADD R21, R0")
+	for i := range m {
+		a.op("MOVD %d(R11), R21", 8*i)
+		a.op("ADD R21, R0, R%d", i+1)
+	}
+	a.op("MOVD %d(R20), R9", qK)
+	a.label("%s", l("k"))
+	a.op("VLD1.P (R7)(R8), %s", regs(16, 4))
+	for i := range m {
+		a.op("VLD1R.P 4(R%d), [V%d.S4]", i+1, 24+i)
+	}
+	for i := range m {
+		for j := range 4 {
+			a.v3("SDOT", 4*i+j, 16+j, 24+i)
+		}
+	}
+	a.op("SUBS $4, R9")
+	a.op("BNE %s", l("k"))
+	a.op("SUBS $1, R13")
+	a.op("BNE %s", l("seg"))
+	armQuantise(a, m)
+	a.op("ADD $%d, R11", 8*m)
+	a.op("SUB $%d, R10", m)
+	a.op("B rows")
+}
+
+// armQuantise brings m rows of four registers of sums to bytes at R14; bias and multipliers are
+// at R24 and R25.
+func armQuantise(a *arm, m int) {
+	a.op("VLD1 (R24), %s", regs(16, 4))
+	a.op("VLD1 (R25), %s", regs(20, 4))
+	a.spreadAt(qLo, 24)
+	a.spreadAt(qHi, 25)
+	a.spreadAt(qZero, 26)
+	for i := range m {
+		for j := range 4 {
+			r := 4*i + j
+			a.v3("ADD", r, r, 16+j)
+			a.v2("SCVTF", r, r)
+			a.v3("FMUL", r, r, 20+j)
+			a.v3("FMAX", r, r, 24)
+			a.v3("FMIN", r, r, 25)
+			a.v2("FCVTNS", r, r)
+			a.v3("ADD", r, r, 26)
+		}
+		// The low bytes of the words, in order.
+		r := 4 * i
+		a.v3("UZP1.H", r, r, r+1)
+		a.v3("UZP1.H", r+1, r+2, r+3)
+		a.v3("UZP1.B", r, r, r+1)
+		a.op("VST1.P [V%d.B16], (R14)(R15)", r)
+	}
 }
