@@ -7,23 +7,23 @@ package kern
 // f32Gemm6x16NEON computes t.Lines lines of t.Blocks blocks of t.M rows; each acc is one
 // float32 and each step one FMA. A block:
 //
-// 	for i := range t.M {
-// 		for j := range t.N {
-// 			acc := 0 // t.C[i*t.LDC+j] with FlagAcc
-// 			for s, off := range t.Off {
-// 				for k := range t.K {
-// 					acc = fma(t.A[off+i*t.RSA+k*t.CSA], t.B[(s*t.K+k)*t.LDB+j], acc)
-// 				}
-// 			}
-// 			acc *= t.Alpha                        // with FlagAlpha
-// 			acc += t.Col[j]                       // with FlagCol
-// 			acc += t.Row[i]                       // with FlagRow
-// 			acc += t.R[i*t.LDR+j]                 // with FlagAdd
-// 			acc = acc or, below 0, acc*t.Slope[j] // with FlagPRelu
-// 			acc = min(t.Hi, max(t.Lo, acc))       // with FlagClamp; NaN stays
-// 			t.C[i*t.LDC+j] = acc
-// 		}
-// 	}
+//	for i := range t.M {
+//		for j := range t.N {
+//			acc := 0 // t.C[i*t.LDC+j] with FlagAcc
+//			for s, off := range t.Off {
+//				for k := range t.K {
+//					acc = fma(t.A[off+i*t.RSA+k*t.CSA], t.B[(s*t.K+k)*t.LDB+j], acc)
+//				}
+//			}
+//			acc *= t.Alpha                        // with FlagAlpha
+//			acc += t.Col[j]                       // with FlagCol
+//			acc += t.Row[i]                       // with FlagRow
+//			acc += t.R[i*t.LDR+j]                 // with FlagAdd
+//			acc = acc or, below 0, acc*t.Slope[j] // with FlagPRelu
+//			acc = min(t.Hi, max(t.Lo, acc))       // with FlagClamp; NaN stays
+//			t.C[i*t.LDC+j] = acc
+//		}
+//	}
 //
 // t.N is 8 or 16.
 //

@@ -6,19 +6,19 @@ package kern
 
 // i8Dot4x16DotProd computes rows of 16 to 64 columns of signed bytes; sums are modulo 2³², so in any order:
 //
-// 	n := 16 * t.Panels
-// 	for i, row := range t.Rows {
-// 		for j := range n {
-// 			acc := t.Bias[j]
-// 			for s, off := range t.Off {
-// 				for k := range t.K {
-// 					acc += int32(int8(t.A[row+off+k])) * int32(t.B[((s*t.K+k)/4*n+j)*4+k%4])
-// 				}
-// 			}
-// 			v := float32(acc) * t.Mul[j]
-// 			t.C[i*t.LDC+j] = byte(int32(RNE(min(t.Hi, max(t.Lo, v)))) + t.Zero)
-// 		}
-// 	}
+//	n := 16 * t.Panels
+//	for i, row := range t.Rows {
+//		for j := range n {
+//			acc := t.Bias[j]
+//			for s, off := range t.Off {
+//				for k := range t.K {
+//					acc += int32(int8(t.A[row+off+k])) * int32(t.B[((s*t.K+k)/4*n+j)*4+k%4])
+//				}
+//			}
+//			v := float32(acc) * t.Mul[j]
+//			t.C[i*t.LDC+j] = byte(int32(RNE(min(t.Hi, max(t.Lo, v)))) + t.Zero)
+//		}
+//	}
 //
 //go:noescape
 func i8Dot4x16DotProd(t *I8Dot)

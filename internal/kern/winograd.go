@@ -46,7 +46,7 @@ type WinogradOut struct {
 }
 
 // WinogradTmp is the number of floats of temporary memory of the transforms.
-const WinogradTmp = 36 * 8
+const WinogradTmp = 36 * 16
 
 // Winograd is the transforms of one tile size.
 type Winograd struct {
@@ -57,7 +57,10 @@ type Winograd struct {
 // WinogradOf is F(m x m, 3x3) for a processor with features f; m is 2 or 4.
 func WinogradOf(f cpu.Features, m int) Winograd {
 	w := Winograd{M: m, isa: isaGo}
-	if haveAsm && f.AVX2FMA {
+	switch {
+	case haveAsm && f.AVX512:
+		w.isa = isaAVX512
+	case haveAsm && f.AVX2FMA:
 		w.isa = isaAVX2
 	}
 	return w
