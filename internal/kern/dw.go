@@ -1,10 +1,6 @@
 package kern
 
-import (
-	"cmp"
-
-	"whit/internal/cpu"
-)
+import "whit/internal/cpu"
 
 // Depthwise is one call of the depthwise convolution kernel: a row of Pixels
 // output pixels of N channels, fewer than the Width of the [DWMicro] or a multiple of it.
@@ -41,10 +37,11 @@ var dwMicros = map[isa]*DWMicro{
 	isaGo:     {Name: "f32_dw_go", Width: 8, isa: isaGo},
 	isaAVX2:   {Name: "f32_dw_6x8_avx2", Width: 8, isa: isaAVX2},
 	isaAVX512: {Name: "f32_dw_6x16_avx512", Width: 16, isa: isaAVX512},
+	isaNEON:   {Name: "f32_dw_4x8_neon", Width: 8, isa: isaNEON},
 }
 
 // DW is the best depthwise kernel for a processor with features f.
-func DW(f cpu.Features) *DWMicro { return cmp.Or(dwMicros[isaOf(f)], dwMicros[isaGo]) }
+func DW(f cpu.Features) *DWMicro { return dwMicros[isaOf(f)] }
 
 // Run computes the row. It panics where a slice is too short.
 func (u *DWMicro) Run(t *Depthwise) {

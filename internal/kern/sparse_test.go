@@ -48,7 +48,7 @@ func testSparse(t *testing.T, asm *SparseMicro) {
 	for _, rows := range []int{1, 2, 4} {
 		for vecs := 1; vecs <= asm.Vecs(rows); vecs++ {
 			for flags := range 4 {
-				d := Sparse{X: ints(1, 200), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, LDY: 8*vecs + 3, Bias: ints(3, rows*len(cnt)),
+				d := Sparse{X: ints(1, 300), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, LDY: 8*vecs + 3, Bias: ints(3, rows*len(cnt)),
 					Flags: []int{0, FlagCol, FlagClamp, FlagCol | FlagClamp}[flags], Lo: -3, Hi: 9, Rows: rows, Vecs: vecs}
 				start := random(4, rows*len(cnt)*d.LDY)
 				var got [2][]float32
@@ -65,7 +65,7 @@ func testSparse(t *testing.T, asm *SparseMicro) {
 		}
 		var got [2][]float32
 		for i, u := range []*SparseMicro{sparseGo, asm} {
-			c := Sparse{X: ints(1, 200), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, Y: make([]float32, rows*len(cnt)+1), Rows: rows}
+			c := Sparse{X: ints(1, 300), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, Y: make([]float32, rows*len(cnt)+1), Rows: rows}
 			u.Vector(&c)
 			got[i] = c.Y
 		}

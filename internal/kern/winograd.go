@@ -62,6 +62,8 @@ func WinogradOf(f cpu.Features, m int) Winograd {
 		w.isa = isaAVX512
 	case haveAsm && f.AVX2FMA:
 		w.isa = isaAVX2
+	case haveAsm && f.NEON:
+		w.isa = isaNEON
 	}
 	return w
 }
@@ -111,7 +113,7 @@ func (w Winograd) Filters(dst, g []float32, ldd, ldg, n int) {
 		panic("kern: Winograd filters")
 	}
 	_, _ = dst[(a*a-1)*ldd+n-1], g[8*ldg+n-1]
-	if w.isa != isaGo {
+	if w.isa == isaAVX2 || w.isa == isaAVX512 {
 		w.filters(dst, g, ldd, ldg, n)
 		return
 	}

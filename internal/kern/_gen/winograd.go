@@ -97,14 +97,8 @@ func line(c *build.Context, n int, p, s, three, second reg.Register) []operand.M
 	return append(a, mem(second, 0), idx(second, s, 1), idx(second, s, 2))[:n]
 }
 
-func winogradIn(c *build.Context, m int, avx512 bool) {
-	name, width := winogradName(m, avx512)
-	name = "f32WinoIn" + name
-	wide := ymm
-	if avx512 {
-		wide = zmm
-	}
-	function(c, name, "func(t *WinogradIn)", name+fmt.Sprintf(` transforms one input tile, `+width+`:
+func winogradInDoc(m int, width string) string {
+	return fmt.Sprintf(` transforms one input tile, %[2]s:
 
 	for c := range t.N {
 		for i, row := range BᵀdB(%[1]d x %[1]d tile d[i][j] = t.X[i*t.SH+j*t.SW+c]) {
@@ -112,7 +106,33 @@ func winogradIn(c *build.Context, m int, avx512 bool) {
 				t.V[(i*%[1]d+j)*t.LDP+c] = v
 			}
 		}
-	}`, m+2), "WinogradIn")
+	}`, m+2, width)
+}
+
+func winogradOutDoc(m int, width string) string {
+	return fmt.Sprintf(` transforms one output tile, %[2]s:
+
+	for c := range t.N {
+		for i, row := range AᵀmA(%[1]d x %[1]d tile m[i][j] = t.M[(i*%[1]d+j)*t.LDP+c]) { // i < t.NY
+			for j, v := range row { // j < t.NX
+				v += t.Bias[c]                    // with FlagCol
+				v += t.R[i*t.RSH+j*t.RSW+c]       // with FlagAdd
+				v = v or, below 0, v*t.Slope[c]   // with FlagPRelu
+				v = min(t.Hi, max(t.Lo, v))       // with FlagClamp; NaN stays
+				t.Y[i*t.SH+j*t.SW+c] = v
+			}
+		}
+	}`, m+2, width)
+}
+
+func winogradIn(c *build.Context, m int, avx512 bool) {
+	name, width := winogradName(m, avx512)
+	name = "f32WinoIn" + name
+	wide := ymm
+	if avx512 {
+		wide = zmm
+	}
+	function(c, name, "func(t *WinogradIn)", name+winogradInDoc(m, width), "WinogradIn")
 	t, x, sh, sw, v, ldp, n, tmp, sh3, second, p := reg.R14, reg.RBX, reg.R8, reg.R9, reg.RSI, reg.R10, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12
 	c.Load(c.Param("t"), t)
 	c.MOVQ(mem(t, wiX), x)
@@ -133,12 +153,13 @@ func winogradIn(c *build.Context, m int, avx512 bool) {
 	}
 	a := m + 2
 	eachWidth(c, n, avx512, func(y []reg.VecPhysical, bytes int, _ string) {
+		avo := avoVectors{c, y}
 		c.MOVQ(x, p)
 		for j := range a {
 			for i, at := range line(c, a, p, sh, sh3, second) {
 				c.VMOVUPS(at, y[i])
 			}
-			for i, r := range winogradB(c, m, y) {
+			for i, r := range avo.of(winogradB(avo, m)) {
 				c.VMOVUPS(r, mem(tmp, (i*a+j)*bytes))
 			}
 			if j < a-1 {
@@ -150,7 +171,7 @@ func winogradIn(c *build.Context, m int, avx512 bool) {
 			for j := range a {
 				c.VMOVUPS(mem(tmp, (i*a+j)*bytes), y[j])
 			}
-			for _, r := range winogradB(c, m, y) {
+			for _, r := range avo.of(winogradB(avo, m)) {
 				c.VMOVUPS(r, mem(p, 0))
 				c.ADDQ(ldp, p)
 			}
@@ -160,33 +181,64 @@ func winogradIn(c *build.Context, m int, avx512 bool) {
 	})
 }
 
-// winogradB is Bᵀd of d in the first registers.
-func winogradB(c *build.Context, m int, y []reg.VecPhysical) []reg.VecPhysical {
-	if m == 2 {
-		c.VSUBPS(y[2], y[0], y[4])
-		c.VADDPS(y[2], y[1], y[5])
-		c.VSUBPS(y[1], y[2], y[6])
-		c.VSUBPS(y[3], y[1], y[7])
-		return []reg.VecPhysical{y[4], y[5], y[6], y[7]}
+// vectors is the arithmetic of a transform on numbered registers; the last one is the result,
+// which fma and fnma add a·b to and take it from.
+type vectors interface {
+	add(a, b, d int)
+	sub(a, b, d int)
+	fma(a, b, d int)
+	fnma(a, b, d int)
+	mov(a, d int)
+}
+
+// avoVectors is it on y.
+type avoVectors struct {
+	c *build.Context
+	y []reg.VecPhysical
+}
+
+func (v avoVectors) add(a, b, d int)  { v.c.VADDPS(v.y[b], v.y[a], v.y[d]) }
+func (v avoVectors) sub(a, b, d int)  { v.c.VSUBPS(v.y[b], v.y[a], v.y[d]) }
+func (v avoVectors) fma(a, b, d int)  { v.c.VFMADD231PS(v.y[a], v.y[b], v.y[d]) }
+func (v avoVectors) fnma(a, b, d int) { v.c.VFNMADD231PS(v.y[a], v.y[b], v.y[d]) }
+func (v avoVectors) mov(a, d int)     { v.c.VMOVAPS(v.y[a], v.y[d]) }
+
+// of are the registers of those numbers.
+func (v avoVectors) of(n []int) []reg.VecPhysical {
+	r := make([]reg.VecPhysical, len(n))
+	for i, k := range n {
+		r[i] = v.y[k]
 	}
-	four, five, two := y[13], y[14], y[15]
-	c.VMOVAPS(y[4], y[6]) // 4 d0 + (d4 - 5 d2)
-	c.VFNMADD231PS(y[2], five, y[6])
-	c.VFMADD231PS(y[0], four, y[6])
-	c.VMOVAPS(y[4], y[7]) // a = d4 - 4 d2, b = d3 - 4 d1
-	c.VFNMADD231PS(y[2], four, y[7])
-	c.VMOVAPS(y[3], y[8])
-	c.VFNMADD231PS(y[1], four, y[8])
-	c.VADDPS(y[8], y[7], y[9])
-	c.VSUBPS(y[8], y[7], y[7])
-	c.VSUBPS(y[2], y[4], y[8]) // c = d4 - d2, f = d3 - d1
-	c.VSUBPS(y[1], y[3], y[11])
-	c.VMOVAPS(y[8], y[12])
-	c.VFMADD231PS(y[11], two, y[12])
-	c.VFNMADD231PS(y[11], two, y[8])
-	c.VFNMADD231PS(y[3], five, y[5]) // 4 d1 + (d5 - 5 d3)
-	c.VFMADD231PS(y[1], four, y[5])
-	return []reg.VecPhysical{y[6], y[9], y[7], y[12], y[8], y[5]}
+	return r
+}
+
+// winogradB is Bᵀd of d in the first registers, with 4, 5 and 2 in 13 to 15.
+func winogradB(v vectors, m int) []int {
+	if m == 2 {
+		v.sub(0, 2, 4)
+		v.add(1, 2, 5)
+		v.sub(2, 1, 6)
+		v.sub(1, 3, 7)
+		return []int{4, 5, 6, 7}
+	}
+	const four, five, two = 13, 14, 15
+	v.mov(4, 6) // 4 d0 + (d4 - 5 d2)
+	v.fnma(2, five, 6)
+	v.fma(0, four, 6)
+	v.mov(4, 7) // a = d4 - 4 d2, b = d3 - 4 d1
+	v.fnma(2, four, 7)
+	v.mov(3, 8)
+	v.fnma(1, four, 8)
+	v.add(7, 8, 9)
+	v.sub(7, 8, 7)
+	v.sub(4, 2, 8) // c = d4 - d2, f = d3 - d1
+	v.sub(3, 1, 11)
+	v.mov(8, 12)
+	v.fma(11, two, 12)
+	v.fnma(11, two, 8)
+	v.fnma(3, five, 5) // 4 d1 + (d5 - 5 d3)
+	v.fma(1, four, 5)
+	return []int{6, 9, 7, 12, 8, 5}
 }
 
 func winogradOut(c *build.Context, m int, avx512 bool) {
@@ -196,19 +248,7 @@ func winogradOut(c *build.Context, m int, avx512 bool) {
 	if avx512 {
 		wide = zmm
 	}
-	function(c, name, "func(t *WinogradOut)", name+fmt.Sprintf(` transforms one output tile, `+width+`:
-
-	for c := range t.N {
-		for i, row := range AᵀmA(%[1]d x %[1]d tile m[i][j] = t.M[(i*%[1]d+j)*t.LDP+c]) { // i < t.NY
-			for j, v := range row { // j < t.NX
-				v += t.Bias[c]                    // with FlagCol
-				v += t.R[i*t.RSH+j*t.RSW+c]       // with FlagAdd
-				v = v or, below 0, v*t.Slope[c]   // with FlagPRelu
-				v = min(t.Hi, max(t.Lo, v))       // with FlagClamp; NaN stays
-				t.Y[i*t.SH+j*t.SW+c] = v
-			}
-		}
-	}`, m+2), "WinogradOut")
+	function(c, name, "func(t *WinogradOut)", name+winogradOutDoc(m, width), "WinogradOut")
 	t, mp, ldp, yp, sh, sw, n, tmp, three, second, p, q, ny := reg.R14, reg.RBX, reg.R10, reg.RSI, reg.R8, reg.R9, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12, reg.R13, reg.R15
 	flags, r, rp := reg.RAX, reg.RBP, reg.RDX
 	at := c.AllocLocal(8) // bytes of the channels that are done
@@ -235,6 +275,7 @@ func winogradOut(c *build.Context, m int, avx512 bool) {
 	c.MOVQ(r, at)
 	a := m + 2
 	eachWidth(c, n, avx512, func(y []reg.VecPhysical, bytes int, suffix string) {
+		avo := avoVectors{c, y}
 		// Columns: the rows of m are a·LDP apart.
 		c.MOVQ(mp, p)
 		c.LEAQ(idx(ldp, ldp, 1), q)
@@ -248,7 +289,7 @@ func winogradOut(c *build.Context, m int, avx512 bool) {
 			for i, at := range line(c, a, p, q, three, second) {
 				c.VMOVUPS(at, y[i])
 			}
-			for i, r := range winogradA(c, m, y) {
+			for i, r := range avo.of(winogradA(avo, m)) {
 				c.VMOVUPS(r, mem(tmp, (i*a+j)*bytes))
 			}
 			if j < a-1 {
@@ -271,7 +312,7 @@ func winogradOut(c *build.Context, m int, avx512 bool) {
 			for j := range a {
 				c.VMOVUPS(mem(tmp, (i*a+j)*bytes), y[j])
 			}
-			out := winogradA(c, m, y) // y[8] and 9 are free
+			out := avo.of(winogradA(avo, m)) // y[8] and 9 are free
 			l := func(s string) string { return fmt.Sprintf("%s%d%s", s, i, suffix) }
 			for _, o := range out {
 				c.VADDPS(y[13], o, o)
@@ -337,28 +378,28 @@ func winogradOut(c *build.Context, m int, avx512 bool) {
 	})
 }
 
-// winogradA is Aᵀm of m in the first registers.
-func winogradA(c *build.Context, m int, y []reg.VecPhysical) []reg.VecPhysical {
+// winogradA is Aᵀm of m in the first registers, with 2, 4 and 8 in 10 to 12.
+func winogradA(v vectors, m int) []int {
 	if m == 2 {
-		c.VADDPS(y[1], y[0], y[4])
-		c.VADDPS(y[2], y[4], y[4])
-		c.VSUBPS(y[2], y[1], y[5])
-		c.VSUBPS(y[3], y[5], y[5])
-		return []reg.VecPhysical{y[4], y[5]}
+		v.add(0, 1, 4)
+		v.add(4, 2, 4)
+		v.sub(1, 2, 5)
+		v.sub(5, 3, 5)
+		return []int{4, 5}
 	}
-	two, four, eight := y[10], y[11], y[12]
-	c.VADDPS(y[2], y[1], y[6]) // s1 = m1 + m2, d1 = m1 - m2
-	c.VSUBPS(y[2], y[1], y[7])
-	c.VADDPS(y[4], y[3], y[8]) // s2 = m3 + m4, d2 = m3 - m4
-	c.VSUBPS(y[4], y[3], y[9])
-	c.VADDPS(y[6], y[0], y[0]) // (m0 + s1) + s2
-	c.VADDPS(y[8], y[0], y[0])
-	c.VMOVAPS(y[7], y[1]) // d1 + 2 d2
-	c.VFMADD231PS(y[9], two, y[1])
-	c.VFMADD231PS(y[8], four, y[6]) // s1 + 4 s2
-	c.VFMADD231PS(y[9], eight, y[7])
-	c.VADDPS(y[5], y[7], y[7]) // (d1 + 8 d2) + m5
-	return []reg.VecPhysical{y[0], y[1], y[6], y[7]}
+	const two, four, eight = 10, 11, 12
+	v.add(1, 2, 6) // s1 = m1 + m2, d1 = m1 - m2
+	v.sub(1, 2, 7)
+	v.add(3, 4, 8) // s2 = m3 + m4, d2 = m3 - m4
+	v.sub(3, 4, 9)
+	v.add(0, 6, 0) // (m0 + s1) + s2
+	v.add(0, 8, 0)
+	v.mov(7, 1) // d1 + 2 d2
+	v.fma(9, two, 1)
+	v.fma(8, four, 6) // s1 + 4 s2
+	v.fma(9, eight, 7)
+	v.add(7, 5, 7) // (d1 + 8 d2) + m5
+	return []int{0, 1, 6, 7}
 }
 
 func init() {
