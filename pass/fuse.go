@@ -8,9 +8,10 @@ import (
 )
 
 // Fuse joins nodes that one kernel can do in one pass into a whit.Fused node whose
-// body holds them, if accept says so of the fused node: a Conv with the Add after it
-// (a residual) and the activation after that, a Conv or Gemm with an activation,
-// and a Transpose with the Reshapes around it (channel shuffle). Nothing else may
+// body holds them, if accept says so of the fused node: a Conv with the depthwise Conv
+// after it and their activations, a Conv with the Add after it (a residual) and the
+// activation after that, a Conv or Gemm with an activation, and a Transpose with the
+// Reshapes around it (channel shuffle). Nothing else may
 // read what lies between. On a bound graph the fused node and its body are typed.
 func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 	fuseShuffles(g, accept)
@@ -27,7 +28,10 @@ func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 		return r
 	}
 	for _, n := range slices.Clone(g.Nodes) {
-		if n.Domain != "" || n.Op != "Conv" && n.Op != "Gemm" || len(n.Out) != 1 || slices.Contains(n.In, nil) {
+		if n.Domain != "" || n.Op != "Conv" && n.Op != "Gemm" || len(n.Out) != 1 || slices.Contains(n.In, nil) || !slices.Contains(g.Nodes, n) {
+			continue
+		}
+		if n.Op == "Conv" && fuseDepthwise(g, accept, reader, n) {
 			continue
 		}
 		if add := reader(n, "Add"); n.Op == "Conv" && add != nil && slices.Contains(g.Nodes, add) && residual(n, add) {
@@ -39,6 +43,25 @@ func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 			fuseChain(g, accept, n, act)
 		}
 	}
+}
+
+// fuseDepthwise joins a Conv and the depthwise Conv that reads it, each with the
+// activation after it.
+func fuseDepthwise(g *graph.Graph, accept func(*graph.Node) bool, reader func(*graph.Node, ...string) *graph.Node, n *graph.Node) bool {
+	chain := []*graph.Node{n}
+	if act := reader(n, activations...); act != nil {
+		chain = append(chain, act)
+	}
+	mid := chain[len(chain)-1]
+	dw := reader(mid, "Conv")
+	if dw == nil || dw.In[0] != mid.Out[0] || slices.Contains(dw.In, nil) || dw.Int("group", 1) == 1 || !slices.Contains(g.Nodes, dw) {
+		return false
+	}
+	chain = append(chain, dw)
+	if act := reader(dw, activations...); act != nil && fuseChain(g, accept, append(slices.Clone(chain), act)...) {
+		return true
+	}
+	return fuseChain(g, accept, chain...)
 }
 
 // activations are the operators that may follow a product in the same pass.
@@ -54,8 +77,8 @@ func residual(n, add *graph.Node) bool {
 }
 
 // fuseChain replaces nodes of which each reads the one before by a whit.Fused node
-// in the place of the last. The first node's inputs and what an Add reads beside
-// the chain are its inputs; an activation's constants stay constants of the body.
+// in the place of the last. What a Conv, a Gemm or an Add reads beside the chain are its
+// inputs; an activation's constants stay constants of the body.
 func fuseChain(g *graph.Graph, accept func(*graph.Node) bool, chain ...*graph.Node) bool {
 	b := graph.New(chain[0].Name)
 	var in []*graph.Value
@@ -66,7 +89,7 @@ func fuseChain(g *graph.Graph, accept func(*graph.Node) bool, chain ...*graph.No
 			switch {
 			case i > 0 && v == chain[i-1].Out[0]:
 				v = mid
-			case i == 0 || n.Op == "Add":
+			case i == 0 || n.Op == "Add" || n.Op == "Conv":
 				in = append(in, v)
 				v = &graph.Value{Name: g.NewName("in"), Kind: graph.Input, Decl: graph.Decl{Ranked: false}}
 				b.Inputs = append(b.Inputs, v)

@@ -57,7 +57,8 @@ func TestTileOffsets(t *testing.T) {
 		{"Lo", unsafe.Offsetof(x.Lo), 212}, {"Hi", unsafe.Offsetof(x.Hi), 216}, {"mask", unsafe.Offsetof(x.mask), 224},
 		{"R", unsafe.Offsetof(x.R), 232}, {"LDR", unsafe.Offsetof(x.LDR), 256},
 		{"blocks", unsafe.Offsetof(x.blocks), 264}, {"lines", unsafe.Offsetof(x.lines), 272}, {"aJump", unsafe.Offsetof(x.aJump), 280},
-		{"cJump", unsafe.Offsetof(x.cJump), 288}, {"rJump", unsafe.Offsetof(x.rJump), 296}, {"left", unsafe.Offsetof(x.left), 304}, {"Ahead", unsafe.Offsetof(x.Ahead), 312}, {"Slope", unsafe.Offsetof(x.Slope), 320},
+		{"cJump", unsafe.Offsetof(x.cJump), 288}, {"rJump", unsafe.Offsetof(x.rJump), 296}, {"left", unsafe.Offsetof(x.left), 304}, {"ahead", unsafe.Offsetof(x.ahead), 312}, {"Slope", unsafe.Offsetof(x.Slope), 320},
+		{"quads", unsafe.Offsetof(x.quads), 344}, {"rest", unsafe.Offsetof(x.rest), 352}, {"step", unsafe.Offsetof(x.step), 360}, {"end", unsafe.Offsetof(x.end), 368},
 	} {
 		if c.got != c.want {
 			t.Errorf("Tile.%s is at %d, the assembly reads %d", c.name, c.got, c.want)

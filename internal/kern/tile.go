@@ -54,10 +54,14 @@ type Tile struct {
 	blocks, lines       int
 	aJump, cJump, rJump int
 	left                int
-	// Ahead is how far beyond what is read of B, in floats, a prefetch goes: where the
-	// next call's B is.
+	ahead               int
+	Slope               []float32 // at least N
+	// Of a segment's k, how many fours and how many more: fours where A and B are dense.
+	quads, rest int
+	step, end   int
+	// Ahead is where, in floats from the start of B, the next call's B begins, which is
+	// prefetched a little with every block; 0: nowhere.
 	Ahead int
-	Slope []float32 // at least N
 }
 
 // Zero is Tile.Off of a plain matrix product.
@@ -143,13 +147,23 @@ func (u *Micro) Image(t *Tile, rows, lines, al, cl, rl int) {
 	// 14 rows are blocks of 5, 5 and 4, not 6, 6 and 2: first the larger ones of
 	// all lines, then the others.
 	calls := (rows + u.MR - 1) / u.MR
+	t.quads, t.rest, t.step, t.end = 0, t.K, 0, 0
+	if t.CSA == 1 && t.LDB == u.NR {
+		t.quads, t.rest = t.K/4, t.K%4
+	}
+	if n := calls * lines * len(t.Off) * t.quads; t.Ahead > 0 && n > 0 {
+		size := 4 * len(t.Off) * t.K * u.NR
+		t.step, t.end = (size+n-1)/n, 4*t.Ahead+size
+	}
+	ahead := 4 * t.Ahead
 	a, c, r, ldr := t.A, t.C, t.R, t.LDR
 	small, large := calls-rows%calls, rows%calls
 	for _, b := range [2]struct{ first, n, m int }{{0, large, rows/calls + 1}, {large * (rows/calls + 1), small, rows / calls}} {
 		if b.n == 0 {
 			continue
 		}
-		t.M, t.blocks, t.lines = b.m, b.n, lines
+		t.M, t.blocks, t.lines, t.ahead = b.m, b.n, lines, ahead
+		ahead += b.n * lines * len(t.Off) * t.quads * t.step
 		t.A, t.C = a[b.first*t.RSA:], c[b.first*t.LDC:]
 		t.aJump, t.cJump = al-(b.n-1)*b.m*t.RSA, cl-(b.n-1)*b.m*t.LDC
 		if t.Flags&FlagAdd != 0 {

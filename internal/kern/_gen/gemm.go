@@ -37,8 +37,12 @@ const (
 	tCJump  = 288
 	tRJump  = 296
 	tLeft   = 304 // blocks left of this line
-	tAhead  = 312
+	tAhead  = 312 // bytes from B to what is prefetched next
 	tSlope  = 320
+	tQuads  = 344 // of a segment's k, how many times four
+	tRest   = 352 // and what is left
+	tStep   = 360 // bytes of prefetching for each four
+	tEnd    = 368 // bytes from B to the end of what is prefetched
 )
 
 // Bits of Tile.Flags.
@@ -130,6 +134,7 @@ func gemm(c *build.Context, v isa) {
 	c.MOVQ(mem(t, tBlocks), reg.RAX)
 	c.MOVQ(reg.RAX, mem(t, tLeft))
 	c.MOVQ(mem(t, tAhead), reg.R15)
+	c.ADDQ(b, reg.R15)
 	// One body for each number of rows and of registers a row.
 	c.MOVQ(mem(t, tM), reg.RAX)
 	c.CMPQ(mem(t, tN), operand.U8(v.width))
@@ -292,28 +297,51 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 			c.LEAQ(idx(bases[i-1], reg.R13, 1), bases[i])
 		}
 	}
-	c.MOVQ(mem(t, tK), reg.R13)
-	c.Label(name("k"))
-	for j := range w {
-		c.VMOVUPS(mem(b, j*v.width*4), v.b[j])
-	}
-	c.PREFETCHT1(idx(b, reg.R15, 4))
-	for i := range m {
-		p := mem(bases[i/3], 0)
-		if i%3 > 0 {
-			p = idx(bases[i/3], rsa, uint8(i%3))
-		}
-		c.VBROADCASTSS(p, v.bc[i%2])
+	// step is one k, disp bytes on in A and at row kk of B.
+	step := func(kk, disp int) {
 		for j := range w {
-			c.VFMADD231PS(v.b[j], v.bc[i%2], v.acc(i, j))
+			c.VMOVUPS(mem(b, (kk*2+j)*v.width*4), v.b[j])
+		}
+		for i := range m {
+			p := mem(bases[i/3], disp)
+			if i%3 > 0 {
+				p = idx(bases[i/3], rsa, uint8(i%3))
+				p.Disp = disp
+			}
+			c.VBROADCASTSS(p, v.bc[i%2])
+			for j := range w {
+				c.VFMADD231PS(v.b[j], v.bc[i%2], v.acc(i, j))
+			}
 		}
 	}
+	c.MOVQ(mem(t, tQuads), reg.R13)
+	c.TESTQ(reg.R13, reg.R13)
+	c.JZ(ref("rest"))
+	c.Label(name("quad"))
+	c.PREFETCHT1(mem(reg.R15, 0))
+	c.ADDQ(mem(t, tStep), reg.R15)
+	for kk := range 4 {
+		step(kk, 4*kk)
+	}
+	for _, p := range bases {
+		c.ADDQ(operand.U8(16), p)
+	}
+	c.ADDQ(operand.U32(4*2*v.width*4), b)
+	c.DECQ(reg.R13)
+	c.JNZ(ref("quad"))
+	c.Label(name("rest"))
+	c.MOVQ(mem(t, tRest), reg.R13)
+	c.TESTQ(reg.R13, reg.R13)
+	c.JZ(ref("segend"))
+	c.Label(name("k"))
+	step(0, 0)
 	for _, p := range bases {
 		c.ADDQ(csa, p)
 	}
 	c.ADDQ(ldb, b)
 	c.DECQ(reg.R13)
 	c.JNZ(ref("k"))
+	c.Label(name("segend"))
 	c.ADDQ(operand.U8(8), off)
 	c.DECQ(segs)
 	c.JNZ(ref("seg"))
@@ -429,8 +457,11 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 		c.IMUL3Q(operand.U8(4*m), reg.RAX, reg.RAX)
 		c.ADDQ(reg.RAX, mem(t, field))
 	}
-	advance(tA, tRSA)
+	c.IMUL3Q(operand.U8(m), rsa, reg.RAX)
+	c.ADDQ(reg.RAX, a)
 	advance(tC, tLDC)
+	c.CMPQ(mem(t, tLDR), operand.U8(0))
+	c.JEQ(ref("again"))
 	advance(tR, tLDR)
 	c.JMP(ref("again"))
 	c.Label(name("line"))
@@ -438,15 +469,24 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	c.JZ(operand.LabelRef("done"))
 	c.MOVQ(mem(t, tBlocks), reg.RAX)
 	c.MOVQ(reg.RAX, mem(t, tLeft))
-	for _, f := range [][2]int{{tA, tAJump}, {tC, tCJump}, {tR, tRJump}} {
+	c.MOVQ(mem(t, tAJump), reg.RAX)
+	c.LEAQ(idx(a, reg.RAX, 4), a)
+	for _, f := range [][2]int{{tC, tCJump}, {tR, tRJump}} {
 		c.MOVQ(mem(t, f[1]), reg.RAX)
 		c.SHLQ(operand.U8(2), reg.RAX)
 		c.ADDQ(reg.RAX, mem(t, f[0]))
 	}
 	c.Label(name("again"))
-	c.MOVQ(mem(t, tA), a)
 	c.MOVQ(mem(t, tB), b)
 	c.MOVQ(mem(t, tSegs), segs)
 	c.MOVQ(mem(t, tOff), off)
+	// All that is wanted has been prefetched?
+	c.MOVQ(reg.R15, reg.RAX)
+	c.SUBQ(b, reg.RAX)
+	c.CMPQ(reg.RAX, mem(t, tEnd))
+	c.JLT(ref(""))
+	c.MOVQ(b, reg.R15)
+	c.MOVQ(operand.U32(0), reg.RAX)
+	c.MOVQ(reg.RAX, mem(t, tStep))
 	c.JMP(ref(""))
 }
