@@ -278,7 +278,7 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 			}
 		}
 	}
-	most := kern.SparseVecs(rows)
+	most := u.Vecs(rows)
 	planes, run := s.cin*g.l+8, sparseGroup*8*most
 	units := s.images * g.ny * g.nx
 	nu, ng := split(units, groups, (rows*steps+2*s.cin+2*s.cout)*8*chunks[0][0].vecs/groups)

@@ -6,8 +6,8 @@
 //
 // Every output has one float32 accumulator, k ascends, each step is one FMA; the
 // epilogue (scale, bias, clamp) rounds each of its operations. Where k is split
-// into blocks, C is stored and reloaded, which changes no bit. AVX2 and AVX-512
-// therefore agree bit for bit, whatever the tiles; portable Go rounds products
+// into blocks, C is stored and reloaded, which changes no bit. AVX2, AVX-512
+// and NEON therefore agree bit for bit, whatever the tiles; portable Go rounds products
 // and sums separately and agrees within γ_k Σ|a||b|.
 //
 // # Products

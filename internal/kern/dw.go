@@ -37,6 +37,7 @@ var dwMicros = map[isa]*DWMicro{
 	isaGo:     {Name: "f32_dw_go", Width: 8, isa: isaGo},
 	isaAVX2:   {Name: "f32_dw_6x8_avx2", Width: 8, isa: isaAVX2},
 	isaAVX512: {Name: "f32_dw_6x16_avx512", Width: 16, isa: isaAVX512},
+	isaNEON:   {Name: "f32_dw_4x8_neon", Width: 8, isa: isaNEON},
 }
 
 // DW is the best depthwise kernel for a processor with features f.

@@ -23,7 +23,7 @@ func TestDepthwiseOffsets(t *testing.T) {
 // TestDepthwise compares every variant, tail and epilogue with float64.
 func TestDepthwise(t *testing.T) {
 	x, w, bias := random(1, 3000), random(2, 6*3*16), random(3, 48)
-	for _, i := range []isa{isaGo, isaAVX2, isaAVX512} {
+	for _, i := range []isa{isaGo, isaAVX2, isaAVX512, isaNEON} {
 		u := dwMicros[i]
 		t.Run(u.Name, func(t *testing.T) {
 			if !canRun(micros[i]) {

@@ -31,7 +31,7 @@ func (v Flat) Tanh(dst, x []float32) { v.each(dst, x, vecTanh, Tanh) }
 func (v Flat) each(dst, x []float32, f func(dst, x []float32, n int), g func(float32) float32) {
 	x = x[:len(dst)]
 	k := 0
-	if v.asm && len(dst) >= 8 {
+	if v.asm && haveExp && len(dst) >= 8 {
 		k = len(dst) &^ 7
 		f(dst, x, k)
 	}

@@ -13,7 +13,7 @@ import (
 // variants calls f for every kernel variant; those that this CPU cannot run are
 // skipped and say so.
 func variants(t *testing.T, f func(t *testing.T, u *Micro)) {
-	for _, i := range []isa{isaGo, isaAVX2, isaAVX512} {
+	for _, i := range []isa{isaGo, isaAVX2, isaAVX512, isaNEON} {
 		t.Run(micros[i].Name, func(t *testing.T) {
 			if !canRun(micros[i]) {
 				t.Skip("NOT RUN: this CPU or build lacks it")

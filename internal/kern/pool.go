@@ -27,7 +27,7 @@ type Pool struct {
 type Pooler struct{ asm bool }
 
 // PoolerOf is the kernels for a processor with features f.
-func PoolerOf(f cpu.Features) Pooler { return Pooler{isaOf(f) != isaGo} }
+func PoolerOf(f cpu.Features) Pooler { return Pooler{haveAsm && f.AVX2FMA} }
 
 // Max pools by the largest. It panics where a slice is too short.
 func (u Pooler) Max(t *Pool) {

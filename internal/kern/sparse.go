@@ -27,10 +27,10 @@ type Sparse struct {
 	Flags  int
 	Lo, Hi float32
 	Rows   int // 1, 2 or 4
-	Vecs   int // registers of 8 floats: at most SparseVecs(Rows)
+	Vecs   int // registers of 8 floats: at most SparseMicro.Vecs(Rows)
 }
 
-// SparseVecs is the most Vecs of a call for blocks of that many rows.
+// SparseVecs is the most Vecs of a call for blocks of that many rows, at least.
 func SparseVecs(rows int) int {
 	switch rows {
 	case 1:
@@ -43,21 +43,34 @@ func SparseVecs(rows int) int {
 
 // SparseMicro is the family of kernels of sparse rows.
 type SparseMicro struct {
-	ISA string // "avx2", "go"
-	asm bool
+	ISA    string // "avx512", "avx2", "go"
+	asm    bool
+	avx512 bool
 }
 
 var (
-	sparseGo   = &SparseMicro{ISA: "go"}
-	sparseAVX2 = &SparseMicro{ISA: "avx2", asm: true}
+	sparseGo     = &SparseMicro{ISA: "go"}
+	sparseAVX2   = &SparseMicro{ISA: "avx2", asm: true}
+	sparseAVX512 = &SparseMicro{ISA: "avx512", asm: true, avx512: true}
 )
 
 // SparseOf is the best family for a processor with features f.
 func SparseOf(f cpu.Features) *SparseMicro {
-	if haveAsm && f.AVX2FMA {
+	switch {
+	case haveAsm && f.AVX512:
+		return sparseAVX512
+	case haveAsm && f.AVX2FMA:
 		return sparseAVX2
 	}
 	return sparseGo
+}
+
+// Vecs is the most Vecs of a call for blocks of that many rows.
+func (u *SparseMicro) Vecs(rows int) int {
+	if u.avx512 {
+		return 2 * SparseVecs(rows) // as many registers, of twice the floats
+	}
+	return SparseVecs(rows)
 }
 
 // Name is the name of the kernel for blocks of that many rows.
@@ -78,7 +91,7 @@ func (u *SparseMicro) Run(t *Sparse) {
 	if len(t.Cnt) == 0 {
 		return
 	}
-	if t.Rows != 1 && t.Rows != 2 && t.Rows != 4 || uint(t.Vecs-1) >= uint(SparseVecs(t.Rows)) {
+	if t.Rows != 1 && t.Rows != 2 && t.Rows != 4 || uint(t.Vecs-1) >= uint(u.Vecs(t.Rows)) {
 		panic("kern: sparse call out of range")
 	}
 	rows := len(t.Cnt) * t.Rows

@@ -25,9 +25,17 @@ func TestSparseOffsets(t *testing.T) {
 // TestSparse compares every form, width and epilogue of the assembly with portable Go
 // on small integers, whose sums are exact.
 func TestSparse(t *testing.T) {
-	if !canRun(micros[isaAVX2]) {
-		t.Skip("NOT RUN: this CPU or build lacks it")
+	for _, u := range []*SparseMicro{sparseAVX2, sparseAVX512} {
+		t.Run(u.ISA, func(t *testing.T) {
+			if !canRun(micros[map[bool]isa{false: isaAVX2, true: isaAVX512}[u.avx512]]) {
+				t.Skip("NOT RUN: this CPU or build lacks it")
+			}
+			testSparse(t, u)
+		})
 	}
+}
+
+func testSparse(t *testing.T, asm *SparseMicro) {
 	ints := func(seed uint64, n int) []float32 {
 		x := random(seed, n)
 		for i := range x {
@@ -38,16 +46,16 @@ func TestSparse(t *testing.T) {
 	cnt := []int32{3, 0, 1, 7, 2, 2, 0, 0}
 	idx := []int32{0, 40, 400, 8, 4, 12, 100, 204, 208, 212, 300, 0, 4, 396, 16}
 	for _, rows := range []int{1, 2, 4} {
-		for vecs := 1; vecs <= SparseVecs(rows); vecs++ {
+		for vecs := 1; vecs <= asm.Vecs(rows); vecs++ {
 			for flags := range 4 {
-				d := Sparse{X: ints(1, 200), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, LDY: 8*vecs + 3, Bias: ints(3, rows*len(cnt)),
+				d := Sparse{X: ints(1, 300), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, LDY: 8*vecs + 3, Bias: ints(3, rows*len(cnt)),
 					Flags: []int{0, FlagCol, FlagClamp, FlagCol | FlagClamp}[flags], Lo: -3, Hi: 9, Rows: rows, Vecs: vecs}
 				start := random(4, rows*len(cnt)*d.LDY)
 				var got [2][]float32
-				for i, u := range []*SparseMicro{sparseGo, sparseAVX2} {
+				for i, run := range []func(*Sparse){sparseGoRun, asm.Run} {
 					c := d
 					c.Y = slices.Clone(start)
-					u.Run(&c)
+					run(&c)
 					got[i] = c.Y
 				}
 				if !slices.Equal(got[0], got[1]) {
@@ -56,8 +64,8 @@ func TestSparse(t *testing.T) {
 			}
 		}
 		var got [2][]float32
-		for i, u := range []*SparseMicro{sparseGo, sparseAVX2} {
-			c := Sparse{X: ints(1, 200), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, Y: make([]float32, rows*len(cnt)+1), Rows: rows}
+		for i, u := range []*SparseMicro{sparseGo, asm} {
+			c := Sparse{X: ints(1, 300), Idx: idx, W: ints(2, rows*len(idx)), Cnt: cnt, Y: make([]float32, rows*len(cnt)+1), Rows: rows}
 			u.Vector(&c)
 			got[i] = c.Y
 		}

@@ -81,12 +81,14 @@ const (
 	isaGo isa = iota
 	isaAVX2
 	isaAVX512
+	isaNEON
 )
 
 var micros = map[isa]*Micro{
 	isaGo:     {Name: "f32_gemm_4x8_go", MR: 4, NR: 8, Width: 8, isa: isaGo},
 	isaAVX2:   {Name: "f32_gemm_6x16_avx2", MR: 6, NR: 16, Width: 8, isa: isaAVX2},
 	isaAVX512: {Name: "f32_gemm_12x32_avx512", MR: 12, NR: 32, Width: 16, isa: isaAVX512},
+	isaNEON:   {Name: "f32_gemm_6x16_neon", MR: 6, NR: 16, Width: 8, isa: isaNEON},
 }
 
 func isaOf(f cpu.Features) isa {
@@ -97,6 +99,8 @@ func isaOf(f cpu.Features) isa {
 		return isaAVX512
 	case f.AVX2FMA:
 		return isaAVX2
+	case f.NEON:
+		return isaNEON
 	}
 	return isaGo
 }
@@ -172,8 +176,8 @@ func (u *Micro) Image(t *Tile, rows, lines, al, cl, rl int) {
 	t.A, t.C, t.R, t.LDR = a, c, r, ldr
 }
 
-// blocksGo runs a block after the other.
-func blocksGo(t *Tile) {
+// blocks runs a block after the other.
+func (u *Micro) blocks(t *Tile) {
 	a, c, r := t.A, t.C, t.R
 	for line := range t.lines {
 		for b := range t.blocks {
@@ -182,7 +186,7 @@ func blocksGo(t *Tile) {
 			if t.Flags&FlagAdd != 0 {
 				t.R = r[line*(t.rJump+(t.blocks-1)*t.M*t.LDR)+b*t.M*t.LDR:]
 			}
-			tileGo(t)
+			u.block(t)
 		}
 	}
 }

@@ -20,6 +20,8 @@ func (u *Micro) run(t *Tile) {
 		t.mask = uintptr(unsafe.Pointer(&lanes[16-t.N]))
 		f32Gemm6x16AVX2(t)
 	default:
-		blocksGo(t)
+		u.blocks(t)
 	}
 }
+
+func (u *Micro) block(t *Tile) { tileGo(t) }

@@ -1,7 +1,8 @@
-//go:build !amd64 || noasm
+//go:build (!amd64 && !arm64) || noasm
 
 package kern
 
 const haveAsm = false
 
-func (u *Micro) run(t *Tile) { blocksGo(t) }
+func (u *Micro) run(t *Tile)   { u.blocks(t) }
+func (u *Micro) block(t *Tile) { tileGo(t) }

@@ -20,7 +20,7 @@ const (
 type Flat struct{ asm bool }
 
 // FlatOf is the work for a processor with features f.
-func FlatOf(f cpu.Features) Flat { return Flat{haveAsm && f.AVX2FMA} }
+func FlatOf(f cpu.Features) Flat { return Flat{haveAsm && (f.AVX2FMA || f.NEON)} }
 
 // Binary is dst[i] = op(a[i], b[i]) for i < len(dst); an a or b of step 0 is one
 // float for all i (steps are 0 or 1). dst may be a or b.

@@ -4,9 +4,22 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"unsafe"
 
 	"whit/internal/cpu"
 )
+
+func TestFlatNEONOffsets(t *testing.T) {
+	var x flatNEON
+	for i, c := range []struct{ got, want uintptr }{
+		{unsafe.Offsetof(x.dst), 0}, {unsafe.Offsetof(x.a), 8}, {unsafe.Offsetof(x.b), 16}, {unsafe.Offsetof(x.sa), 24},
+		{unsafe.Offsetof(x.sb), 32}, {unsafe.Offsetof(x.n), 40},
+	} {
+		if c.got != c.want {
+			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
+		}
+	}
+}
 
 // TestFlat compares assembly with portable Go bit for bit, at every tail.
 func TestFlat(t *testing.T) {

@@ -46,7 +46,7 @@ type WinogradOut struct {
 }
 
 // WinogradTmp is the number of floats of temporary memory of the transforms.
-const WinogradTmp = 36 * 8
+const WinogradTmp = 36 * 16
 
 // Winograd is the transforms of one tile size.
 type Winograd struct {
@@ -57,8 +57,13 @@ type Winograd struct {
 // WinogradOf is F(m x m, 3x3) for a processor with features f; m is 2 or 4.
 func WinogradOf(f cpu.Features, m int) Winograd {
 	w := Winograd{M: m, isa: isaGo}
-	if isaOf(f) != isaGo {
+	switch {
+	case haveAsm && f.AVX512:
+		w.isa = isaAVX512
+	case haveAsm && f.AVX2FMA:
 		w.isa = isaAVX2
+	case haveAsm && f.NEON:
+		w.isa = isaNEON
 	}
 	return w
 }
@@ -108,7 +113,7 @@ func (w Winograd) Filters(dst, g []float32, ldd, ldg, n int) {
 		panic("kern: Winograd filters")
 	}
 	_, _ = dst[(a*a-1)*ldd+n-1], g[8*ldg+n-1]
-	if w.isa != isaGo {
+	if w.isa == isaAVX2 || w.isa == isaAVX512 {
 		w.filters(dst, g, ldd, ldg, n)
 		return
 	}

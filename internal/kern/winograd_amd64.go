@@ -6,6 +6,10 @@ func (w Winograd) in(t *WinogradIn) {
 	switch {
 	case w.isa == isaGo:
 		w.inGo(t)
+	case w.isa == isaAVX512 && w.M == 4:
+		f32WinoIn416AVX512(t)
+	case w.isa == isaAVX512:
+		f32WinoIn216AVX512(t)
 	case w.M == 4:
 		f32WinoIn48AVX2(t)
 	default:
@@ -17,6 +21,10 @@ func (w Winograd) out(t *WinogradOut) {
 	switch {
 	case w.isa == isaGo:
 		w.outGo(t)
+	case w.isa == isaAVX512 && w.M == 4:
+		f32WinoOut416AVX512(t)
+	case w.isa == isaAVX512:
+		f32WinoOut216AVX512(t)
 	case w.M == 4:
 		f32WinoOut48AVX2(t)
 	default:

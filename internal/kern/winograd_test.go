@@ -2,6 +2,7 @@ package kern
 
 import (
 	"fmt"
+	"hash/crc32"
 	"math"
 	"slices"
 	"testing"
@@ -29,21 +30,29 @@ func TestWinogradOffsets(t *testing.T) {
 // it with a direct convolution in float64.
 func TestWinograd(t *testing.T) {
 	for _, m := range []int{2, 4} {
-		for _, i := range []isa{isaGo, isaAVX2} {
+		sums := map[int]uint32{} // of the bits that assembly gave, by flags
+		for _, i := range []isa{isaGo, isaAVX2, isaAVX512, isaNEON} {
 			w := Winograd{m, i}
 			t.Run(fmt.Sprintf("%d/%s", m, micros[i].Name), func(t *testing.T) {
 				if !canRun(micros[i]) {
 					t.Skip("NOT RUN: this CPU or build lacks it")
 				}
 				for flags := range 128 {
-					winogradCase(t, w, flags&(FlagCol|FlagAdd|FlagPRelu|FlagClamp), 1+flags%m, 1+flags/2%m, 8*(1+flags%3))
+					bits := winogradCase(t, w, flags&(FlagCol|FlagAdd|FlagPRelu|FlagClamp), 1+flags%m, 1+flags/2%m, 8*(1+flags%5))
+					if i == isaGo {
+						continue
+					}
+					if want, ok := sums[flags]; ok && want != bits {
+						t.Errorf("flags %d: bits differ between variants", flags)
+					}
+					sums[flags] = bits
 				}
 			})
 		}
 	}
 }
 
-func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) {
+func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) (bits uint32) {
 	a := w.M + 2
 	sw, sh := n+3, (n+3)*(a+1)
 	x, g, bias := random(1, sh*a), random(2, 9*n), random(3, n)
@@ -95,8 +104,9 @@ func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) {
 		if flags&FlagClamp != 0 {
 			s = min(1, max(-0.5, s))
 		}
-		if math.Abs(float64(y[at])-s) > 2e-5 {
+		if math.Abs(float64(y[at])-s) > 2e-5*max(1, math.Abs(s)) {
 			t.Fatalf("flags %d, %dx%d: [%d,%d,%d] = %g, want %g", flags, ny, nx, i, j, c, y[at], s)
 		}
 	}
+	return crc32.ChecksumIEEE(Bytes(y))
 }

@@ -6,7 +6,7 @@ import "whit/internal/cpu"
 type Zipper struct{ asm bool }
 
 // ZipperOf is the one for a processor with features f.
-func ZipperOf(f cpu.Features) Zipper { return Zipper{isaOf(f) != isaGo} }
+func ZipperOf(f cpu.Features) Zipper { return Zipper{haveAsm && f.AVX2FMA} }
 
 // Zip is dst[2i] = a[i], dst[2i+1] = b[i] for i < len(a). dst overlaps neither.
 func (z Zipper) Zip(dst, a, b []uint32) {

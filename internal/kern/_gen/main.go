@@ -37,6 +37,12 @@ func main() {
 			os.Exit(1)
 		}
 	}
+	for _, k := range armKernels {
+		if err := writeArm(dir, k); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)
+			os.Exit(1)
+		}
+	}
 }
 
 func write(dir string, k kernel) error {

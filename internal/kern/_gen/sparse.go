@@ -38,15 +38,19 @@ const (
 // accumulators at least hide the latency of FMA.
 var sparseVecs = []struct{ rows, vecs int }{{1, 8}, {2, 4}, {4, 3}}
 
+// sparseVecs512 is the same for AVX-512, whose registers hold two of those vectors.
+var sparseVecs512 = []struct{ rows, vecs int }{{1, 16}, {2, 8}, {4, 6}}
+
 func init() {
 	kernels = append(kernels,
-		kernel{"f32_sparse_avx2", func(c *build.Context) { sparse(c, "f32SparseAVX2") }},
+		kernel{"f32_sparse_avx2", func(c *build.Context) { sparse(c, "f32SparseAVX2", sparseVecs, false) }},
+		kernel{"f32_sparse_avx512", func(c *build.Context) { sparse(c, "f32SparseAVX512", sparseVecs512, true) }},
 		kernel{"f32_sparsevec_avx2", func(c *build.Context) { sparseVector(c, "f32SparseVecAVX2") }},
 		kernel{"f32_toplanes_avx2", func(c *build.Context) { toPlanes(c, "f32ToPlanesAVX2") }},
 		kernel{"f32_fromplanes_avx2", func(c *build.Context) { fromPlanes(c, "f32FromPlanesAVX2") }})
 }
 
-func sparse(c *build.Context, name string) {
+func sparse(c *build.Context, name string, forms []struct{ rows, vecs int }, avx512 bool) {
 	function(c, name, "func(t *Sparse)", name+` computes blocks of rows of output planes; each acc is one
 float32 and each step one FMA:
 
@@ -80,7 +84,7 @@ float32 and each step one FMA:
 	c.MOVQ(mem(t, spFlags), flags)
 	c.MOVQ(mem(t, spRows), reg.RAX)
 	c.MOVQ(mem(t, spVecs), reg.RCX)
-	for _, f := range sparseVecs {
+	for _, f := range forms {
 		for v := 1; v <= f.vecs; v++ {
 			l := fmt.Sprintf("r%dv%dskip", f.rows, v)
 			c.CMPQ(reg.RAX, operand.U8(f.rows))
@@ -91,35 +95,52 @@ float32 and each step one FMA:
 		}
 	}
 	c.RET()
-	for _, f := range sparseVecs {
+	for _, f := range forms {
 		for v := 1; v <= f.vecs; v++ {
 			l := func(s string) string { return fmt.Sprintf("r%dv%d%s", f.rows, v, s) }
 			ref := func(s string) operand.LabelRef { return operand.LabelRef(l(s)) }
-			acc := func(r, j int) reg.VecPhysical { return ymm[r*v+j] }
-			in := func(j int) reg.VecPhysical { return ymm[f.rows*v+j] }
-			weight := ymm[15]
-			n, at := reg.RCX, reg.RAX
-			c.Label(l(""))
-			for i := range f.rows * v {
-				c.VXORPS(ymm[i], ymm[i], ymm[i])
+			// A row's registers: of 16 floats in AVX-512, but an odd vector at the end.
+			u, bytes := v, 32
+			if avx512 {
+				u, bytes = (v+1)/2, 64
 			}
+			vec := func(i, j int) reg.VecPhysical {
+				if avx512 && 2*j+1 < v {
+					return zmm[i]
+				}
+				return ymm[i]
+			}
+			acc := func(r, j int) reg.VecPhysical { return vec(r*u+j, j) }
+			in := func(j int) reg.VecPhysical { return vec(f.rows*u+j, j) }
+			weight := func(j int) reg.VecPhysical { return vec(15, j) }
+			spread := func(m operand.Mem) { c.VBROADCASTSS(m, weight(0)) }
+			n, at := reg.RCX, reg.RAX
+			each := func(do func(a, w reg.VecPhysical)) {
+				for r := range f.rows {
+					for j := range u {
+						do(acc(r, j), weight(j))
+					}
+				}
+			}
+			c.Label(l(""))
+			each(func(a, _ reg.VecPhysical) { c.VXORPS(a, a, a) })
 			c.MOVLQSX(mem(cnt, 0), n)
 			c.TESTQ(n, n)
 			c.JZ(ref("end"))
 			c.Label(l("k"))
 			c.MOVLQSX(mem(idxp, 0), at)
 			if f.rows > 1 {
-				for j := range v {
-					c.VMOVUPS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: 32 * j}, in(j))
+				for j := range u {
+					c.VMOVUPS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: bytes * j}, in(j))
 				}
 			}
 			for r := range f.rows {
-				c.VBROADCASTSS(mem(w, 4*r), weight)
-				for j := range v {
+				spread(mem(w, 4*r))
+				for j := range u {
 					if f.rows > 1 {
-						c.VFMADD231PS(in(j), weight, acc(r, j))
+						c.VFMADD231PS(in(j), weight(j), acc(r, j))
 					} else {
-						c.VFMADD231PS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: 32 * j}, weight, acc(r, j))
+						c.VFMADD231PS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: bytes * j}, weight(j), acc(r, j))
 					}
 				}
 			}
@@ -131,9 +152,9 @@ float32 and each step one FMA:
 			c.TESTQ(operand.U32(fCol), flags)
 			c.JZ(ref("clamp"))
 			for r := range f.rows {
-				c.VBROADCASTSS(mem(bias, 4*r), weight)
-				for j := range v {
-					c.VADDPS(weight, acc(r, j), acc(r, j))
+				spread(mem(bias, 4*r))
+				for j := range u {
+					c.VADDPS(weight(j), acc(r, j), acc(r, j))
 				}
 			}
 			c.ADDQ(operand.U8(4*f.rows), bias)
@@ -141,18 +162,14 @@ float32 and each step one FMA:
 			c.TESTQ(operand.U32(fClamp), flags)
 			c.JZ(ref("store"))
 			// The last operand of max and min wins where one is NaN: NaN stays NaN.
-			c.VBROADCASTSS(mem(t, spLo), weight)
-			for i := range f.rows * v {
-				c.VMAXPS(ymm[i], weight, ymm[i])
-			}
-			c.VBROADCASTSS(mem(t, spHi), weight)
-			for i := range f.rows * v {
-				c.VMINPS(ymm[i], weight, ymm[i])
-			}
+			spread(mem(t, spLo))
+			each(func(a, w reg.VecPhysical) { c.VMAXPS(a, w, a) })
+			spread(mem(t, spHi))
+			each(func(a, w reg.VecPhysical) { c.VMINPS(a, w, a) })
 			c.Label(l("store"))
 			for r := range f.rows {
-				for j := range v {
-					c.VMOVUPS(acc(r, j), mem(y, 32*j))
+				for j := range u {
+					c.VMOVUPS(acc(r, j), mem(y, bytes*j))
 				}
 				c.ADDQ(ldy, y)
 			}

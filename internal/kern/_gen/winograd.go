@@ -42,9 +42,44 @@ const (
 func init() {
 	for _, m := range []int{4, 2} {
 		kernels = append(kernels,
-			kernel{fmt.Sprintf("f32_winoin%d_8_avx2", m), func(c *build.Context) { winogradIn(c, m) }},
-			kernel{fmt.Sprintf("f32_winoout%d_8_avx2", m), func(c *build.Context) { winogradOut(c, m) }})
+			kernel{fmt.Sprintf("f32_winoin%d_8_avx2", m), func(c *build.Context) { winogradIn(c, m, false) }},
+			kernel{fmt.Sprintf("f32_winoout%d_8_avx2", m), func(c *build.Context) { winogradOut(c, m, false) }},
+			kernel{fmt.Sprintf("f32_winoin%d_16_avx512", m), func(c *build.Context) { winogradIn(c, m, true) }},
+			kernel{fmt.Sprintf("f32_winoout%d_16_avx512", m), func(c *build.Context) { winogradOut(c, m, true) }})
 	}
+}
+
+// winogradName is the end of a transform's name, and the doc's words on its width.
+func winogradName(m int, avx512 bool) (name, width string) {
+	if avx512 {
+		return fmt.Sprintf("%d16AVX512", m), "16 channels at a time and at the end 8"
+	}
+	return fmt.Sprintf("%d8AVX2", m), "8 channels at a time"
+}
+
+// eachWidth emits body for vectors of 16 channels while n is that many, where there are such, and
+// for vectors of 8; body moves its pointers by bytes and n by channels.
+func eachWidth(c *build.Context, n reg.Register, avx512 bool, body func(y []reg.VecPhysical, bytes int, suffix string)) {
+	if avx512 {
+		c.CMPQ(n, operand.U8(16))
+		c.JLT(operand.LabelRef("channels"))
+		c.Label("channels16")
+		body(zmm, 64, "z")
+		c.SUBQ(operand.U8(16), n)
+		c.CMPQ(n, operand.U8(16))
+		c.JGE(operand.LabelRef("channels16"))
+		c.TESTQ(n, n)
+		c.JZ(operand.LabelRef("end"))
+	}
+	c.Label("channels")
+	body(ymm, 32, "")
+	c.SUBQ(operand.U8(8), n)
+	c.JNZ(operand.LabelRef("channels"))
+	if avx512 {
+		c.Label("end")
+	}
+	c.VZEROUPPER()
+	c.RET()
 }
 
 // spread fills r with a constant.
@@ -62,9 +97,8 @@ func line(c *build.Context, n int, p, s, three, second reg.Register) []operand.M
 	return append(a, mem(second, 0), idx(second, s, 1), idx(second, s, 2))[:n]
 }
 
-func winogradIn(c *build.Context, m int) {
-	name := fmt.Sprintf("f32WinoIn%d8AVX2", m)
-	function(c, name, "func(t *WinogradIn)", name+fmt.Sprintf(` transforms one input tile, 8 channels at a time:
+func winogradInDoc(m int, width string) string {
+	return fmt.Sprintf(` transforms one input tile, %[2]s:
 
 	for c := range t.N {
 		for i, row := range BᵀdB(%[1]d x %[1]d tile d[i][j] = t.X[i*t.SH+j*t.SW+c]) {
@@ -72,7 +106,33 @@ func winogradIn(c *build.Context, m int) {
 				t.V[(i*%[1]d+j)*t.LDP+c] = v
 			}
 		}
-	}`, m+2), "WinogradIn")
+	}`, m+2, width)
+}
+
+func winogradOutDoc(m int, width string) string {
+	return fmt.Sprintf(` transforms one output tile, %[2]s:
+
+	for c := range t.N {
+		for i, row := range AᵀmA(%[1]d x %[1]d tile m[i][j] = t.M[(i*%[1]d+j)*t.LDP+c]) { // i < t.NY
+			for j, v := range row { // j < t.NX
+				v += t.Bias[c]                    // with FlagCol
+				v += t.R[i*t.RSH+j*t.RSW+c]       // with FlagAdd
+				v = v or, below 0, v*t.Slope[c]   // with FlagPRelu
+				v = min(t.Hi, max(t.Lo, v))       // with FlagClamp; NaN stays
+				t.Y[i*t.SH+j*t.SW+c] = v
+			}
+		}
+	}`, m+2, width)
+}
+
+func winogradIn(c *build.Context, m int, avx512 bool) {
+	name, width := winogradName(m, avx512)
+	name = "f32WinoIn" + name
+	wide := ymm
+	if avx512 {
+		wide = zmm
+	}
+	function(c, name, "func(t *WinogradIn)", name+winogradInDoc(m, width), "WinogradIn")
 	t, x, sh, sw, v, ldp, n, tmp, sh3, second, p := reg.R14, reg.RBX, reg.R8, reg.R9, reg.RSI, reg.R10, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12
 	c.Load(c.Param("t"), t)
 	c.MOVQ(mem(t, wiX), x)
@@ -87,95 +147,116 @@ func winogradIn(c *build.Context, m int) {
 	c.MOVQ(mem(t, wiTmp), tmp)
 	c.LEAQ(idx(sh, sh, 2), sh3)
 	if m == 4 {
-		spread(c, 4, ymm[13])
-		spread(c, 5, ymm[14])
-		spread(c, 2, ymm[15])
+		spread(c, 4, wide[13])
+		spread(c, 5, wide[14])
+		spread(c, 2, wide[15])
 	}
 	a := m + 2
-	c.Label("channels")
-	c.MOVQ(x, p)
-	for j := range a {
-		for i, at := range line(c, a, p, sh, sh3, second) {
-			c.VMOVUPS(at, ymm[i])
-		}
-		for i, r := range winogradB(c, m) {
-			c.VMOVUPS(r, mem(tmp, (i*a+j)*32))
-		}
-		if j < a-1 {
-			c.ADDQ(sw, p)
-		}
-	}
-	c.MOVQ(v, p)
-	for i := range a {
+	eachWidth(c, n, avx512, func(y []reg.VecPhysical, bytes int, _ string) {
+		avo := avoVectors{c, y}
+		c.MOVQ(x, p)
 		for j := range a {
-			c.VMOVUPS(mem(tmp, (i*a+j)*32), ymm[j])
-		}
-		for _, r := range winogradB(c, m) {
-			c.VMOVUPS(r, mem(p, 0))
-			c.ADDQ(ldp, p)
-		}
-	}
-	c.ADDQ(operand.U8(32), x)
-	c.ADDQ(operand.U8(32), v)
-	c.SUBQ(operand.U8(8), n)
-	c.JNZ(operand.LabelRef("channels"))
-	c.VZEROUPPER()
-	c.RET()
-}
-
-// winogradB is Bᵀd of d in the first registers.
-func winogradB(c *build.Context, m int) []reg.VecPhysical {
-	y := ymm
-	if m == 2 {
-		c.VSUBPS(y[2], y[0], y[4])
-		c.VADDPS(y[2], y[1], y[5])
-		c.VSUBPS(y[1], y[2], y[6])
-		c.VSUBPS(y[3], y[1], y[7])
-		return []reg.VecPhysical{y[4], y[5], y[6], y[7]}
-	}
-	four, five, two := y[13], y[14], y[15]
-	c.VMOVAPS(y[4], y[6]) // 4 d0 + (d4 - 5 d2)
-	c.VFNMADD231PS(y[2], five, y[6])
-	c.VFMADD231PS(y[0], four, y[6])
-	c.VMOVAPS(y[4], y[7]) // a = d4 - 4 d2, b = d3 - 4 d1
-	c.VFNMADD231PS(y[2], four, y[7])
-	c.VMOVAPS(y[3], y[8])
-	c.VFNMADD231PS(y[1], four, y[8])
-	c.VADDPS(y[8], y[7], y[9])
-	c.VSUBPS(y[8], y[7], y[7])
-	c.VSUBPS(y[2], y[4], y[8]) // c = d4 - d2, f = d3 - d1
-	c.VSUBPS(y[1], y[3], y[11])
-	c.VMOVAPS(y[8], y[12])
-	c.VFMADD231PS(y[11], two, y[12])
-	c.VFNMADD231PS(y[11], two, y[8])
-	c.VFNMADD231PS(y[3], five, y[5]) // 4 d1 + (d5 - 5 d3)
-	c.VFMADD231PS(y[1], four, y[5])
-	return []reg.VecPhysical{y[6], y[9], y[7], y[12], y[8], y[5]}
-}
-
-func winogradOut(c *build.Context, m int) {
-	name := fmt.Sprintf("f32WinoOut%d8AVX2", m)
-	function(c, name, "func(t *WinogradOut)", name+fmt.Sprintf(` transforms one output tile, 8 channels at a time:
-
-	for c := range t.N {
-		for i, row := range AᵀmA(%[1]d x %[1]d tile m[i][j] = t.M[(i*%[1]d+j)*t.LDP+c]) { // i < t.NY
-			for j, v := range row { // j < t.NX
-				v += t.Bias[c]                    // with FlagCol
-				v += t.R[i*t.RSH+j*t.RSW+c]       // with FlagAdd
-				v = v or, below 0, v*t.Slope[c]   // with FlagPRelu
-				v = min(t.Hi, max(t.Lo, v))       // with FlagClamp; NaN stays
-				t.Y[i*t.SH+j*t.SW+c] = v
+			for i, at := range line(c, a, p, sh, sh3, second) {
+				c.VMOVUPS(at, y[i])
+			}
+			for i, r := range avo.of(winogradB(avo, m)) {
+				c.VMOVUPS(r, mem(tmp, (i*a+j)*bytes))
+			}
+			if j < a-1 {
+				c.ADDQ(sw, p)
 			}
 		}
-	}`, m+2), "WinogradOut")
-	t, mp, ldp, y, sh, sw, n, tmp, three, second, p, q, ny := reg.R14, reg.RBX, reg.R10, reg.RSI, reg.R8, reg.R9, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12, reg.R13, reg.R15
+		c.MOVQ(v, p)
+		for i := range a {
+			for j := range a {
+				c.VMOVUPS(mem(tmp, (i*a+j)*bytes), y[j])
+			}
+			for _, r := range avo.of(winogradB(avo, m)) {
+				c.VMOVUPS(r, mem(p, 0))
+				c.ADDQ(ldp, p)
+			}
+		}
+		c.ADDQ(operand.U8(bytes), x)
+		c.ADDQ(operand.U8(bytes), v)
+	})
+}
+
+// vectors is the arithmetic of a transform on numbered registers; the last one is the result,
+// which fma and fnma add a·b to and take it from.
+type vectors interface {
+	add(a, b, d int)
+	sub(a, b, d int)
+	fma(a, b, d int)
+	fnma(a, b, d int)
+	mov(a, d int)
+}
+
+// avoVectors is it on y.
+type avoVectors struct {
+	c *build.Context
+	y []reg.VecPhysical
+}
+
+func (v avoVectors) add(a, b, d int)  { v.c.VADDPS(v.y[b], v.y[a], v.y[d]) }
+func (v avoVectors) sub(a, b, d int)  { v.c.VSUBPS(v.y[b], v.y[a], v.y[d]) }
+func (v avoVectors) fma(a, b, d int)  { v.c.VFMADD231PS(v.y[a], v.y[b], v.y[d]) }
+func (v avoVectors) fnma(a, b, d int) { v.c.VFNMADD231PS(v.y[a], v.y[b], v.y[d]) }
+func (v avoVectors) mov(a, d int)     { v.c.VMOVAPS(v.y[a], v.y[d]) }
+
+// of are the registers of those numbers.
+func (v avoVectors) of(n []int) []reg.VecPhysical {
+	r := make([]reg.VecPhysical, len(n))
+	for i, k := range n {
+		r[i] = v.y[k]
+	}
+	return r
+}
+
+// winogradB is Bᵀd of d in the first registers, with 4, 5 and 2 in 13 to 15.
+func winogradB(v vectors, m int) []int {
+	if m == 2 {
+		v.sub(0, 2, 4)
+		v.add(1, 2, 5)
+		v.sub(2, 1, 6)
+		v.sub(1, 3, 7)
+		return []int{4, 5, 6, 7}
+	}
+	const four, five, two = 13, 14, 15
+	v.mov(4, 6) // 4 d0 + (d4 - 5 d2)
+	v.fnma(2, five, 6)
+	v.fma(0, four, 6)
+	v.mov(4, 7) // a = d4 - 4 d2, b = d3 - 4 d1
+	v.fnma(2, four, 7)
+	v.mov(3, 8)
+	v.fnma(1, four, 8)
+	v.add(7, 8, 9)
+	v.sub(7, 8, 7)
+	v.sub(4, 2, 8) // c = d4 - d2, f = d3 - d1
+	v.sub(3, 1, 11)
+	v.mov(8, 12)
+	v.fma(11, two, 12)
+	v.fnma(11, two, 8)
+	v.fnma(3, five, 5) // 4 d1 + (d5 - 5 d3)
+	v.fma(1, four, 5)
+	return []int{6, 9, 7, 12, 8, 5}
+}
+
+func winogradOut(c *build.Context, m int, avx512 bool) {
+	name, width := winogradName(m, avx512)
+	name = "f32WinoOut" + name
+	wide := ymm
+	if avx512 {
+		wide = zmm
+	}
+	function(c, name, "func(t *WinogradOut)", name+winogradOutDoc(m, width), "WinogradOut")
+	t, mp, ldp, yp, sh, sw, n, tmp, three, second, p, q, ny := reg.R14, reg.RBX, reg.R10, reg.RSI, reg.R8, reg.R9, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12, reg.R13, reg.R15
 	flags, r, rp := reg.RAX, reg.RBP, reg.RDX
 	at := c.AllocLocal(8) // bytes of the channels that are done
 	c.Load(c.Param("t"), t)
 	c.MOVQ(mem(t, woM), mp)
 	c.MOVQ(mem(t, woLDP), ldp)
 	c.SHLQ(operand.U8(2), ldp)
-	c.MOVQ(mem(t, woY), y)
+	c.MOVQ(mem(t, woY), yp)
 	c.MOVQ(mem(t, woSH), sh)
 	c.SHLQ(operand.U8(2), sh)
 	c.MOVQ(mem(t, woSW), sw)
@@ -183,140 +264,142 @@ func winogradOut(c *build.Context, m int) {
 	c.MOVQ(mem(t, woN), n)
 	c.MOVQ(mem(t, woTmp), tmp)
 	if m == 4 {
-		spread(c, 2, ymm[10])
-		spread(c, 4, ymm[11])
-		spread(c, 8, ymm[12])
+		spread(c, 2, wide[10])
+		spread(c, 4, wide[11])
+		spread(c, 8, wide[12])
 	}
-	c.VBROADCASTSS(mem(t, woLo), ymm[14])
-	c.VBROADCASTSS(mem(t, woHi), ymm[15])
-	c.VXORPS(ymm[13], ymm[13], ymm[13])
+	c.VBROADCASTSS(mem(t, woLo), wide[14])
+	c.VBROADCASTSS(mem(t, woHi), wide[15])
+	c.VXORPS(wide[13], wide[13], wide[13])
 	c.MOVQ(operand.U32(0), r)
 	c.MOVQ(r, at)
 	a := m + 2
-	c.Label("channels")
-	// Columns: the rows of m are a·LDP apart.
-	c.MOVQ(mp, p)
-	c.LEAQ(idx(ldp, ldp, 1), q)
-	if m == 4 {
-		c.LEAQ(idx(q, ldp, 4), q)
-	} else {
-		c.ADDQ(q, q)
-	}
-	c.LEAQ(idx(q, q, 2), three)
-	for j := range a {
-		for i, at := range line(c, a, p, q, three, second) {
-			c.VMOVUPS(at, ymm[i])
+	eachWidth(c, n, avx512, func(y []reg.VecPhysical, bytes int, suffix string) {
+		avo := avoVectors{c, y}
+		// Columns: the rows of m are a·LDP apart.
+		c.MOVQ(mp, p)
+		c.LEAQ(idx(ldp, ldp, 1), q)
+		if m == 4 {
+			c.LEAQ(idx(q, ldp, 4), q)
+		} else {
+			c.ADDQ(q, q)
 		}
-		for i, r := range winogradA(c, m) {
-			c.VMOVUPS(r, mem(tmp, (i*a+j)*32))
-		}
-		if j < a-1 {
-			c.ADDQ(ldp, p)
-		}
-	}
-	// Rows.
-	c.MOVQ(mem(t, woFlags), flags)
-	c.TESTQ(operand.U32(fCol), flags)
-	c.JZ(operand.LabelRef("nobias"))
-	c.MOVQ(mem(t, woBias), p)
-	c.MOVQ(at, r)
-	c.VMOVUPS(idx(p, r, 1), ymm[13])
-	c.Label("nobias")
-	c.MOVQ(mem(t, woNY), ny)
-	c.MOVQ(y, p)
-	c.MOVQ(mem(t, woR), rp)
-	c.ADDQ(at, rp)
-	for i := range m {
+		c.LEAQ(idx(q, q, 2), three)
 		for j := range a {
-			c.VMOVUPS(mem(tmp, (i*a+j)*32), ymm[j])
-		}
-		out := winogradA(c, m) // ymm[8] and 9 are free
-		l := func(s string) string { return fmt.Sprintf("%s%d", s, i) }
-		for _, o := range out {
-			c.VADDPS(ymm[13], o, o)
-		}
-		// The residual: columns that are there only.
-		c.TESTQ(operand.U32(fAdd), flags)
-		c.JZ(operand.LabelRef(l("noadd")))
-		c.MOVQ(rp, q)
-		c.MOVQ(mem(t, woRSW), r)
-		for j, o := range out {
-			if j > 0 {
-				c.CMPQ(mem(t, woNX), operand.U8(j))
-				c.JLE(operand.LabelRef(l("noadd")))
-				c.LEAQ(idx(q, r, 4), q)
+			for i, at := range line(c, a, p, q, three, second) {
+				c.VMOVUPS(at, y[i])
 			}
-			c.VADDPS(mem(q, 0), o, o)
-		}
-		c.Label(l("noadd"))
-		c.TESTQ(operand.U32(fPRelu), flags)
-		c.JZ(operand.LabelRef(l("noprelu")))
-		c.MOVQ(mem(t, woSlope), r)
-		c.ADDQ(at, r)
-		c.VMOVUPS(mem(r, 0), ymm[9])
-		for _, o := range out {
-			c.VMULPS(ymm[9], o, ymm[8])
-			c.VBLENDVPS(o, ymm[8], o, o)
-		}
-		c.Label(l("noprelu"))
-		c.TESTQ(operand.U32(fClamp), flags)
-		c.JZ(operand.LabelRef(l("noclamp")))
-		for _, o := range out {
-			c.VMAXPS(o, ymm[14], o)
-			c.VMINPS(o, ymm[15], o)
-		}
-		c.Label(l("noclamp"))
-		c.MOVQ(p, q)
-		for j, o := range out {
-			if j > 0 {
-				c.CMPQ(mem(t, woNX), operand.U8(j))
-				c.JLE(operand.LabelRef(l("stored")))
-				c.ADDQ(sw, q)
+			for i, r := range avo.of(winogradA(avo, m)) {
+				c.VMOVUPS(r, mem(tmp, (i*a+j)*bytes))
 			}
-			c.VMOVUPS(o, mem(q, 0))
+			if j < a-1 {
+				c.ADDQ(ldp, p)
+			}
 		}
-		c.Label(l("stored"))
-		if i < m-1 {
-			c.DECQ(ny)
-			c.JZ(operand.LabelRef("next"))
-			c.ADDQ(sh, p)
-			c.MOVQ(mem(t, woRSH), r)
-			c.LEAQ(idx(rp, r, 4), rp)
+		// Rows.
+		c.MOVQ(mem(t, woFlags), flags)
+		c.TESTQ(operand.U32(fCol), flags)
+		c.JZ(operand.LabelRef("nobias" + suffix))
+		c.MOVQ(mem(t, woBias), p)
+		c.MOVQ(at, r)
+		c.VMOVUPS(idx(p, r, 1), y[13])
+		c.Label("nobias" + suffix)
+		c.MOVQ(mem(t, woNY), ny)
+		c.MOVQ(yp, p)
+		c.MOVQ(mem(t, woR), rp)
+		c.ADDQ(at, rp)
+		for i := range m {
+			for j := range a {
+				c.VMOVUPS(mem(tmp, (i*a+j)*bytes), y[j])
+			}
+			out := avo.of(winogradA(avo, m)) // y[8] and 9 are free
+			l := func(s string) string { return fmt.Sprintf("%s%d%s", s, i, suffix) }
+			for _, o := range out {
+				c.VADDPS(y[13], o, o)
+			}
+			// The residual: columns that are there only.
+			c.TESTQ(operand.U32(fAdd), flags)
+			c.JZ(operand.LabelRef(l("noadd")))
+			c.MOVQ(rp, q)
+			c.MOVQ(mem(t, woRSW), r)
+			for j, o := range out {
+				if j > 0 {
+					c.CMPQ(mem(t, woNX), operand.U8(j))
+					c.JLE(operand.LabelRef(l("noadd")))
+					c.LEAQ(idx(q, r, 4), q)
+				}
+				c.VADDPS(mem(q, 0), o, o)
+			}
+			c.Label(l("noadd"))
+			c.TESTQ(operand.U32(fPRelu), flags)
+			c.JZ(operand.LabelRef(l("noprelu")))
+			c.MOVQ(mem(t, woSlope), r)
+			c.ADDQ(at, r)
+			c.VMOVUPS(mem(r, 0), y[9])
+			for _, o := range out {
+				c.VMULPS(y[9], o, y[8])
+				if bytes == 64 {
+					c.VPMOVD2M(o, reg.K1)
+					c.VMOVAPS(y[8], reg.K1, o)
+				} else {
+					c.VBLENDVPS(o, y[8], o, o)
+				}
+			}
+			c.Label(l("noprelu"))
+			c.TESTQ(operand.U32(fClamp), flags)
+			c.JZ(operand.LabelRef(l("noclamp")))
+			for _, o := range out {
+				c.VMAXPS(o, y[14], o)
+				c.VMINPS(o, y[15], o)
+			}
+			c.Label(l("noclamp"))
+			c.MOVQ(p, q)
+			for j, o := range out {
+				if j > 0 {
+					c.CMPQ(mem(t, woNX), operand.U8(j))
+					c.JLE(operand.LabelRef(l("stored")))
+					c.ADDQ(sw, q)
+				}
+				c.VMOVUPS(o, mem(q, 0))
+			}
+			c.Label(l("stored"))
+			if i < m-1 {
+				c.DECQ(ny)
+				c.JZ(operand.LabelRef("next" + suffix))
+				c.ADDQ(sh, p)
+				c.MOVQ(mem(t, woRSH), r)
+				c.LEAQ(idx(rp, r, 4), rp)
+			}
 		}
-	}
-	c.Label("next")
-	c.ADDQ(operand.U8(32), mp)
-	c.ADDQ(operand.U8(32), y)
-	c.ADDQ(operand.U8(32), at)
-	c.SUBQ(operand.U8(8), n)
-	c.JNZ(operand.LabelRef("channels"))
-	c.VZEROUPPER()
-	c.RET()
+		c.Label("next" + suffix)
+		c.ADDQ(operand.U8(bytes), mp)
+		c.ADDQ(operand.U8(bytes), yp)
+		c.ADDQ(operand.U8(bytes), at)
+	})
 }
 
-// winogradA is Aᵀm of m in the first registers.
-func winogradA(c *build.Context, m int) []reg.VecPhysical {
-	y := ymm
+// winogradA is Aᵀm of m in the first registers, with 2, 4 and 8 in 10 to 12.
+func winogradA(v vectors, m int) []int {
 	if m == 2 {
-		c.VADDPS(y[1], y[0], y[4])
-		c.VADDPS(y[2], y[4], y[4])
-		c.VSUBPS(y[2], y[1], y[5])
-		c.VSUBPS(y[3], y[5], y[5])
-		return []reg.VecPhysical{y[4], y[5]}
+		v.add(0, 1, 4)
+		v.add(4, 2, 4)
+		v.sub(1, 2, 5)
+		v.sub(5, 3, 5)
+		return []int{4, 5}
 	}
-	two, four, eight := y[10], y[11], y[12]
-	c.VADDPS(y[2], y[1], y[6]) // s1 = m1 + m2, d1 = m1 - m2
-	c.VSUBPS(y[2], y[1], y[7])
-	c.VADDPS(y[4], y[3], y[8]) // s2 = m3 + m4, d2 = m3 - m4
-	c.VSUBPS(y[4], y[3], y[9])
-	c.VADDPS(y[6], y[0], y[0]) // (m0 + s1) + s2
-	c.VADDPS(y[8], y[0], y[0])
-	c.VMOVAPS(y[7], y[1]) // d1 + 2 d2
-	c.VFMADD231PS(y[9], two, y[1])
-	c.VFMADD231PS(y[8], four, y[6]) // s1 + 4 s2
-	c.VFMADD231PS(y[9], eight, y[7])
-	c.VADDPS(y[5], y[7], y[7]) // (d1 + 8 d2) + m5
-	return []reg.VecPhysical{y[0], y[1], y[6], y[7]}
+	const two, four, eight = 10, 11, 12
+	v.add(1, 2, 6) // s1 = m1 + m2, d1 = m1 - m2
+	v.sub(1, 2, 7)
+	v.add(3, 4, 8) // s2 = m3 + m4, d2 = m3 - m4
+	v.sub(3, 4, 9)
+	v.add(0, 6, 0) // (m0 + s1) + s2
+	v.add(0, 8, 0)
+	v.mov(7, 1) // d1 + 2 d2
+	v.fma(9, two, 1)
+	v.fma(8, four, 6) // s1 + 4 s2
+	v.fma(9, eight, 7)
+	v.add(7, 5, 7) // (d1 + 8 d2) + m5
+	return []int{0, 1, 6, 7}
 }
 
 func init() {

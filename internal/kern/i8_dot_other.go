@@ -1,0 +1,5 @@
+//go:build (!amd64 && !arm64) || noasm
+
+package kern
+
+func (d Dots) run(t *I8Dot) { d.runGo(t) }

@@ -1,0 +1,27 @@
+//go:build !noasm
+
+package kern
+
+func (w Winograd) in(t *WinogradIn) {
+	switch {
+	case w.isa != isaNEON:
+		w.inGo(t)
+	case w.M == 4:
+		f32WinoIn44NEON(t)
+	default:
+		f32WinoIn24NEON(t)
+	}
+}
+
+func (w Winograd) out(t *WinogradOut) {
+	switch {
+	case w.isa != isaNEON:
+		w.outGo(t)
+	case w.M == 4:
+		f32WinoOut44NEON(t)
+	default:
+		f32WinoOut24NEON(t)
+	}
+}
+
+func (w Winograd) filters([]float32, []float32, int, int, int) { panic("kern: no assembly") }

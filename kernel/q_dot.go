@@ -1,0 +1,266 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"whit/graph"
+	"whit/internal/cpu"
+	"whit/internal/kern"
+	"whit/tensor"
+)
+
+// Convolution of 8-bit integers on processors with instructions for dot products of bytes:
+// those of i8_conv, with the same integers, but bytes stay bytes. A tile copies the part of the
+// image that a block of output pixels needs, with the zero point for the padding (pixels that
+// windows do not share are read in place); the zero point's share of every sum is in the bias.
+func init() {
+	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
+		Register(Kernel{
+			Domain: on[0], Op: on[1], Name: "i8_dot", Priority: 14,
+			Match: func(n *graph.Node, e *Env) bool {
+				m, _, _ := qunfuse(n, "", "QLinearConv")
+				return (dots(e) || e.CPU == cpu.Features{}) && m != nil && qconvMatch(m) && narrowWeights(m)
+			},
+			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+				l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
+				l.In[0] = nhwc([4]int{})
+				return l
+			},
+			Prepare: prepareQDot,
+		})
+	}
+}
+
+// dots reports whether products of bytes have instructions of their own, which beats
+// transforms that save multiplications of wider numbers.
+func dots(e *Env) bool {
+	_, fast := kern.DotsOf(e.CPU)
+	return fast
+}
+
+// bytes copies what block b of image img needs into a, flipping bits, with zero for the padding,
+// and returns the first output row and column of the block, and its size.
+func (w *qwindow) bytes(a, in []byte, img, b int, flip, zero byte) (y0, x0, h, wd int) {
+	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
+	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
+	cs, row := w.x.sw, w.iw*w.x.sw
+	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
+	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix)) // columns of the image
+	right = max(left, right)
+	for r := range (h-1)*w.sh + w.extentH() {
+		d := a[r*row:][:row]
+		y := iy + r
+		if y < 0 || y >= w.h || left == right {
+			fill(d, zero)
+			continue
+		}
+		fill(d[:left*cs], zero)
+		fill(d[right*cs:], zero)
+		at := w.x.at + img*w.x.sn + y*w.x.sh + (ix+left)*cs
+		flipBytes(d[left*cs:right*cs], in[at:][:(right-left)*cs], flip)
+	}
+	return y0, x0, h, wd
+}
+
+func fill(d []byte, v byte) {
+	for i := range d {
+		d[i] = v
+	}
+}
+
+// flipBytes is dst[i] = src[i] ^ flip.
+func flipBytes(dst, src []byte, flip byte) {
+	if flip == 0 {
+		copy(dst, src)
+		return
+	}
+	dst = dst[:len(src)]
+	mask := 0x0101010101010101 * uint64(flip)
+	for ; len(src) >= 8; dst, src = dst[8:], src[8:] {
+		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^mask)
+	}
+	for i, x := range src {
+		dst[i] = x ^ flip
+	}
+}
+
+// dotGroup is the panels of 16 columns of a call: count columns from output channel first on.
+type dotGroup struct{ first, count, panels, at int }
+
+// dotGroups divides the output channels of every group of a convolution into calls of nearly
+// equal numbers of panels; k is the depth of the sums. size is the bytes of all of B.
+func dotGroups(groups, og, k int) (g []dotGroup, size int) {
+	panels := (og + 15) / 16
+	calls := (panels + kern.DotPanels - 1) / kern.DotPanels
+	for i := range groups {
+		for c := range calls {
+			p0, p1 := part(c, calls, panels)
+			g = append(g, dotGroup{i*og + 16*p0, min(og, 16*p1) - 16*p0, p1 - p0, size})
+			size += (p1 - p0) * 16 * k
+		}
+	}
+	return g, size
+}
+
+// packQDot packs W[cout][cin/g][kh][kw] as kern.I8Dot wants it, segments of kseg numbers filled
+// up to kpad with zeros, and behind that the sum of every output channel's weights.
+func packQDot(e *Env, n *graph.Node, gs []dotGroup, kseg, kpad, size int) (packed []byte, sums []int32) {
+	s := n.In[3].Type.Shape
+	key := fmt.Sprintf("i8_dot/%d/%d/%v", len(gs), kseg, zeros(n.In[5]))
+	packed = e.Pack(n.In[3], key, func() []byte {
+		dst := tensor.AlignedBytes(size + 4*s[0])
+		sums, _ := kern.CutInt32(dst[size:], s[0])
+		at, taps := weightOf(n), s[2]*s[3]
+		for _, g := range gs {
+			w := 16 * g.panels
+			for j := range g.count {
+				for t := range taps {
+					for c := range s[1] {
+						k := t*s[1] + c
+						i := k/kseg*kpad + k%kseg
+						v := at(g.first+j, c*taps+t)
+						dst[g.at+(i/4*w+j)*4+i%4] = byte(v)
+						sums[g.first+j] += int32(v)
+					}
+				}
+			}
+		}
+		return dst
+	})
+	sums, _ = kern.CutInt32(packed[size:], s[0])
+	return packed[:size], sums
+}
+
+func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
+	n, lo, hi := qunfuse(fn, "", "QLinearConv")
+	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
+	ws := n.In[3].Type.Shape
+	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
+	w := &qwindow{window: win, x: x}
+	images := y.n
+	flat := w.flat(&y)
+	if flat {
+		w.h, w.w, w.oh, w.ow, images = 1, y.n*y.h*y.w, 1, y.n*y.h*y.w, 1
+	}
+	groups := int(n.Int("group", 1))
+	cin, og := ws[1], ws[0]/groups
+	const limit = 128 << 10 // bytes: less than half of the second-level cache
+	w.fit(limit, w.oh)
+
+	d, _ := kern.DotsOf(e.CPU)
+	flip, zero := byte(0), zeroOf(n.In[2])
+	if d.Signed != (n.In[0].Type.DType == tensor.Int8) {
+		flip = 0x80
+		if d.Signed {
+			zero -= 128
+		} else {
+			zero += 128
+		}
+	}
+	rq := requantOf(lo, hi, zeroOf(n.In[7]))
+	t := kern.I8Dot{K: cin, LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
+	rows := groups == 1 && w.dw == 1 && x.sw == cin // the pixels of a window's row follow each other
+	for i := range w.kh {
+		if rows {
+			t.Off = append(t.Off, i*w.dh*w.iw*x.sw)
+			continue
+		}
+		for j := range w.kw {
+			t.Off = append(t.Off, (i*w.dh*w.iw+j*w.dw)*x.sw)
+		}
+	}
+	if rows {
+		t.K = cin * w.kw
+	}
+	kseg := t.K
+	t.K = (t.K + 3) / 4 * 4
+	depth := len(t.Off) * t.K
+	gs, size := dotGroups(groups, og, depth)
+	packed, sums := packQDot(e, n, gs, kseg, t.K, size)
+	bias, mul := make([]int32, ws[0]+16), multipliers(n)
+	mul = append(mul, make([]float32, 16)...)
+	if v := n.Input(8); v != nil {
+		copy(bias, tensor.Of[int32](v.Tensor()))
+	}
+	for c, s := range sums {
+		bias[c] -= int32(zero) * s // modulo 2³², as all of the sum
+	}
+
+	// Pixels are read in place where that needs no other bytes and none beyond the last.
+	direct := flat && flip == 0 && cin == t.K
+	scratch := w.scratch()
+	if direct {
+		scratch = 0
+	}
+	// A call that is not full must not store over another group's channels or the next pixel.
+	partial := func(g dotGroup) bool {
+		return g.count < 16*g.panels && (g.first+g.count < ws[0] || g.first+16*g.panels > y.sw)
+	}
+	pixels, edges := w.bh*w.bw, 0
+	for _, g := range gs {
+		if partial(g) {
+			edges = max(edges, 16*g.panels*pixels)
+		}
+	}
+	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*pixels + scratch + edges}
+	whole := w.bw == w.ow && y.plain()
+	blocks := images * w.nh * w.nw
+	nb, np := split(blocks, len(gs), pixels*depth*4)
+	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, mem []byte) {
+		t := t
+		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
+		off, mem := kern.CutInts(mem, pixels)
+		a, edge := mem[:scratch], mem[scratch:]
+		b0, b1 := part(tile%nb, nb, blocks)
+		p0, p1 := part(tile/nb, np, len(gs))
+		last := [2]int{}
+		for b := b0; b < b1; b++ {
+			img := b / (w.nh * w.nw)
+			y0, x0, h, wd := 0, b%w.nw*w.bw, 1, 0
+			if direct {
+				wd = min(w.bw, w.ow-x0)
+				a = in[x.at+x0*x.sw:]
+			} else {
+				y0, x0, h, wd = w.bytes(a, in, img, b%(w.nh*w.nw), flip, byte(zero))
+			}
+			if last != [2]int{h, wd} {
+				last = [2]int{h, wd}
+				for r := range h {
+					for i := range wd {
+						off[r*wd+i] = (r*w.sh*w.iw + i*w.sw) * x.sw
+					}
+				}
+			}
+			if p0 == 0 && x0 == 0 {
+				haloBytes(&y, out, img, y0, y0+h)
+			}
+			for _, g := range gs[p0:p1] {
+				t.B, t.Panels = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels
+				t.A = a[g.first/og*cin:]
+				t.Bias, t.Mul = bias[g.first:], mul[g.first:]
+				step := wd // output pixels that follow each other
+				if whole {
+					step = h * wd
+				}
+				for i := 0; i < h*wd; i += step {
+					at := y.at + img*y.sn + (y0+i/wd)*y.sh + x0*y.sw + g.first
+					if images == 1 && w.oh == 1 && y.plain() {
+						at = y.at + x0*y.sw + g.first
+					}
+					t.Rows, t.C, t.LDC = off[i:i+step], out[at:], y.sw
+					if partial(g) {
+						t.C, t.LDC = edge, 16*g.panels
+					}
+					d.Run(&t)
+					if partial(g) {
+						for j := range step {
+							copy(out[at+j*y.sw:][:g.count], edge[16*g.panels*j:])
+						}
+					}
+				}
+			}
+		}
+	}}}
+	return p, nil
+}
