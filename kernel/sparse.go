@@ -194,7 +194,7 @@ func fourRows(w []float32, n int, empty []float32) (r [4][]float32) {
 // mostlyZero looks at runs of a constant spread evenly: at least a quarter of what it
 // sees is zero.
 func mostlyZero(v *graph.Value) bool {
-	const runs, run = 16, 256
+	const runs, run = 8, 512
 	n, w := v.Type.Shape.NumElements(), floats(v)
 	buf := tensor.AlignedBytes(pieceScratch(v, run))
 	seen, zero := 0, 0

@@ -74,21 +74,17 @@ func readFile(path string, stored bool) (*graph.Graph, error) {
 
 // sameFile reads a file that must not change.
 type sameFile struct {
-	f  *os.File
+	*os.File
 	st os.FileInfo
 }
 
-// ReadAt implements io.ReaderAt.
-func (s *sameFile) ReadAt(b []byte, off int64) (int, error) {
-	n, err := s.f.ReadAt(b, off)
-	st, e := s.f.Stat()
-	if e == nil && (st.Size() != s.st.Size() || !st.ModTime().Equal(s.st.ModTime())) {
-		e = fmt.Errorf("%s has been changed since it was opened", filepath.Base(s.f.Name()))
+// Err is what tensor.Stored asks after reading.
+func (s *sameFile) Err() error {
+	st, err := s.Stat()
+	if err == nil && (st.Size() != s.st.Size() || !st.ModTime().Equal(s.st.ModTime())) {
+		err = fmt.Errorf("%s has been changed since it was opened", filepath.Base(s.Name()))
 	}
-	if e != nil {
-		return 0, e
-	}
-	return n, err
+	return err
 }
 
 func read(s *source, o Options) (*graph.Graph, error) {

@@ -30,6 +30,7 @@ type Plan struct {
 	needs []string
 	runs  []*control // between the steps and the rest
 	pack  *packer
+	env   kernel.Env
 }
 
 // step is a prepared node.
@@ -43,7 +44,6 @@ type step struct {
 	packs      []*pack // constants that a run fills; their phases come first, then those of First
 	phase      int     // index of its first phase in Plan.phases
 	sequential bool
-	why        string // what decided on the kernel, see kernel.Why
 }
 
 type phaseRef struct {
@@ -80,6 +80,7 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 	pl := &Plan{prog: p, g: g, values: map[*graph.Value]int{}, rest: b.Rest, needs: b.Needs}
 	pl.pack = &packer{p: p, origin: origin, once: map[packKey]*pack{}}
 	env.Pack = pl.pack.pack
+	pl.env = env
 	if err := pl.checkSizes(); err != nil {
 		return nil, err
 	}
@@ -112,9 +113,6 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 			}
 		}
 		s := step{node: n, prep: prep, control: ctl, packs: packs[i]}
-		if !p.opt.References {
-			s.why = kernel.Why(n, &env)
-		}
 		s.macs, s.bytes = op.Cost(n)
 		// About 20 multiply-accumulates and 4 bytes a nanosecond: a step under 10 µs
 		// is not worth sharing.
@@ -412,7 +410,11 @@ func (pl *Plan) Nodes() []NodeInfo {
 		if len(s.node.Out) > 0 && s.node.Out[0] != nil {
 			o = s.node.Out[0].Type.String()
 		}
-		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o, s.why})
+		why := ""
+		if !pl.prog.opt.References {
+			why = kernel.Why(s.node, &pl.env)
+		}
+		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o, why})
 	}
 	for _, c := range pl.runs {
 		out = append(out, NodeInfo{Node: c.node.Name, Op: c.node.OpName(), Kernel: "control"})

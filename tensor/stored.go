@@ -20,7 +20,8 @@ type stored struct {
 // kept, when Bytes or Of first asks for them; Part reads some and keeps nothing. src must
 // stay as it is for as long as the tensor is in use. Where it cannot be read the bytes
 // are zero, and Err says why: whoever computes with them asks Err before the results
-// are given away. Bools are not checked.
+// are given away. Where src has a method Err() error, Err asks it too: whether it has
+// stayed as it was. Bools are not checked.
 func Stored(t Type, src io.ReaderAt, off int64) (*Tensor, error) {
 	if err := t.Shape.Check(); err != nil {
 		return nil, err
@@ -34,12 +35,19 @@ func Stored(t Type, src io.ReaderAt, off int64) (*Tensor, error) {
 // IsStored reports whether the tensor's bytes lie elsewhere until they are asked for.
 func (t *Tensor) IsStored() bool { return t.stored != nil }
 
-// Err is the first error in reading the bytes of a Stored tensor; nil for others.
+// Err is the first error in reading the bytes of a Stored tensor, or what its source
+// says of itself; nil for others.
 func (t *Tensor) Err() error {
-	if t.stored != nil {
-		if err := t.stored.err.Load(); err != nil {
-			return *err
+	if t.stored == nil {
+		return nil
+	}
+	if src, ok := t.stored.src.(interface{ Err() error }); ok {
+		if err := src.Err(); err != nil {
+			return err
 		}
+	}
+	if err := t.stored.err.Load(); err != nil {
+		return *err
 	}
 	return nil
 }
