@@ -70,9 +70,11 @@ type Model struct {
 }
 
 // Open reads a .whit or .onnx file, told apart by its content, with the model card
-// in it or beside it.
+// in it or beside it. Weights of an ONNX model are read when they are first needed: its
+// file must not be changed in place while the model is in use, though it may be
+// replaced or removed. Where it is, runs give an error.
 func Open(path string, opt Options) (*Model, error) {
-	f, err := modelfile.Load(path, "")
+	f, err := modelfile.Open(path, "")
 	if err != nil {
 		return nil, corrupt(err)
 	}

@@ -59,19 +59,27 @@ type convPanel struct {
 	n int // output channels
 }
 
-// packConv packs W[cout][cin/g][kh][kw] in panels, group by group.
-func packConv(e *Env, u *kern.Micro, v *graph.Value, groups int) []float32 {
+// convPacking packs W[cout][cin/g][kh][kw] in panels, group by group: a part is a panel.
+func convPacking(u *kern.Micro, v *graph.Value, groups int) Packing {
 	s := v.Type.Shape
 	og, k := s[0]/groups, s[1]*s[2]*s[3]
-	return kern.Floats(e.Pack(v, fmt.Sprintf("f32_conv_panels/%d/%d", u.NR, groups), func() []byte {
-		size := u.PackedLen(k, og)
-		dst, w := kern.AlignedFloats(size*groups), f32s(v.Tensor())
-		taps := s[2] * s[3]
-		for g := range groups {
-			for o := 0; o < og; {
-				p := dst[g*size+o/u.NR*k*u.NR+o%u.NR:]
-				src := w[(g*og+o)*k:]
-				if o+8 <= og { // half a line of memory at a time
+	size, panels, taps, w := u.PackedLen(k, og), (og+u.NR-1)/u.NR, s[2]*s[3], floats(v)
+	return Packing{
+		Bytes: 4 * size * groups, Parts: groups * panels, Scratch: pieceScratch(v, u.NR*k),
+		At: func(part int) (from, to int) {
+			g, o0 := part/panels, part%panels*u.NR
+			return 4 * (g*size + o0*k), 4 * (g*size + o0*k + k*u.NR)
+		},
+		Fill: func(b []byte, part int, scratch []byte) {
+			g, o0 := part/panels, part%panels*u.NR
+			dst, rows := kern.Floats(b), min(u.NR, og-o0)
+			w := w(scratch, (g*og+o0)*k, rows*k)
+			if rows < u.NR {
+				clear(dst)
+			}
+			for o := 0; o < rows; {
+				p, src := dst[o:], w[o*k:]
+				if o+8 <= rows { // half a line of memory at a time
 					s0, s1, s2, s3 := src[:k], src[k:][:k], src[2*k:][:k], src[3*k:][:k]
 					s4, s5, s6, s7 := src[4*k:][:k], src[5*k:][:k], src[6*k:][:k], src[7*k:][:k]
 					for t := range taps {
@@ -91,9 +99,7 @@ func packConv(e *Env, u *kern.Micro, v *graph.Value, groups int) []float32 {
 				}
 				o++
 			}
-		}
-		return kern.Bytes(dst)
-	}))
+		}}
 }
 
 func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
@@ -106,7 +112,8 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	cin, og := ws[1], ws[0]/groups
 	k := cin * w.kh * w.kw
 	p := &Prepared{Kernel: u.Name + "_conv", Packed: []int{1}}
-	packed := packConv(e, u, n.In[1], groups)
+	pk := convPacking(u, n.In[1], groups)
+	packed := e.packParts(n.In[1], fmt.Sprintf("f32_conv_panels/%d/%d", u.NR, groups), pk)
 
 	// Segments of k within the image.
 	t := kern.Tile{K: cin, RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: y.sw, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
@@ -159,7 +166,8 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	units := y.n * rows * chunks
 	nu, np := splitImage(units, len(panels), max(1, cols/chunks)*k*u.NR, 4*w.sh*w.sw*cols/chunks*x.sw/len(blocks))
-	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, _ []byte) {
+	// run computes units u0 to u1 of panels p0 to p1, whose weights lie in packed from base on.
+	run := func(c *Call, u0, u1, p0, p1 int, packed []float32, base int) {
 		t := t
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
 		var b, sum []float32
@@ -169,8 +177,6 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		if add >= 0 {
 			sum = f32s(c.In[add])
 		}
-		u0, u1 := part(tile%nu, nu, units)
-		p0, p1 := part(tile/nu, np, len(panels))
 		if p0 == 0 {
 			for i := u0; i < u1; i++ {
 				if i%chunks == 0 {
@@ -207,7 +213,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 					t.Flags &= kern.FlagAcc
 				}
 				for _, pn := range panels[p0:p1] {
-					t.N, t.A, t.B, t.C = pn.n, in[xa+pn.a:], packed[pn.b+kb.at:], out[ya+pn.c:]
+					t.N, t.A, t.B, t.C = pn.n, in[xa+pn.a:], packed[pn.b-base+kb.at:], out[ya+pn.c:]
 					if bias {
 						t.Col = b[pn.c:]
 					}
@@ -221,7 +227,21 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 				}
 			}
 		}
+	}
+	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, _ []byte) {
+		u0, u1 := part(tile%nu, nu, units)
+		p0, p1 := part(tile/nu, np, len(panels))
+		run(c, u0, u1, p0, p1, packed.floats(), 0)
 	}}}
+	if len(panels) >= 4 && pk.worthFirst() {
+		// Panel by panel, packed in scratch.
+		p.Scratch = 4*k*u.NR + pk.Scratch
+		p.First = []Phase{{Tiles: len(panels), Run: func(c *Call, tile int, scratch []byte) {
+			panel := scratch[:4*k*u.NR]
+			pk.Fill(panel, tile, scratch[len(panel):])
+			run(c, 0, units, tile, tile+1, kern.Floats(panel), panels[tile].b)
+		}}}
+	}
 	return p, nil
 }
 

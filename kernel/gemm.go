@@ -28,19 +28,83 @@ func init() {
 	})
 }
 
-// packB is the constant matrix B[k,n] (trans: held [n,k]) in the panels of u.
-func packB(e *Env, u *kern.Micro, v *graph.Value, trans bool, k, n int) []float32 {
-	ldb := n
-	if trans {
-		ldb = k
+// piece is how many floats of a constant are taken together: a quarter of a second-level cache.
+const piece = 32 << 10
+
+// packingB packs the constant matrix B[k,n] (trans: held [n,k]) in the panels of u.
+func packingB(u *kern.Micro, v *graph.Value, trans bool, k, n int) Packing {
+	w := floats(v)
+	if !trans { // a part is some rows of all panels
+		some := max(1, min(k, piece/max(1, n)))
+		return Packing{Bytes: 4 * u.PackedLen(k, n), Parts: (k + some - 1) / some, Scratch: pieceScratch(v, some*n),
+			Fill: func(b []byte, part int, scratch []byte) {
+				dst, k0 := kern.Floats(b), part*some
+				kk := min(some, k-k0)
+				src := w(scratch, k0*n, kk*n)
+				for n0 := 0; n0 < n; n0 += u.NR {
+					u.PackB(dst[n0*k+k0*u.NR:], src[n0:], false, n, kk, min(u.NR, n-n0))
+				}
+			}}
 	}
-	packing := fmt.Sprintf("f32_panels/%d/%d/%d/%v", u.NR, k, n, trans)
-	return kern.Floats(e.Pack(v, packing, func() []byte {
-		p := kern.AlignedFloats(u.PackedLen(k, n))
-		u.PackB(p, f32s(v.Tensor()), trans, ldb, k, n)
-		return kern.Bytes(p)
-	}))
+	r := newPanelReader(u, v, k, n)
+	return Packing{Bytes: 4 * u.PackedLen(k, n), Parts: (n + u.NR - 1) / u.NR, Scratch: r.scratch,
+		At: func(part int) (from, to int) { return 4 * part * k * u.NR, 4 * (part + 1) * k * u.NR },
+		Fill: func(b []byte, part int, scratch []byte) {
+			for k0 := 0; k0 < k; k0 += r.some {
+				kk := min(r.some, k-k0)
+				src, ld := r.read(scratch, part, k0, kk)
+				u.PackB(kern.Floats(b)[k0*u.NR:], src, true, ld, kk, min(u.NR, n-part*u.NR))
+			}
+		}}
 }
+
+// panelReader reads the columns of a panel of B held [n,k]: rows of what is held, in
+// pieces of some k.
+type panelReader struct {
+	u       *kern.Micro
+	w       func([]byte, int, int) []float32
+	k, n    int
+	some    int
+	stored  bool
+	scratch int
+}
+
+func newPanelReader(u *kern.Micro, v *graph.Value, k, n int) *panelReader {
+	r := &panelReader{u: u, w: floats(v), k: k, n: n, some: max(1, min(k, piece/u.NR))}
+	r.scratch = pieceScratch(v, u.NR*r.ld(r.some))
+	r.stored = r.scratch > 0
+	return r
+}
+
+// ld is the distance of rows in scratch: 64-byte aligned.
+func (r *panelReader) ld(k int) int { return (k + 15) &^ 15 }
+
+// read gives rows k0 to k0+k of panel p as columns that are ld apart.
+func (r *panelReader) read(scratch []byte, p, k0, k int) (src []float32, ld int) {
+	n0 := p * r.u.NR
+	cols := min(r.u.NR, r.n-n0)
+	switch {
+	case !r.stored:
+		return r.w(nil, n0*r.k+k0, (cols-1)*r.k+k), r.k
+	case k == r.k: // they follow each other
+		return r.w(scratch, n0*k, cols*k), k
+	}
+	ld = r.ld(k)
+	for c := range cols {
+		r.w(scratch[4*c*ld:], (n0+c)*r.k+k0, k)
+	}
+	return kern.Floats(scratch), ld
+}
+
+// packB is the constant matrix B[k,n] in panels, and how it is packed.
+func packB(e *Env, u *kern.Micro, v *graph.Value, trans bool, k, n int) (*Packed, Packing) {
+	pk := packingB(u, v, trans, k, n)
+	return e.packParts(v, fmt.Sprintf("f32_panels/%d/%d/%d/%v", u.NR, k, n, trans), pk), pk
+}
+
+// directRows is how many rows of A a first run may have without packing B: with more,
+// tiles would share panels.
+const directRows = 24
 
 // finish is what kern's epilogue cannot do: y = clamp(y + beta·C) where C is a
 // scalar or a whole matrix, or beta is not 1.
@@ -102,19 +166,17 @@ func prepareGemm(fn *graph.Node, e *Env) (*Prepared, error) {
 			g.Flags &^= kern.FlagClamp
 		}
 	}
-	var packed []float32
+	var packed *Packed
+	var pk Packing
 	if b := n.In[1]; b.IsConst() {
 		g.PackedB = true
-		packed = packB(e, u, b, g.TransB, g.K, g.N)
+		packed, pk = packB(e, u, b, g.TransB, g.K, g.N)
 		p.Packed = []int{1}
 	}
 	g.Init(u)
 	p.Scratch = 4 * g.Scratch()
-	p.Phases = []Phase{{Tiles: g.Tiles(), Run: func(c *Call, tile int, scratch []byte) {
-		b := packed
-		if !g.PackedB {
-			b = f32s(c.In[1])
-		}
+	// run computes a tile with B as it is, or by its panels.
+	run := func(c *Call, tile int, b []float32, panel func(p, k0, k int) []float32, scratch []byte) {
 		var cv, rv, cc []float32
 		if len(c.In) > 2 {
 			cc = f32s(c.In[2])
@@ -126,12 +188,39 @@ func prepareGemm(fn *graph.Node, e *Env) (*Prepared, error) {
 			rv = cc
 		}
 		out := f32s(c.Out[0])
-		g.Run(tile, f32s(c.In[0]), b, out, cv, rv, kern.Floats(scratch))
+		if panel != nil {
+			g.RunPanels(tile, f32s(c.In[0]), panel, out, cv, rv)
+		} else {
+			g.Run(tile, f32s(c.In[0]), b, out, cv, rv, kern.Floats(scratch))
+		}
 		if fin != nil {
 			m0, m1, n0, n1 := g.Region(tile)
 			fin.run(out, cc, g.LDC, m0, m1, n0, n1)
 		}
+	}
+	p.Phases = []Phase{{Tiles: g.Tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		b := packed.floats()
+		if !g.PackedB {
+			b = f32s(c.In[1])
+		}
+		run(c, tile, b, nil, scratch)
 	}}}
+	if g.PackedB && g.TransB && pk.worthFirst() && g.M <= directRows {
+		r := newPanelReader(u, n.In[1], g.K, g.N)
+		p.Scratch = 4*piece + r.scratch
+		p.First = []Phase{{Tiles: g.Tiles(), Run: func(c *Call, tile int, scratch []byte) {
+			packed, raw := kern.Floats(scratch[:4*piece]), scratch[4*piece:]
+			at, from, to := -1, 0, 0 // what packed holds
+			run(c, tile, nil, func(p, k0, k int) []float32 {
+				if p != at || k0 < from || k0+k > to {
+					at, from, to = p, k0, min(g.K, k0+r.some)
+					src, ld := r.read(raw, p, from, to-from)
+					u.PackB(packed, src, true, ld, to-from, min(u.NR, g.N-p*u.NR))
+				}
+				return packed[(k0-from)*u.NR:]
+			}, nil)
+		}}}
+	}
 	return p, nil
 }
 
@@ -187,10 +276,10 @@ func prepareMatMul(n *graph.Node, e *Env) (*Prepared, error) {
 		}
 	}
 	p := &Prepared{Kernel: u.Name}
-	var packed []float32
+	var packed *Packed
 	if v := n.In[1]; v.IsConst() && count == 1 {
 		g.PackedB = true
-		packed = packB(e, u, v, false, g.K, g.N)
+		packed, _ = packB(e, u, v, false, g.K, g.N)
 		p.Packed = []int{1}
 	}
 	g.Init(u)
@@ -198,7 +287,7 @@ func prepareMatMul(n *graph.Node, e *Env) (*Prepared, error) {
 	p.Scratch = 4 * g.Scratch()
 	p.Phases = []Phase{{Tiles: tiles * count, Run: func(c *Call, tile int, scratch []byte) {
 		i := tile / tiles
-		w := packed
+		w := packed.floats()
 		if !g.PackedB {
 			w = f32s(c.In[1])[offs[i][1]:]
 		}

@@ -3,9 +3,11 @@ package kernel
 import (
 	"slices"
 	"sort"
+	"sync"
 
 	"whit/graph"
 	"whit/internal/cpu"
+	"whit/internal/kern"
 	"whit/op"
 	"whit/tensor"
 )
@@ -28,8 +30,11 @@ type Phase struct {
 
 // Prepared is a node bound to a kernel. It is immutable and shared by sessions.
 type Prepared struct {
-	Kernel  string // the kernel's name; Prepare may leave it empty
-	Phases  []Phase
+	Kernel string // the kernel's name; Prepare may leave it empty
+	Phases []Phase
+	// First, if set, computes the same as Phases, to the bit, while the constants of
+	// Env.PackParts are not filled: a first run then touches less memory.
+	First   []Phase
 	Temp    int // bytes of Call.Temp
 	Scratch int // bytes of scratch a worker
 	// InPlace lists the inputs whose memory output 0 may take over, where the input
@@ -56,6 +61,80 @@ type Env struct {
 	// (constant, packing) and shared by nodes, shapes and sessions. packing names
 	// the layout and every parameter that shaped it.
 	Pack func(v *graph.Value, packing string, build func() []byte) []byte
+	// PackParts is Pack for a form that is filled when the node runs. nil: Pack does.
+	PackParts func(v *graph.Value, packing string, p Packing) *Packed
+	// Trials may be nil.
+	Trials *Trials
+}
+
+// Packing is a packed form of a constant that is filled part by part, in any order and
+// by several goroutines.
+type Packing struct {
+	Bytes   int // of the form, zero before it is filled
+	Parts   int
+	Scratch int // bytes of scratch that Fill needs, 64-byte aligned, with undefined contents
+	// At is where a part lies: its bytes are dst of Fill. nil: a part may be anywhere,
+	// and dst is the whole.
+	At   func(part int) (from, to int)
+	Fill func(dst []byte, part int, scratch []byte)
+}
+
+// Part fills one part of the whole form.
+func (p *Packing) Part(all []byte, part int, scratch []byte) {
+	if p.At != nil {
+		from, to := p.At(part)
+		all = all[from:to]
+	}
+	p.Fill(all, part, scratch)
+}
+
+// worthFirst reports whether the packed form is so large that a first run does better
+// without it: pages of fresh memory cost more than packing twice.
+func (p *Packing) worthFirst() bool { return p.Bytes >= 64<<10 }
+
+// packParts is e.PackParts, or Pack of all parts.
+func (e *Env) packParts(v *graph.Value, packing string, p Packing) *Packed {
+	if e.PackParts != nil {
+		return e.PackParts(v, packing, p)
+	}
+	return &Packed{e.Pack(v, packing, p.Build)}
+}
+
+// Packed is a packed form. Its bytes are there when the node's phases run.
+type Packed struct{ Bytes []byte }
+
+// floats is the form as float32; none for nil.
+func (p *Packed) floats() []float32 {
+	if p == nil {
+		return nil
+	}
+	return kern.Floats(p.Bytes)
+}
+
+// Build fills all parts.
+func (p Packing) Build() []byte {
+	dst, scratch := tensor.AlignedBytes(p.Bytes), tensor.AlignedBytes(p.Scratch)
+	for i := range p.Parts {
+		p.Part(dst, i, scratch)
+	}
+	return dst
+}
+
+// floats reads a float32 constant piece by piece: n floats from from on are a view, or
+// lie in scratch, which must have pieceScratch(v, n) bytes.
+func floats(v *graph.Value) func(scratch []byte, from, n int) []float32 {
+	t := sync.OnceValue(v.Tensor)
+	return func(scratch []byte, from, n int) []float32 {
+		return kern.Floats(t().Part(scratch, 4*from, 4*n))
+	}
+}
+
+// pieceScratch is the scratch, in bytes, for pieces of up to n floats of a constant.
+func pieceScratch(v *graph.Value, n int) int {
+	if v.Data != nil && v.Data.IsStored() {
+		return 4 * n
+	}
+	return 0
 }
 
 // Layouts is what a kernel reads and writes: one layout for each input and

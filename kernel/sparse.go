@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"whit/graph"
+	"whit/tensor"
 )
 
 // Convolution (one group) and products with a constant matrix whose weights are
@@ -137,7 +138,7 @@ func countZeros(s *sparseProduct, e *Env) *zeroCount {
 	v := s.n.In[1]
 	count := func() []byte {
 		b := make([]byte, 24)
-		if v.Weight == nil && !mostlyZero(f32s(v.Data)) {
+		if v.Weight == nil && !mostlyZero(v) {
 			return b[:1]
 		}
 		var z [3]int
@@ -192,12 +193,14 @@ func fourRows(w []float32, n int, empty []float32) (r [4][]float32) {
 
 // mostlyZero looks at runs of a constant spread evenly: at least a quarter of what it
 // sees is zero.
-func mostlyZero(w []float32) bool {
-	const runs, run = 64, 64
+func mostlyZero(v *graph.Value) bool {
+	const runs, run = 8, 512
+	n, w := v.Type.Shape.NumElements(), floats(v)
+	buf := tensor.AlignedBytes(pieceScratch(v, run))
 	seen, zero := 0, 0
 	for i := range runs {
-		at := i * max(0, len(w)-run) / runs
-		for _, v := range w[at:min(len(w), at+run)] {
+		at := i * max(0, n-run) / runs
+		for _, v := range w(buf, at, min(run, n-at)) {
 			seen++
 			if v == 0 {
 				zero++

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 
 	"whit/graph"
 	"whit/internal/kern"
+	"whit/tensor"
 )
 
 // Convolution 3x3 of stride 1 by Winograd's F(4x4) or F(2x2), float32, NHWC, channels
@@ -39,6 +41,8 @@ func init() {
 const (
 	winogradRows  = 24        // input tiles of a block: what a panel of filters is used for
 	winogradStrip = 512 << 10 // bytes of a strip's transformed input: a second-level cache
+	filterRun     = 16        // channels whose filters are transformed together, so that places are written in runs
+	firstChannels = 64        // channels whose filters a first run transforms together
 )
 
 // winogradTile is the tile size for a convolution, 4 or 2; 0: it is not faster, not
@@ -87,7 +91,7 @@ func winogradCost(m, tiles, cin, cout int) float64 {
 // convolution in float64.
 func winogradExact(n *graph.Node, e *Env) bool {
 	check := func() []byte {
-		if winogradError(n) <= 5e-5 {
+		if winogradError(n, e) <= 5e-5 {
 			return []byte{1}
 		}
 		return []byte{0}
@@ -98,45 +102,71 @@ func winogradExact(n *graph.Node, e *Env) bool {
 	return e.Pack(n.In[1], "f32_winograd_exact", check)[0] == 1
 }
 
-func winogradError(n *graph.Node) float64 {
-	s := n.In[1].Type.Shape
-	cout, cin := s[0], s[1]
-	w, wino := f32s(n.In[1].Tensor()), kern.WinogradGo(4)
+// trialInput is the seeded tile of the trials for cin channels.
+type trialInput struct {
+	d [][36]float64 // by channel
+	v [][36]float32 // transformed
+}
+
+// Trials keeps what trials of algorithms have in common. The zero value is empty.
+type Trials struct {
+	mu sync.Mutex
+	in map[int]*trialInput
+}
+
+// input is the seeded tile for cin channels, a multiple of 8; t may be nil.
+func (t *Trials) input(cin int) *trialInput {
+	if t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if in := t.in[cin]; in != nil {
+			return in
+		}
+	}
 	rnd := rand.New(rand.NewPCG(1, 36))
-	x := make([]float32, 36*cin)
+	x, v := make([]float32, 36*cin), make([]float32, 36*cin)
 	for i := range x {
 		x[i] = float32(rnd.NormFloat64())
 	}
-	in := &kern.WinogradIn{X: x, SH: 6 * cin, SW: cin, V: make([]float32, 36*cin), LDP: cin, N: cin, Tmp: make([]float32, kern.WinogradTmp)}
-	wino.In(in)
+	kern.WinogradGo(4).In(&kern.WinogradIn{X: x, SH: 6 * cin, SW: cin, V: v, LDP: cin, N: cin, Tmp: make([]float32, kern.WinogradTmp)})
+	in := &trialInput{make([][36]float64, cin), make([][36]float32, cin)}
+	for c := range cin {
+		for p := range 36 {
+			in.d[c][p], in.v[c][p] = float64(x[p*cin+c]), v[p*cin+c]
+		}
+	}
+	if t != nil {
+		if t.in == nil {
+			t.in = map[int]*trialInput{}
+		}
+		t.in[cin] = in
+	}
+	return in
+}
+
+// winogradError is the same on every processor: what is fast has the same bits.
+func winogradError(n *graph.Node, e *Env) float64 {
+	s := n.In[1].Type.Shape
+	cout, cin := s[0], s[1]
+	w, fast, in := floats(n.In[1]), kern.WinogradOf(e.CPU, 4), e.Trials.input(cin)
 	const channels = 16 // spread over all; some twice where there are fewer
 	m, exact := make([]float32, 36*channels), make([]float64, 16*channels)
 	g, f := make([]float32, 9*channels), make([]float32, 36*channels)
+	rows, buf := make([][]float32, channels), tensor.AlignedBytes(pieceScratch(n.In[1], channels*9*cin))
+	for o := range rows {
+		rows[o] = w(buf[min(len(buf), o*36*cin):], o*cout/channels*cin*9, cin*9)
+	}
 	for c := range cin {
-		for o := range channels {
-			for k, v := range w[(o*cout/channels*cin+c)*9:][:9] {
+		for o, r := range rows {
+			for k, v := range (*[9]float32)(r[9*c:]) {
 				g[k*channels+o] = v
 			}
 		}
-		wino.Filters(f, g, channels, channels, channels)
-		for p := range 36 {
-			v := in.V[p*cin+c]
-			for o, u := range f[p*channels:][:channels] {
-				m[p*channels+o] += float32(v * u)
-			}
-		}
-		for i := range 16 {
-			e := exact[i*channels:][:channels]
-			for k := range 9 {
-				v := float64(x[((i/4+k/3)*6+i%4+k%3)*cin+c])
-				for o, u := range g[k*channels:][:len(e)] {
-					e[o] += v * float64(u)
-				}
-			}
-		}
+		fast.Filters(f, g, channels, channels, channels)
+		fast.Trial(m, exact, in.v[c][:], in.d[c][:], f, g)
 	}
 	y := make([]float32, 16*16)
-	wino.Out(&kern.WinogradOut{M: m, LDP: 16, Y: y, SH: 64, SW: 16, N: 16, NY: 4, NX: 4, Tmp: in.Tmp})
+	kern.WinogradGo(4).Out(&kern.WinogradOut{M: m, LDP: 16, Y: y, SH: 64, SW: 16, N: 16, NY: 4, NX: 4, Tmp: make([]float32, kern.WinogradTmp)})
 	largest, worst := 0.0, 0.0
 	for i, v := range exact {
 		largest = max(largest, math.Abs(v))
@@ -148,36 +178,112 @@ func winogradError(n *graph.Node) float64 {
 	return worst / largest // NaN where weights are not finite: refused
 }
 
-// packWinograd transforms W[cout][cin][3][3] into [place][panel][cin][NR].
-func packWinograd(e *Env, u *kern.Micro, wino kern.Winograd, v *graph.Value) []float32 {
+// filterPanel transforms input channels c0 to c1 of a panel of W[cout][cin][3][3].
+type filterPanel struct {
+	u         *kern.Micro
+	wino      kern.Winograd
+	cout, cin int
+	w         func([]byte, int, int) []float32
+	raw       int // bytes of scratch for what is read
+}
+
+func newFilterPanel(u *kern.Micro, wino kern.Winograd, v *graph.Value) *filterPanel {
 	s := v.Type.Shape
-	cout, cin, places := s[0], s[1], (wino.M+2)*(wino.M+2)
-	return kern.Floats(e.Pack(v, fmt.Sprintf("f32_winograd%d/%d", wino.M, u.NR), func() []byte {
-		size := u.PackedLen(cin, cout)
-		dst, w := kern.AlignedFloats(size*places), f32s(v.Tensor())
-		// Channels are taken a few at a time, so that places are written in runs.
-		const some = 16
-		g, t := make([]float32, 9*u.NR), make([]float32, places*some*u.NR)
-		for o0 := 0; o0 < cout; o0 += u.NR {
-			clear(g) // beyond the last channel
-			for c0 := 0; c0 < cin; c0 += some {
-				n := min(some, cin-c0)
-				for c := range n {
-					for o := range min(cout-o0, u.NR) {
-						s := (*[9]float32)(w[((o0+o)*cin+c0+c)*9:])
-						for k, x := range s {
-							g[k*u.NR+o] = x
-						}
-					}
-					wino.Filters(t[c*u.NR:], g, some*u.NR, u.NR, u.NR)
-				}
-				for p := range places {
-					copy(dst[p*size+(o0*cin+c0*u.NR):][:n*u.NR], t[p*some*u.NR:])
-				}
-			}
+	return &filterPanel{u, wino, s[0], s[1], floats(v), pieceScratch(v, u.NR*s[1]*9)}
+}
+
+func (f *filterPanel) places() int { return (f.wino.M + 2) * (f.wino.M + 2) }
+
+// tmp is the floats of temporary memory of transform.
+func (f *filterPanel) tmp() int { return f.places() * filterRun * f.u.NR }
+
+// read is the panel's filters as they are held.
+func (f *filterPanel) read(scratch []byte, panel int) []float32 {
+	o0 := panel * f.u.NR
+	return f.w(scratch, o0*f.cin*9, min(f.cout-o0, f.u.NR)*f.cin*9)
+}
+
+// transform writes channels c0 to c1 of the panel w to dst[place*ld + (c-c0)*NR ...].
+// With tmp places are written in runs, for an ld that is a multiple of a page.
+func (f *filterPanel) transform(dst []float32, ld int, w []float32, c0, c1 int, tmp []float32) {
+	nr, n := f.u.NR, len(w)/(9*f.cin)
+	if tmp == nil {
+		if n < nr {
+			clear(dst)
 		}
-		return kern.Bytes(dst)
-	}))
+		for c := c0; c < c1; c++ {
+			f.wino.FilterRows(dst[(c-c0)*nr:], w[c*9:], ld, 9*f.cin, n)
+		}
+		return
+	}
+	ldt := filterRun * nr
+	if n < nr {
+		clear(tmp) // beyond the last channel
+	}
+	for c := c0; c < c1; c += filterRun {
+		run := min(filterRun, c1-c)
+		for i := range run {
+			f.wino.FilterRows(tmp[i*nr:], w[(c+i)*9:], ldt, 9*f.cin, n)
+		}
+		for p := range f.places() {
+			copy(dst[p*ld+(c-c0)*nr:][:run*nr], tmp[p*ldt:])
+		}
+	}
+}
+
+// packing transforms W into [place][panel][cin][NR].
+func (f *filterPanel) packing() Packing {
+	size := f.u.PackedLen(f.cin, f.cout)
+	tmp := 4 * f.tmp()
+	return Packing{Bytes: 4 * size * f.places(), Parts: (f.cout + f.u.NR - 1) / f.u.NR, Scratch: tmp + f.raw,
+		Fill: func(b []byte, part int, scratch []byte) {
+			w := f.read(scratch[tmp:], part)
+			f.transform(kern.Floats(b)[part*f.cin*f.u.NR:], size, w, 0, f.cin, kern.Floats(scratch[:tmp]))
+		}}
+}
+
+// outputs turns products into an image's outputs.
+type outputs struct {
+	kern.WinogradOut
+	wino      kern.Winograd
+	nr, cout  int
+	ty, tx    int // tiles of an image
+	w         window
+	y, r      view
+	bias, add int // inputs of the node, -1: none
+	slopes    []float32
+}
+
+// at is where tile i begins.
+func (p *outputs) at(i int) (img, row, col int) {
+	m := p.wino.M
+	return i / (p.ty * p.tx), i / p.tx % p.ty * m, i % p.tx * m
+}
+
+// finish transforms the products of rows tiles from start on into outputs of a panel.
+func (p *outputs) finish(c *Call, mm, tmp []float32, start, rows, panel int) {
+	o, m := p.WinogradOut, p.wino.M
+	dst, ch := f32s(c.Out[0]), panel*p.nr
+	o.N, o.Tmp = min(p.nr, p.cout-ch), tmp
+	if p.bias >= 0 {
+		o.Bias = f32s(c.In[p.bias])[ch:]
+	}
+	if p.slopes != nil {
+		o.Slope = p.slopes[ch:]
+	}
+	for i := range rows {
+		img, row, col := p.at(start + i)
+		if ch == 0 && col == 0 {
+			p.y.clearHalo(dst, img, row, min(p.w.oh, row+m))
+		}
+		o.M = mm[i*p.nr:]
+		o.NY, o.NX = min(m, p.w.oh-row), min(m, p.w.ow-col)
+		o.Y = dst[p.y.at+img*p.y.sn+row*p.y.sh+col*p.y.sw+ch:]
+		if p.add >= 0 {
+			o.R = f32s(c.In[p.add])[p.r.at+img*p.r.sn+row*p.r.sh+col*p.r.sw+ch:]
+		}
+		p.wino.Out(&o)
+	}
 }
 
 func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
@@ -187,7 +293,9 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	m, cin, cout := wino.M, x.c, y.c
 	places := (m + 2) * (m + 2)
-	filters, size := packWinograd(e, u, wino, n.In[1]), u.PackedLen(cin, cout)
+	fp := newFilterPanel(u, wino, n.In[1])
+	pk := fp.packing()
+	packed, size := e.packParts(n.In[1], fmt.Sprintf("f32_winograd%d/%d", m, u.NR), pk), u.PackedLen(cin, cout)
 	p := &Prepared{Kernel: fmt.Sprintf("%s_winograd%d", u.Name, m), Packed: []int{1}}
 
 	flags, slopes := act.flags(), act.slopes(cout, 0)
@@ -218,8 +326,19 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	p.Scratch = 4 * (tmp + kern.WinogradTmp)
 	panels := (cout + u.NR - 1) / u.NR
 
-	// at is where tile i of the image begins.
-	at := func(i int) (img, row, col int) { return i / (ty * tx), i / tx % ty * m, i % tx * m }
+	// A first run transforms filters once a strip.
+	without := strips <= 4 && panels >= 4 && pk.worthFirst()
+	ldf := firstChannels*u.NR + 16
+	firstScratch := 4*(perStrip*places*ldm+places*ldf+kern.WinogradTmp) + fp.raw
+	if without {
+		p.Scratch = max(p.Scratch, firstScratch)
+	}
+
+	out := &outputs{WinogradOut: kern.WinogradOut{LDP: ldm, SH: y.sh, SW: y.sw, Flags: flags, RSH: r.sh, RSW: r.sw, Lo: act.lo, Hi: act.hi},
+		wino: wino, nr: u.NR, cout: cout, ty: ty, tx: tx, w: w, y: y, r: r, bias: -1, add: add, slopes: slopes}
+	if bias {
+		out.bias = 2
+	}
 	for s := range strips {
 		b0, b1 := part(s, strips, blocks)
 		first, last := b0*blockRows, min(tiles, b1*blockRows)
@@ -229,7 +348,7 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 			v, src := kern.Floats(c.Temp), f32s(c.In[0])
 			t := kern.WinogradIn{SH: x.sh, SW: x.sw, LDP: ldv, N: cin, Tmp: kern.Floats(scratch)[tmp:]}
 			for i := from; i < to; i++ {
-				img, row, col := at(first + i)
+				img, row, col := out.at(first + i)
 				t.X = src[x.at+img*x.sn+(row-w.ph)*x.sh+(col-w.pw)*x.sw:]
 				t.V = v[i/blockRows*places*ldv+i%blockRows*cin:]
 				wino.In(&t)
@@ -239,10 +358,8 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 		p.Phases = append(p.Phases, Phase{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
 			blk0, blk1 := part(tile%nb, nb, b1-b0)
 			pan0, pan1 := part(tile/nb, np, panels)
-			v, mm := kern.Floats(c.Temp), kern.Floats(scratch)
-			dst := f32s(c.Out[0])
+			v, mm, filters := kern.Floats(c.Temp), kern.Floats(scratch), packed.floats()
 			t := kern.Tile{K: cin, Off: kern.Zero, RSA: cin, CSA: 1, LDB: u.NR, LDC: u.NR, N: u.NR, Ahead: size}
-			o := kern.WinogradOut{M: mm, LDP: ldm, SH: y.sh, SW: y.sw, Flags: flags, RSH: r.sh, RSW: r.sw, Tmp: mm[tmp:], Lo: act.lo, Hi: act.hi}
 			for b := blk0; b < blk1; b++ {
 				start := (b0 + b) * blockRows
 				rows := min(blockRows, tiles-start)
@@ -252,28 +369,38 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 						t.A, t.C = v[(b*places+q)*ldv:], mm[q*ldm:]
 						u.Rows(&t, rows)
 					}
-					ch := pn * u.NR
-					o.N = min(u.NR, cout-ch)
-					if bias {
-						o.Bias = f32s(c.In[2])[ch:]
-					}
-					if slopes != nil {
-						o.Slope = slopes[ch:]
-					}
-					for i := range rows {
-						img, row, col := at(start + i)
-						if ch == 0 && col == 0 {
-							y.clearHalo(dst, img, row, min(w.oh, row+m))
-						}
-						o.M = mm[i*u.NR:]
-						o.NY, o.NX = min(m, w.oh-row), min(m, w.ow-col)
-						o.Y = dst[y.at+img*y.sn+row*y.sh+col*y.sw+ch:]
-						if add >= 0 {
-							o.R = f32s(c.In[add])[r.at+img*r.sn+row*r.sh+col*r.sw+ch:]
-						}
-						wino.Out(&o)
+					out.finish(c, mm, mm[tmp:], start, rows, pn)
+				}
+			}
+		}})
+		if !without {
+			continue
+		}
+		// A panel at a time, its filters transformed for some channels at a time.
+		p.First = append(p.First, p.Phases[len(p.Phases)-2], Phase{Tiles: panels, Run: func(c *Call, pn int, scratch []byte) {
+			v, f := kern.Floats(c.Temp), kern.Floats(scratch[:firstScratch-fp.raw])
+			w := fp.read(scratch[firstScratch-fp.raw:], pn)
+			mm, f := f[:perStrip*places*ldm], f[perStrip*places*ldm:]
+			panel, f := f[:places*ldf], f[places*ldf:]
+			t := kern.Tile{Off: kern.Zero, RSA: cin, CSA: 1, LDB: u.NR, LDC: u.NR, N: u.NR}
+			for c0 := 0; c0 < cin; c0 += firstChannels {
+				c1 := min(cin, c0+firstChannels)
+				fp.transform(panel, ldf, w, c0, c1, nil)
+				t.K, t.Flags = c1-c0, 0
+				if c0 > 0 {
+					t.Flags = kern.FlagAcc
+				}
+				for q := range places {
+					t.B = panel[q*ldf:]
+					for b := range b1 - b0 {
+						t.A, t.C = v[(b*places+q)*ldv+c0:], mm[(b*places+q)*ldm:]
+						u.Rows(&t, min(blockRows, tiles-(b0+b)*blockRows))
 					}
 				}
+			}
+			for b := range b1 - b0 {
+				start := (b0 + b) * blockRows
+				out.finish(c, mm[b*places*ldm:], f, start, min(blockRows, tiles-start), pn)
 			}
 		}})
 	}

@@ -75,6 +75,9 @@ func (p *tensorProto) typeOf() (tensor.Type, error) {
 	return t, nil
 }
 
+// storedBytes is the size from which a constant may be left in its file.
+const storedBytes = 16 << 10
+
 // load makes the tensor. Its bytes are those of the source where they are in
 // memory, raw and aligned, else a copy.
 func (l *loader) load(p *tensorProto) (*tensor.Tensor, error) {
@@ -111,6 +114,9 @@ func (l *loader) read(p *tensorProto) (*tensor.Tensor, error) {
 			if tensor.Aligned(b, t.DType) && t.DType != tensor.Bool {
 				return tensor.View(t, b)
 			}
+		}
+		if l.s.stored && n >= storedBytes && t.DType != tensor.Bool {
+			return tensor.Stored(t, l.s.r, p.raw.pos)
 		}
 		out = tensor.New(t.DType, t.Shape...)
 		err = l.s.readAt(out.Bytes(), p.raw.pos)

@@ -16,15 +16,19 @@ type Options struct {
 	Dir string
 	// MaxBytes limits the bytes of all constants together; 0 means 8 GiB.
 	MaxBytes int64
+	// Stored leaves the data of large constants where they are until they are needed
+	// (tensor.Stored): the reader must then stay as it is while the graph is in use.
+	Stored bool
 }
 
-// Read reads a model of size bytes. The graph does not alias r.
+// Read reads a model of size bytes. The graph does not alias r, unless Options.Stored
+// says so.
 //
 // Errors are of ErrCorrupt, ErrUnsupported (an *UnsupportedError lists all that is
 // not supported) or ErrTooLarge, or come from r. That an operator is unknown is
 // not an error here; op.Check says so.
 func Read(r io.ReaderAt, size int64, o Options) (*graph.Graph, error) {
-	return read(&source{r: r, size: size}, o)
+	return read(&source{r: r, size: size, stored: o.Stored}, o)
 }
 
 // ReadBytes reads a model from memory. Constants alias b where b holds them
@@ -35,12 +39,21 @@ func ReadBytes(b []byte, o Options) (*graph.Graph, error) {
 
 // ReadFile reads the model at path, with external data from its folder. Errors
 // begin with the file's name.
-func ReadFile(path string) (*graph.Graph, error) {
+func ReadFile(path string) (*graph.Graph, error) { return readFile(path, false) }
+
+// OpenFile is ReadFile for a model that is to be run: the data of large constants stay
+// in the file until they are needed. It is held open for as long as the graph is in
+// use; a change of its size or time of modification is an error of their tensors.
+func OpenFile(path string) (*graph.Graph, error) { return readFile(path, true) }
+
+func readFile(path string, stored bool) (*graph.Graph, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	if !stored {
+		defer f.Close()
+	} // else it is closed when nothing refers to it any more
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -48,11 +61,30 @@ func ReadFile(path string) (*graph.Graph, error) {
 	if !st.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
-	g, err := Read(f, st.Size(), Options{Dir: filepath.Dir(path)})
+	var r io.ReaderAt = f
+	if stored {
+		r = &sameFile{f, st}
+	}
+	g, err := Read(r, st.Size(), Options{Dir: filepath.Dir(path), Stored: stored})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return g, nil
+}
+
+// sameFile reads a file that must not change.
+type sameFile struct {
+	*os.File
+	st os.FileInfo
+}
+
+// Err is what tensor.Stored asks after reading.
+func (s *sameFile) Err() error {
+	st, err := s.Stat()
+	if err == nil && (st.Size() != s.st.Size() || !st.ModTime().Equal(s.st.ModTime())) {
+		err = fmt.Errorf("%s has been changed since it was opened", filepath.Base(s.Name()))
+	}
+	return err
 }
 
 func read(s *source, o Options) (*graph.Graph, error) {

@@ -10,8 +10,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// window is how many bytes of a file are read at once for decoding.
-const window = 64 << 10
+// window is how many bytes of a file are read at once for decoding, and jump how many
+// beyond data that are passed over: another tensor's may follow soon.
+const (
+	window = 64 << 10
+	jump   = 4 << 10
+)
 
 // source is the bytes of a model: in memory, or a file read through a window.
 type source struct {
@@ -20,6 +24,8 @@ type source struct {
 	size  int64
 	buf   []byte
 	start int64 // offset of buf[0]
+	// stored: r stays as it is, large constants may be read from it later.
+	stored bool
 }
 
 // view is the n bytes at pos; they may change at the next call unless the source
@@ -32,9 +38,13 @@ func (s *source) view(pos int64, n int) ([]byte, error) {
 		return s.mem[pos : pos+int64(n) : pos+int64(n)], nil
 	}
 	if pos < s.start || pos+int64(n) > s.start+int64(len(s.buf)) {
-		m := int(min(max(int64(n), window), s.size-pos))
+		want := min(window, max(jump, 2*len(s.buf)))
+		if pos > s.start+int64(len(s.buf)) {
+			want = jump
+		}
+		m := int(min(int64(max(n, want)), s.size-pos))
 		if cap(s.buf) < m {
-			s.buf = make([]byte, m)
+			s.buf = make([]byte, m, max(m, window))
 		}
 		s.buf = s.buf[:m]
 		s.start = pos

@@ -29,7 +29,8 @@ type Plan struct {
 	rest  *graph.Graph
 	needs []string
 	runs  []*control // between the steps and the rest
-	pack  func(*graph.Value, string, func() []byte) []byte
+	pack  *packer
+	env   kernel.Env
 }
 
 // step is a prepared node.
@@ -40,9 +41,9 @@ type step struct {
 	temp       int      // arena offset of Call.Temp
 	macs       int64
 	bytes      int64
-	phase      int // index of its first phase in Plan.phases
+	packs      []*pack // constants that a run fills; their phases come first, then those of First
+	phase      int     // index of its first phase in Plan.phases
 	sequential bool
-	why        string // what decided on the kernel, see kernel.Why
 }
 
 type phaseRef struct {
@@ -75,9 +76,11 @@ type slot struct {
 // compile lays out, prepares and schedules a bound graph.
 func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (*Plan, error) {
 	env := p.env
-	env.Pack = p.packer(origin)
 	g := b.Graph
-	pl := &Plan{prog: p, g: g, values: map[*graph.Value]int{}, rest: b.Rest, needs: b.Needs, pack: env.Pack}
+	pl := &Plan{prog: p, g: g, values: map[*graph.Value]int{}, rest: b.Rest, needs: b.Needs}
+	pl.pack = &packer{p: p, origin: origin, once: map[packKey]*pack{}}
+	env.Pack = pl.pack.pack
+	pl.env = env
 	if err := pl.checkSizes(); err != nil {
 		return nil, err
 	}
@@ -90,10 +93,12 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		return nil, err
 	}
 	if !p.opt.Training && !p.opt.References {
+		// What fusing asks about constants takes long, and is remembered.
+		p.each(len(g.Nodes), func(i int) { kernel.Select(g.Nodes[i], &env) })
 		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Fuses(n, &env) })
 	}
 	chosen := assignLayouts(g, &env, p.opt.References)
-	preps, err := p.prepare(g, chosen, &env)
+	preps, packs, err := p.prepare(g, chosen, &env, pl.pack)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +112,7 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 				return nil, err
 			}
 		}
-		s := step{node: n, prep: prep, control: ctl}
-		if !p.opt.References {
-			s.why = kernel.Why(n, &env)
-		}
+		s := step{node: n, prep: prep, control: ctl, packs: packs[i]}
 		s.macs, s.bytes = op.Cost(n)
 		// About 20 multiply-accumulates and 4 bytes a nanosecond: a step under 10 µs
 		// is not worth sharing.
@@ -129,6 +131,15 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 	pl.parallel = work > 20_000
 	for i := range pl.steps {
 		s := &pl.steps[i]
+		for _, k := range s.packs {
+			pl.scratch = max(pl.scratch, k.how.Scratch)
+			pl.phases = append(pl.phases, phaseRef{i, k.how.Parts, k.part})
+		}
+		if s.prep != nil && len(s.packs) > 0 {
+			for _, ph := range s.prep.First {
+				pl.phases = append(pl.phases, phaseRef{i, ph.Tiles, ph.Run})
+			}
+		}
 		s.phase = len(pl.phases)
 		if s.prep != nil {
 			pl.scratch = max(pl.scratch, s.prep.Scratch)
@@ -140,48 +151,56 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 	if err := pl.place(); err != nil {
 		return nil, err
 	}
-	return pl, nil
+	return pl, p.storedErr()
 }
 
 // prepare binds the nodes to their kernels, nil where a node only renames memory.
 // Packing constants takes long: as many goroutines share the nodes as runs have workers.
-func (p *Program) prepare(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel, env *kernel.Env) ([]*kernel.Prepared, error) {
-	preps, errs := make([]*kernel.Prepared, len(g.Nodes)), make([]error, len(g.Nodes))
+// packs are those that wait for the node's first run.
+func (p *Program) prepare(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel, env *kernel.Env, k *packer) ([]*kernel.Prepared, [][]*pack, error) {
+	preps, packs, errs := make([]*kernel.Prepared, len(g.Nodes)), make([][]*pack, len(g.Nodes)), make([]error, len(g.Nodes))
 	one := func(i int) {
 		n := g.Nodes[i]
-		k := chosen[n]
+		c := chosen[n]
 		switch {
 		case alias(n) || placed(n) || isControl(n):
-		case k == nil:
+		case c == nil:
 			preps[i] = kernel.Reference(n)
 		default:
-			prep, err := k.Prepare(n, env)
+			env := *env
+			env.PackParts = k.later(&packs[i])
+			prep, err := c.Prepare(n, &env)
 			if err != nil {
-				errs[i] = fmt.Errorf("node %q (%s): %s: %w", n.Name, n.OpName(), k.Name, err)
+				errs[i] = fmt.Errorf("node %q (%s): %s: %w", n.Name, n.OpName(), c.Name, err)
 				return
 			}
 			if prep.Kernel == "" {
-				prep.Kernel = k.Name
+				prep.Kernel = c.Name
 			}
 			preps[i] = prep
 		}
 	}
+	p.each(len(g.Nodes), one)
+	for _, err := range errs {
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return preps, packs, nil
+}
+
+// each calls f for 0 to n-1, on as many goroutines as runs have workers.
+func (p *Program) each(n int, f func(int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(p.opt.Threads, runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(g.Nodes); i = int(next.Add(1)) - 1 {
-				one(i)
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return preps, nil
 }
 
 // isControl reports nodes that run graphs of their own.
@@ -391,7 +410,11 @@ func (pl *Plan) Nodes() []NodeInfo {
 		if len(s.node.Out) > 0 && s.node.Out[0] != nil {
 			o = s.node.Out[0].Type.String()
 		}
-		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o, s.why})
+		why := ""
+		if !pl.prog.opt.References {
+			why = kernel.Why(s.node, &pl.env)
+		}
+		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o, why})
 	}
 	for _, c := range pl.runs {
 		out = append(out, NodeInfo{Node: c.node.Name, Op: c.node.OpName(), Kernel: "control"})

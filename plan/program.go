@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"whit/graph"
 	"whit/internal/cpu"
@@ -57,9 +58,27 @@ type packKey struct {
 	packing string
 }
 
+// pack is a packed constant.
 type pack struct {
-	once sync.Once
-	b    []byte
+	mu   sync.Mutex  // held by who builds or fills it
+	done atomic.Bool // built or filled
+	kernel.Packed
+	// How it is filled when a node that reads it runs; of is its constant.
+	how kernel.Packing
+	of  *graph.Value
+	// seen: a node has run without it, see kernel.Prepared.First.
+	seen atomic.Bool
+}
+
+// part fills one part.
+func (e *pack) part(_ *kernel.Call, part int, scratch []byte) { e.how.Part(e.Bytes, part, scratch) }
+
+// err is why the constant could not be read.
+func (e *pack) err() error {
+	if err := e.of.Data.Err(); err != nil {
+		return fmt.Errorf("constant %q: %w", e.of.Name, err)
+	}
+	return nil
 }
 
 type entry struct {
@@ -97,7 +116,7 @@ func NewProgram(g *graph.Graph, o Options) (*Program, error) {
 	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{}, consts: map[*tensor.Tensor]bool{},
 		plans: map[string]*list.Element{}, lru: list.New()}
 	constantsOf(c, p.consts)
-	p.env = kernel.Env{Training: o.Training, Direct: o.Direct}
+	p.env = kernel.Env{Training: o.Training, Direct: o.Direct, Trials: &kernel.Trials{}}
 	if o.CPU != nil {
 		p.env.CPU = *o.CPU
 	} else {
@@ -180,35 +199,83 @@ func (p *Program) clone() (*graph.Graph, map[*graph.Value]*graph.Value) {
 	return c, origin
 }
 
-// packer is kernel.Env.Pack for one compilation. Constants of the program are packed
+// packer finds packed constants for one compilation. Constants of the program are packed
 // once; those that binding made, once a plan.
-func (p *Program) packer(origin map[*graph.Value]*graph.Value) func(*graph.Value, string, func() []byte) []byte {
-	once := map[packKey]*pack{}
-	return func(v *graph.Value, packing string, build func() []byte) []byte {
-		of, k, kept := p, packKey{v, packing}, false
-		if p.root != nil && v.Data != nil {
-			of = p.root
-		}
-		if v.Data != nil {
-			k.of = v.Data
-			kept = of.consts[v.Data]
-		} else if o := origin[v]; o != nil {
-			k.of, kept = o, true
-		}
-		of.packMu.Lock()
-		packs := once
-		if kept {
-			packs = of.packs
-		}
-		e := packs[k]
-		if e == nil {
-			e = &pack{}
-			packs[k] = e
-		}
-		of.packMu.Unlock()
-		e.once.Do(func() { e.b = build() })
-		return e.b
+type packer struct {
+	p      *Program
+	origin map[*graph.Value]*graph.Value
+	once   map[packKey]*pack
+}
+
+// find is the place of the packed constant.
+func (k *packer) find(v *graph.Value, packing string) *pack {
+	of, key, kept := k.p, packKey{v, packing}, false
+	if k.p.root != nil && v.Data != nil {
+		of = k.p.root
 	}
+	if v.Data != nil {
+		key.of = v.Data
+		kept = of.consts[v.Data]
+	} else if o := k.origin[v]; o != nil {
+		key.of, kept = o, true
+	}
+	of.packMu.Lock()
+	defer of.packMu.Unlock()
+	packs := k.once
+	if kept {
+		packs = of.packs
+	}
+	e := packs[key]
+	if e == nil {
+		e = &pack{}
+		packs[key] = e
+	}
+	return e
+}
+
+// pack is kernel.Env.Pack.
+func (k *packer) pack(v *graph.Value, packing string, build func() []byte) []byte {
+	e := k.find(v, packing)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.done.Load() {
+		e.Bytes = build()
+		e.done.Store(true)
+	}
+	return e.Bytes
+}
+
+// later is kernel.Env.PackParts: what is not packed yet joins pending. Encoded constants
+// are packed at once, so that they are expanded side by side.
+func (k *packer) later(pending *[]*pack) func(*graph.Value, string, kernel.Packing) *kernel.Packed {
+	return func(v *graph.Value, packing string, p kernel.Packing) *kernel.Packed {
+		if v.Data == nil {
+			return &kernel.Packed{Bytes: k.pack(v, packing, p.Build)}
+		}
+		e := k.find(v, packing)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.of == nil {
+			e.how, e.of = p, v
+		}
+		if !e.done.Load() {
+			*pending = append(*pending, e)
+		}
+		return &e.Packed
+	}
+}
+
+// storedErr is the first error in reading a constant of the program.
+func (p *Program) storedErr() error {
+	if p.root != nil {
+		p = p.root
+	}
+	for t := range p.consts {
+		if err := t.Err(); err != nil {
+			return fmt.Errorf("a constant: %w", err)
+		}
+	}
+	return nil
 }
 
 // constantsOf notes the data of all constants of g and its bodies.

@@ -66,6 +66,10 @@ func (pl *Plan) NewSession() (*Session, error) {
 		i := pl.values[v]
 		if sl := &pl.slots[i]; sl.place == isConst {
 			t = pl.constant(sl.value)
+			t.Bytes() // now, not at a run
+			if err := t.Err(); err != nil {
+				return nil, fmt.Errorf("constant %q: %w", sl.value.Name, err)
+			}
 			if sl.value != v {
 				t = t.Reshape(v.Type.Shape...)
 			}
@@ -136,7 +140,7 @@ func (pl *Plan) constant(v *graph.Value) *tensor.Tensor {
 	if v.Data != nil {
 		return v.Data
 	}
-	b := pl.pack(v, "dense", func() []byte { return v.Weight.Dense().Bytes() })
+	b := pl.pack.pack(v, "dense", func() []byte { return v.Weight.Dense().Bytes() })
 	t, err := tensor.View(v.Type, b)
 	if err != nil {
 		panic(err) // the weight's own expansion has its own type's size
@@ -198,14 +202,13 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 		if times != nil {
 			t0 = time.Now()
 		}
+		first, err := s.packs(st, alone)
+		if err != nil {
+			return fmt.Errorf("node %q (%s): %w", st.node.Name, st.node.OpName(), err)
+		}
 		for k := range st.prep.Phases {
-			p := st.phase + k
-			if ph := &c.phases[p]; alone || st.sequential || ph.tiles < 2 {
-				for t := range ph.tiles {
-					ph.run(&c.calls[i], t, s.scratch)
-				}
-			} else {
-				c.share(p, s.scratch)
+			if !first {
+				s.phase(st.phase+k, alone || st.sequential)
 			}
 		}
 		if st.control != nil {
@@ -230,6 +233,57 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 	if s.plan.rest != nil {
 		return s.runRest(ctx, times)
 	}
+	return nil
+}
+
+// phase runs the tiles of a phase, with the crew's helpers or alone.
+func (s *Session) phase(p int, alone bool) {
+	c := &s.crew
+	ph := &c.phases[p]
+	if !alone && ph.tiles > 1 {
+		c.share(p, s.scratch)
+		return
+	}
+	for t := range ph.tiles {
+		ph.run(&c.calls[ph.step], t, s.scratch)
+	}
+}
+
+// packs fills the step's packed constants where they are not, or, at their first use,
+// runs the step without them where its kernel can: first.
+func (s *Session) packs(st *step, alone bool) (first bool, err error) {
+	from := st.phase - len(st.prep.First)
+	for k, e := range st.packs {
+		if e.done.Load() {
+			continue
+		}
+		if len(st.prep.First) > 0 && len(st.packs) == 1 && e.seen.CompareAndSwap(false, true) {
+			for p := from; p < st.phase; p++ {
+				s.phase(p, alone)
+			}
+			return true, e.err()
+		}
+		if err := s.fill(e, from-len(st.packs)+k, alone); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// fill fills a packed constant by the parts of phase p, or waits for the session that does.
+func (s *Session) fill(e *pack, p int, alone bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.done.Load() {
+		return nil
+	}
+	e.Bytes = tensor.AlignedBytes(e.how.Bytes)
+	s.phase(p, alone)
+	if err := e.err(); err != nil {
+		return err
+	}
+	e.how.Fill = nil
+	e.done.Store(true)
 	return nil
 }
 

@@ -11,7 +11,7 @@ func Convert(dst, src *Tensor) {
 		panic(fmt.Sprintf("tensor.Convert: %v to %v", src.Type, dst.Type))
 	}
 	if dst.DType == src.DType {
-		copy(dst.data, src.data)
+		copy(dst.Bytes(), src.Bytes())
 		return
 	}
 	switch src.DType {

@@ -12,7 +12,8 @@ const Align = 64
 // A Tensor is not safe for concurrent writing; constants are never written.
 type Tensor struct {
 	Type
-	data []byte
+	data   []byte
+	stored *stored // set instead of data
 }
 
 // Elem lists the Go types of elements. Packed types and float8 are read and
@@ -35,7 +36,7 @@ func New(d DType, shape ...int) *Tensor {
 	if err := t.Shape.Check(); err != nil || d.Bits() == 0 {
 		panic(fmt.Sprintf("tensor.New(%v): invalid type", t))
 	}
-	return &Tensor{t, AlignedBytes(t.NumBytes())}
+	return &Tensor{Type: t, data: AlignedBytes(t.NumBytes())}
 }
 
 // View makes a tensor over b, which it aliases. b must hold at least
@@ -51,7 +52,7 @@ func View(t Type, b []byte) (*Tensor, error) {
 	if len(b) < t.NumBytes() {
 		return nil, fmt.Errorf("view: %v needs %d bytes, found %d", t, t.NumBytes(), len(b))
 	}
-	return &Tensor{t, b}, nil
+	return &Tensor{Type: t, data: b}, nil
 }
 
 // From makes a tensor that aliases data. It panics where the number of
@@ -63,7 +64,7 @@ func From[T Elem](data []T, shape ...int) *Tensor {
 	}
 	// Invariant: T has the size that t.DType says, so the byte view covers data exactly.
 	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(data))), t.NumBytes())
-	return &Tensor{t, b}
+	return &Tensor{Type: t, data: b}
 }
 
 // Scalar makes a tensor of rank 0.
@@ -73,16 +74,22 @@ func Scalar[T Elem](v T) *Tensor { return From([]T{v}) }
 func Ints(v ...int64) *Tensor { return From(append([]int64{}, v...), len(v)) }
 
 // Bytes is the storage, shared with the tensor.
-func (t *Tensor) Bytes() []byte { return t.data }
+func (t *Tensor) Bytes() []byte {
+	if t.stored != nil {
+		return t.stored.all(t.NumBytes())
+	}
+	return t.data
+}
 
 // Len is the number of elements of the logical shape.
 func (t *Tensor) Len() int { return t.Shape.NumElements() }
 
 // Clone copies the tensor.
 func (t *Tensor) Clone() *Tensor {
-	c := AlignedBytes(len(t.data))
-	copy(c, t.data)
-	return &Tensor{Type{t.DType, t.Shape.Clone()}, c}
+	b := t.Bytes()
+	c := AlignedBytes(len(b))
+	copy(c, b)
+	return &Tensor{Type: Type{t.DType, t.Shape.Clone()}, data: c}
 }
 
 // Reshape is a view of the same bytes under another shape of as many elements;
@@ -92,7 +99,7 @@ func (t *Tensor) Reshape(shape ...int) *Tensor {
 	if s.NumElements() != t.Len() {
 		panic(fmt.Sprintf("tensor.Reshape: %v to %v", t.Shape, s))
 	}
-	return &Tensor{Type{t.DType, s}, t.data}
+	return &Tensor{Type{t.DType, s}, t.data, t.stored}
 }
 
 // DTypeOf is the element type that T stands for.
@@ -139,32 +146,34 @@ func Of[T Elem](t *Tensor) []T {
 	if d != t.DType && !(d == Uint8 && (t.DType.Packed() || t.DType.Bits() == 8 && t.DType.IsFloat())) {
 		panic(fmt.Sprintf("tensor.Of: %v read as %v", t.DType, d))
 	}
-	if len(t.data) == 0 {
+	b := t.Bytes()
+	if len(b) == 0 {
 		return nil
 	}
 	size := uintptr(d.Bits() / 8)
-	p := unsafe.Pointer(unsafe.SliceData(t.data))
+	p := unsafe.Pointer(unsafe.SliceData(b))
 	if uintptr(p)%size != 0 {
 		panic("tensor.Of: bytes are not aligned for " + d.String())
 	}
-	// Invariant: p is aligned for T and the slice stays within t.data. Bools are
+	// Invariant: p is aligned for T and the slice stays within b. Bools are
 	// stored as 0 or 1; readers of files normalise them.
-	return unsafe.Slice((*T)(p), uintptr(len(t.data))/size)
+	return unsafe.Slice((*T)(p), uintptr(len(b))/size)
 }
 
 // Words is the bytes of a tensor of 4-byte elements of any type, for code that
 // moves elements and does not compute. It panics for other element sizes.
 func Words(t *Tensor) []uint32 {
-	if t.DType.Bits() != 32 || len(t.data)%4 != 0 {
+	b := t.Bytes()
+	if t.DType.Bits() != 32 || len(b)%4 != 0 {
 		panic("tensor.Words: " + t.DType.String())
 	}
-	if len(t.data) == 0 {
+	if len(b) == 0 {
 		return nil
 	}
-	p := unsafe.Pointer(unsafe.SliceData(t.data))
+	p := unsafe.Pointer(unsafe.SliceData(b))
 	if uintptr(p)%4 != 0 {
 		panic("tensor.Words: bytes are not aligned")
 	}
 	// Invariant: as in Of, for an element type of 4 bytes.
-	return unsafe.Slice((*uint32)(p), len(t.data)/4)
+	return unsafe.Slice((*uint32)(p), len(b)/4)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/internal/modelfile"
 	"whit/plan"
 	"whit/tensor"
 )
@@ -55,7 +56,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 				return usage("--iters must be at least 1 and --threads at least 0")
 			}
 			t0 := time.Now()
-			f, err := load(args[0], "")
+			f, err := modelfile.Open(args[0], "")
 			if err != nil {
 				return err
 			}

@@ -111,8 +111,22 @@ func (g *GEMM) Region(tile int) (m0, m1, n0, n1 int) {
 // Run computes one tile. col and row are the biases of FlagCol (N of them) and
 // FlagRow (M), else nil.
 func (g *GEMM) Run(tile int, a, b, c, col, row, scratch []float32) {
-	m0, m1 := part(tile%g.tm, g.tm, g.M)
 	p0, p1 := part(tile/g.tm, g.tn, g.panels())
+	g.run(tile, p0, p1, a, b, nil, c, col, row, scratch)
+}
+
+// RunPanels is Run where B is given panel by panel, in parts of some rows: panel(p, k0, k)
+// is rows k0 to k0+k of panel p, as PackB lays them out, until the next call. A panel's
+// parts are asked for in ascending order.
+func (g *GEMM) RunPanels(tile int, a []float32, panel func(p, k0, k int) []float32, c, col, row []float32) {
+	p0, p1 := part(tile/g.tm, g.tn, g.panels())
+	for p := p0; p < p1; p++ {
+		g.run(tile, p, p+1, a, nil, panel, c, col, row, nil)
+	}
+}
+
+func (g *GEMM) run(tile, p0, p1 int, a, b []float32, panel func(p, k0, k int) []float32, c, col, row, scratch []float32) {
+	m0, m1 := part(tile%g.tm, g.tm, g.M)
 	if m1 == m0 || p1 == p0 {
 		return
 	}
@@ -138,6 +152,8 @@ func (g *GEMM) Run(tile int, a, b, c, col, row, scratch []float32) {
 			n0 := p * u.NR
 			t.N = min(u.NR, g.N-n0)
 			switch {
+			case panel != nil:
+				t.B, t.LDB = panel(p, k0, t.K), u.NR
 			case g.PackedB:
 				t.B, t.LDB = b[(p*g.K+k0)*u.NR:], u.NR
 			case !g.TransB && m1-m0 <= directRows && t.N == u.NR:

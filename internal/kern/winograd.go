@@ -133,6 +133,29 @@ func (w Winograd) Filters(dst, g []float32, ldd, ldg, n int) {
 	}
 }
 
+// FilterRows is Filters of n filters of which each is 9 contiguous floats, ldg apart:
+// g[i][j] = g[c*ldg+3i+j].
+func (w Winograd) FilterRows(dst, g []float32, ldd, ldg, n int) {
+	a := w.M + 2
+	if n < 4 || n%4 != 0 {
+		panic("kern: Winograd filters")
+	}
+	_, _ = dst[(a*a-1)*ldd+n-1], g[(n-1)*ldg+8]
+	if w.isa != isaGo {
+		w.filterRows(dst, g, ldd, ldg, n)
+		return
+	}
+	var side [9 * 4]float32
+	for c := 0; c < n; c += 4 {
+		for i := range 4 {
+			for k, v := range g[(c+i)*ldg:][:9] {
+				side[4*k+i] = v
+			}
+		}
+		w.Filters(dst[c:], side[:], ldd, 4, 4)
+	}
+}
+
 // row is G of a column; products are rounded, never fused.
 func (w Winograd) row(x, y, z float64) [6]float64 {
 	s := x + z

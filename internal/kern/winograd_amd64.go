@@ -39,3 +39,15 @@ func (w Winograd) filters(dst, g []float32, ldd, ldg, n int) {
 		f32WinoFilter24AVX2(&dst[0], &g[0], ldd, ldg, n)
 	}
 }
+
+func (w Winograd) trial(m []float32, exact []float64, v []float32, d []float64, f, g []float32) {
+	f32WinoTrial16AVX2(&m[0], &exact[0], &v[0], &d[0], &f[0], &g[0])
+}
+
+func (w Winograd) filterRows(dst, g []float32, ldd, ldg, n int) {
+	if w.M == 4 {
+		f32WinoFilterRows44AVX2(&dst[0], &g[0], ldd, ldg, n)
+	} else {
+		f32WinoFilterRows24AVX2(&dst[0], &g[0], ldd, ldg, n)
+	}
+}

@@ -71,6 +71,10 @@ func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) (bits uint32) 
 	if !slices.Equal(u, plain) {
 		t.Fatal("transformed filters differ from portable Go's")
 	}
+	w.FilterRows(u, g, n, 9, n)
+	if !slices.Equal(u, plain) {
+		t.Fatal("transformed rows of filters differ from portable Go's")
+	}
 	for p := range a * a {
 		for c := range n {
 			in.V[p*ldp+c] *= u[p*n+c]

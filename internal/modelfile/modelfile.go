@@ -29,7 +29,13 @@ type File struct {
 
 // Load reads the model at path. cardFlag is a card file or the name of a preset,
 // "" for the card that the model has with it (in the file, then beside it).
-func Load(path, cardFlag string) (*File, error) {
+func Load(path, cardFlag string) (*File, error) { return read(path, cardFlag, onnx.ReadFile) }
+
+// Open is Load for a model that is to be run: constants of an ONNX model may stay in
+// the file until they are needed (onnx.OpenFile).
+func Open(path, cardFlag string) (*File, error) { return read(path, cardFlag, onnx.OpenFile) }
+
+func read(path, cardFlag string, readONNX func(string) (*graph.Graph, error)) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -56,7 +62,7 @@ func Load(path, cardFlag string) (*File, error) {
 		}
 		m.Graph, own, m.Sizes = w.Graph, w.Card, &w.Sizes
 	default:
-		if m.Graph, err = onnx.ReadFile(path); err != nil {
+		if m.Graph, err = readONNX(path); err != nil {
 			return nil, err
 		}
 		own = []byte(m.Graph.Meta[card.MetaKey])

@@ -404,7 +404,9 @@ func winogradA(v vectors, m int) []int {
 
 func init() {
 	for _, m := range []int{4, 2} {
-		kernels = append(kernels, kernel{fmt.Sprintf("f32_winofilter%d_4_avx2", m), func(c *build.Context) { winogradFilter(c, m) }})
+		kernels = append(kernels,
+			kernel{fmt.Sprintf("f32_winofilter%d_4_avx2", m), func(c *build.Context) { winogradFilter(c, m, false) }},
+			kernel{fmt.Sprintf("f32_winofilterrows%d_4_avx2", m), func(c *build.Context) { winogradFilter(c, m, true) }})
 	}
 }
 
@@ -415,19 +417,27 @@ func spread64(c *build.Context, x float64, r reg.VecPhysical) {
 	c.VBROADCASTSD(r.AsX(), r)
 }
 
-func winogradFilter(c *build.Context, m int) {
-	name := fmt.Sprintf("f32WinoFilter%d4AVX2", m)
+// winogradFilter transforms filters that lie side by side, or, as rows, one after the other.
+func winogradFilter(c *build.Context, m int, rows bool) {
 	a := m + 2
-	function(c, name, "func(dst, src *float32, ldd, lds, n int)", name+fmt.Sprintf(` transforms n filters side by side, a multiple of 4, in
+	name, how, at := fmt.Sprintf("f32WinoFilter%d4AVX2", m), "side by side", "(3*i+j)*lds+c"
+	if rows {
+		name, how, at = fmt.Sprintf("f32WinoFilterRows%d4AVX2", m), "of lds floats each", "c*lds+3*i+j"
+	}
+	function(c, name, "func(dst, src *float32, ldd, lds, n int)", name+fmt.Sprintf(` transforms n filters %s, a multiple of 4, in
 float64 by Winograd.row's operations:
 
 	for c := range n {
-		for p, u := range G g Gᵀ (3x3 filter g[i][j] = src[(3*i+j)*lds+c]) {
+		for p, u := range G g Gᵀ (3x3 filter g[i][j] = src[%s]) {
 			dst[p*ldd+c] = float32(u) // p < %d
 		}
-	}`, a*a))
+	}`, how, at, a*a))
 	dst, g, ldd, ldg, n, p := reg.RDI, reg.RSI, reg.R8, reg.R9, reg.RCX, reg.RBX
 	tmp := c.AllocLocal(a * 3 * 32)
+	var side operand.Mem // four filters side by side
+	if rows {
+		side = c.AllocLocal(9 * 16)
+	}
 	c.Load(c.Param("dst"), dst)
 	c.Load(c.Param("src"), g)
 	c.Load(c.Param("ldd"), ldd)
@@ -446,17 +456,30 @@ float64 by Winograd.row's operations:
 	}
 	c.Label("filters")
 	c.LEAQ(idx(ldg, ldg, 2), p)
+	if rows {
+		winogradSide(c, g, ldg, p, side)
+	}
 	for j := range 3 {
 		// Rows j, 3+j, 6+j.
-		c.VCVTPS2PD(mem(g, 0), ymm[0])
-		c.VCVTPS2PD(idx(g, p, 1), ymm[1])
-		c.VCVTPS2PD(idx(g, p, 2), ymm[2])
+		if rows {
+			for i := range 3 {
+				c.VCVTPS2PD(side.Offset((3*i+j)*16), ymm[i])
+			}
+		} else {
+			c.VCVTPS2PD(mem(g, 0), ymm[0])
+			c.VCVTPS2PD(idx(g, p, 1), ymm[1])
+			c.VCVTPS2PD(idx(g, p, 2), ymm[2])
+		}
 		for i, r := range winogradG(c, m) {
 			c.VMOVUPD(r, tmp.Offset((3*i+j)*32))
 		}
-		c.ADDQ(ldg, g)
+		if !rows {
+			c.ADDQ(ldg, g)
+		}
 	}
-	c.SUBQ(p, g)
+	if !rows {
+		c.SUBQ(p, g)
+	}
 	c.MOVQ(dst, p)
 	for i := range a {
 		for j := range 3 {
@@ -468,7 +491,11 @@ float64 by Winograd.row's operations:
 			c.ADDQ(ldd, p)
 		}
 	}
-	c.ADDQ(operand.U8(16), g)
+	if rows {
+		c.LEAQ(idx(g, ldg, 4), g)
+	} else {
+		c.ADDQ(operand.U8(16), g)
+	}
 	c.ADDQ(operand.U8(16), dst)
 	c.SUBQ(operand.U8(4), n)
 	c.JNZ(operand.LabelRef("filters"))
@@ -499,4 +526,32 @@ func winogradG(c *build.Context, m int) []reg.VecPhysical {
 	c.VADDPD(y[8], y[7], y[9])
 	c.VSUBPD(y[8], y[7], y[8])
 	return []reg.VecPhysical{y[4], y[5], y[6], y[9], y[8], y[2]}
+}
+
+// winogradSide writes the 9 floats of each of 4 rows, ld bytes apart from g on, side by
+// side to dst; ld3 is 3ld.
+func winogradSide(c *build.Context, g, ld, ld3 reg.Register, dst operand.Mem) {
+	x := func(i int) reg.VecPhysical { return ymm[i].AsX().(reg.VecPhysical) }
+	rows := []operand.Mem{mem(g, 0), idx(g, ld, 1), idx(g, ld, 2), idx(g, ld3, 1)}
+	for k := 0; k < 8; k += 4 {
+		for i, r := range rows {
+			c.VMOVUPS(r.Offset(4*k), x(i))
+		}
+		c.VUNPCKLPS(x(1), x(0), x(4))
+		c.VUNPCKLPS(x(3), x(2), x(5))
+		c.VUNPCKHPS(x(1), x(0), x(6))
+		c.VUNPCKHPS(x(3), x(2), x(7))
+		c.VUNPCKLPD(x(5), x(4), x(0))
+		c.VUNPCKHPD(x(5), x(4), x(1))
+		c.VUNPCKLPD(x(7), x(6), x(2))
+		c.VUNPCKHPD(x(7), x(6), x(3))
+		for i := range 4 {
+			c.VMOVUPS(x(i), dst.Offset((k+i)*16))
+		}
+	}
+	c.VMOVSS(rows[0].Offset(32), x(0))
+	for i := 1; i < 4; i++ {
+		c.VINSERTPS(operand.U8(16*i), rows[i].Offset(32), x(0), x(0))
+	}
+	c.VMOVUPS(x(0), dst.Offset(8*16))
 }

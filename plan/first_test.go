@@ -1,0 +1,170 @@
+package plan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"whit/graph"
+	"whit/internal/cpu"
+	"whit/internal/optest"
+	"whit/tensor"
+)
+
+// firstGraph has one of each kernel whose first run goes without packed weights:
+// pointwise, strided and Winograd convolutions, with a residual and an odd number of
+// channels, and a matrix product.
+func firstGraph(weight func(shape ...int) *tensor.Tensor) (*graph.Graph, map[string]*tensor.Tensor) {
+	g := graph.New("first")
+	x := g.AddInput("x", tensor.Float32, 1, 96, 10, 9)
+	conv := func(in *graph.Value, cout, k int, stride int64, add *graph.Value) *graph.Value {
+		cin := in.Type.Shape[1]
+		w, b := weight(cout, cin, k, k), weight(cout)
+		p := int64(k / 2)
+		y := g.Add("", "Conv", map[string]any{"pads": []int64{p, p, p, p}, "strides": []int64{stride, stride}}, in, g.NewConst("", w), g.NewConst("", b))
+		y.Type = tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{1, cout}}
+		if add != nil {
+			y = g.Add("", "Add", nil, y, add)
+		}
+		y = g.Add("", "Relu", nil, y)
+		y.Type = tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{1, cout}}
+		return y
+	}
+	x.Type = tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{1, 96, 10, 9}}
+	a := conv(x, 136, 1, 1, nil)
+	b := conv(a, 136, 3, 1, a)
+	c := conv(b, 77, 3, 2, nil)
+	d := conv(c, 144, 3, 1, nil) // 77 channels are no eights: direct
+	e := conv(d, 144, 3, 1, d)
+	f := g.Add("", "Flatten", nil, g.Add("", "GlobalAveragePool", nil, e))
+	y := g.Add("", "Gemm", map[string]any{"transB": int64(1)}, f, g.NewConst("", weight(133, 144)), g.NewConst("", weight(133)))
+	x.Type = tensor.Type{}
+	for _, n := range g.Nodes {
+		n.Out[0].Type = tensor.Type{}
+	}
+	g.Outputs = []*graph.Value{y, e}
+	return g, map[string]*tensor.Tensor{"x": optest.Rand(1, tensor.Float32, 1, 96, 10, 9)}
+}
+
+func randomWeight() func(shape ...int) *tensor.Tensor {
+	seed := uint64(1)
+	return func(shape ...int) *tensor.Tensor {
+		seed++
+		return optest.Rand(seed, tensor.Float32, shape...)
+	}
+}
+
+// stored leaves the bytes of large weights behind a reader.
+func storedWeight(r func(b []byte) readerAt) func(shape ...int) *tensor.Tensor {
+	random := randomWeight()
+	return func(shape ...int) *tensor.Tensor {
+		t := random(shape...)
+		if len(shape) == 1 {
+			return t
+		}
+		s, err := tensor.Stored(t.Type, r(append(make([]byte, 7), t.Bytes()...)), 7)
+		if err != nil {
+			panic(err)
+		}
+		return s
+	}
+}
+
+type readerAt func(b []byte, off int64) (int, error)
+
+func (r readerAt) ReadAt(b []byte, off int64) (int, error) { return r(b, off) }
+
+// TestFirstRun: the first run, which packs no weights, the second, which packs them, and
+// the third give the same bits, whether weights are in memory or not.
+func TestFirstRun(t *testing.T) {
+	plain := func(b []byte) readerAt { return bytes.NewReader(b).ReadAt }
+	for _, f := range cpu.Detect().Variants() {
+		var want [][]byte
+		for _, threads := range []int{1, 3} {
+			for name, w := range map[string]func(...int) *tensor.Tensor{"memory": randomWeight(), "stored": storedWeight(plain)} {
+				t.Run(fmt.Sprintf("%v/%d/%s", f, threads, name), func(t *testing.T) {
+					g, in := firstGraph(w)
+					p, err := NewProgram(g, Options{CPU: &f, Threads: threads})
+					if err != nil {
+						t.Fatal(err)
+					}
+					pl, err := p.Plan(map[string]tensor.Type{"x": in["x"].Type})
+					if err != nil {
+						t.Fatal(err)
+					}
+					s, err := pl.NewSession()
+					if err != nil {
+						t.Fatal(err)
+					}
+					copy(s.Input("x").Bytes(), in["x"].Bytes())
+					without := 0
+					for _, st := range pl.steps {
+						if st.prep != nil && len(st.prep.First) > 0 {
+							without++
+						}
+					}
+					if without < 5 {
+						t.Errorf("%d steps run without packed weights, want at least 5", without)
+					}
+					for range 3 {
+						if err := s.Run(context.Background()); err != nil {
+							t.Fatal(err)
+						}
+						for i, v := range p.Outputs() {
+							b := bytes.Clone(s.Output(v.Name).Bytes())
+							if len(want) <= i {
+								want = append(want, b)
+							}
+							if !bytes.Equal(b, want[i]) {
+								t.Fatalf("output %d differs", i)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestUnreadable: a weight that cannot be read is an error of every step that needs it.
+func TestUnreadable(t *testing.T) {
+	broken := errors.New("broken")
+	for _, limit := range []int64{0, 100, 1 << 14, 1 << 16, 1 << 18} {
+		g, in := firstGraph(storedWeight(func(b []byte) readerAt {
+			return func(p []byte, off int64) (int, error) {
+				if off+int64(len(p)) > limit {
+					return 0, broken
+				}
+				return copy(p, b[off:]), nil
+			}
+		}))
+		err := func() error {
+			p, err := NewProgram(g, Options{Threads: 2})
+			if err != nil {
+				return err
+			}
+			pl, err := p.Plan(map[string]tensor.Type{"x": in["x"].Type})
+			if err != nil {
+				return err
+			}
+			s, err := pl.NewSession()
+			if err != nil {
+				return err
+			}
+			for range 2 {
+				if e := s.Run(context.Background()); e == nil {
+					return nil
+				} else {
+					err = e
+				}
+			}
+			return err
+		}()
+		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "constant") {
+			t.Errorf("limit %d: %v, want one that says which constant", limit, err)
+		}
+	}
+}
