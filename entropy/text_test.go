@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -102,5 +103,36 @@ func TestShortFloats(t *testing.T) {
 		if !bytes.Equal(back[0].Data, e.Data) || !bytes.Equal(back[1].Data, e.Data) {
 			t.Errorf("%s: % x", c.name, back[0].Data)
 		}
+	}
+}
+
+func TestDeltaOfSymbols(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	old := make([]int32, 30*40)
+	next := make([]int32, len(old))
+	for i := range old {
+		if r.IntN(10) == 0 {
+			old[i] = int32(r.IntN(15) - 7)
+		}
+		if next[i] = old[i]; r.IntN(100) == 0 {
+			next[i] = int32(r.IntN(9) - 4)
+		}
+	}
+	old[5], next[5], old[6], next[6] = -1<<31, 1<<31-1, 1<<31-1, -1<<31
+	code := AppendDelta(nil, old, next, 40)
+	if len(code) > 60 {
+		t.Errorf("%d bytes", len(code))
+	}
+	back := make([]int32, len(old))
+	if err := DecodeDelta(back, old, 40, code); err != nil || !slices.Equal(back, next) {
+		t.Fatalf("not restored: %v", err)
+	}
+	for n := range len(code) - maxTail {
+		if err := DecodeDelta(back, old, 40, code[:n]); err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Fatal(err)
+		}
+	}
+	if len(AppendDelta(nil, old, old, 40)) > 8 {
+		t.Error("no change takes bytes")
 	}
 }

@@ -99,19 +99,32 @@ func DecodeArrays(r io.ReaderAt, size int64, o ...ReadOptions) ([]tensor.Named, 
 	if err != nil {
 		return nil, err
 	}
-	var arrays []tensor.Named
-	var places []place
-	var gs []group
+	arrays, places, gs, err := readArrays(file)
+	if err != nil {
+		return nil, err
+	}
+	items, err := decodeAll(places, gs, opt)
+	if err != nil {
+		return nil, err
+	}
+	for i := range arrays {
+		arrays[i].T = items[i].t
+	}
+	return arrays, nil
+}
+
+// readArrays reads what a file says of its arrays. Payloads of data need not be loaded.
+func readArrays(file *container) (arrays []tensor.Named, places []place, gs []group, err error) {
 	left := -1
 	for _, c := range file.sections() {
 		switch c.typ {
 		case chunkArrays:
 			if left >= 0 {
-				return nil, corrupt("two lists of arrays")
+				return nil, nil, nil, corrupt("two lists of arrays")
 			}
 			text, err := c.text()
 			if err != nil {
-				return nil, err
+				return nil, nil, nil, err
 			}
 			b := rbuf{b: text}
 			for range b.count(4) {
@@ -123,38 +136,31 @@ func DecodeArrays(r io.ReaderAt, size int64, o ...ReadOptions) ([]tensor.Named, 
 				places = append(places, place{d: d})
 			}
 			if err := b.end("the list of arrays"); err != nil {
-				return nil, err
+				return nil, nil, nil, err
 			}
 			left = len(places)
 		case chunkData:
 			if left < 0 {
-				return nil, corrupt("data before the list of arrays")
+				return nil, nil, nil, corrupt("data before the list of arrays")
 			}
-			next, err := dataChunk(c, places[len(places)-left:])
+			next, err := file.dataChunk(c, places[len(places)-left:])
 			if err != nil {
-				return nil, err
+				return nil, nil, nil, err
 			}
 			left -= len(next.places)
 			gs = append(gs, next)
 		case chunkGraph:
-			return nil, corrupt("it holds a model, not arrays")
+			return nil, nil, nil, corrupt("it holds a model, not arrays")
 		default:
 			if c.typ&optional == 0 {
-				return nil, corrupt("chunk of type %#x among arrays", c.typ)
+				return nil, nil, nil, corrupt("chunk of type %#x among arrays", c.typ)
 			}
 		}
 	}
 	if left != 0 {
-		return nil, corrupt("%d arrays without data", max(left, 0))
+		return nil, nil, nil, corrupt("%d arrays without data", max(left, 0))
 	}
-	items, err := decodeAll(places, gs, opt)
-	if err != nil {
-		return nil, err
-	}
-	for i := range arrays {
-		arrays[i].T = items[i].t
-	}
-	return arrays, nil
+	return arrays, places, gs, nil
 }
 
 // EncodeNPZ codes an .npz file of size bytes (see EncodeArrays).

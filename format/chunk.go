@@ -139,6 +139,15 @@ func (c *chunk) load(r io.ReaderAt, total uint32) (uint32, error) {
 	return crc32.Update(total, castagnoli, buf), nil
 }
 
+// peek loads the payload without its checksum.
+func (c *chunk) peek(r io.ReaderAt) error {
+	if c.payload != nil {
+		return nil
+	}
+	c.payload = make([]byte, c.n)
+	return readAt(r, c.payload, c.at)
+}
+
 // readAt fills b.
 func readAt(r io.ReaderAt, b []byte, at int64) error {
 	if n, err := r.ReadAt(b, at); n < len(b) {
@@ -185,6 +194,9 @@ func openContainer(r io.ReaderAt, size int64) (*container, error) {
 	if k := len(magic) + n; k < len(head) && (head[k] == smallModel || head[k] == smallArrays) {
 		c.small = true
 		return c, c.readSmall(head[k])
+	}
+	if k := len(magic) + n; k < len(head) && head[k] == fileDelta {
+		return nil, corrupt("it is a delta; 'whit decode --base' restores the file")
 	}
 	for at := c.begin; ; {
 		h := make([]byte, min(size-at, 1+binary.MaxVarintLen64))

@@ -129,22 +129,33 @@ func (it *item) size() WeightSize {
 // least before the next begins: chunks are decoded side by side.
 const groupSize = 1 << 20
 
-// groups cuts the list of constants into those of each data chunk.
+// groups cuts the list of constants into those of each data chunk. What is large has a
+// chunk of its own, so that it can be read alone.
 func groups(items []*item) [][]*item {
 	var gs [][]*item
 	size, from := 0, 0
+	cut := func(to int) {
+		if to > from {
+			gs = append(gs, items[from:to])
+		}
+		size, from = 0, to
+	}
 	for i, it := range items {
+		n := 0
 		if it.block != nil {
-			size += len(it.block.Syms)
+			n += len(it.block.Syms)
 		}
 		for _, e := range it.elems {
-			size += len(e.Data)
+			n += len(e.Data)
 		}
-		if size >= groupSize || i == len(items)-1 {
-			gs = append(gs, items[from:i+1])
-			size, from = 0, i+1
+		if n >= groupSize {
+			cut(i)
+		}
+		if size += n; size >= groupSize {
+			cut(i + 1)
 		}
 	}
+	cut(len(items))
 	return gs
 }
 
@@ -490,13 +501,34 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	m, err := readModel(file)
+	if err != nil {
+		return nil, err
+	}
+	items, err := decodeAll(m.g.places, m.gs, opt)
+	if err != nil {
+		return nil, err
+	}
+	return m.finish(items)
+}
+
+// model is one that is read: all but its constants.
+type model struct {
+	f           *File
+	g           graphReader
+	gs          []group
+	names, meta []byte
+}
+
+// readModel reads what a file says of a model. Payloads of data need not be loaded.
+func readModel(file *container) (*model, error) {
 	f := &File{}
-	g := graphReader{names: map[string]bool{}}
-	var gs []group
+	m := &model{f: f, g: graphReader{names: map[string]bool{}}}
+	g := &m.g
 	seen := map[byte]bool{}
 	left := -1
-	var names, meta []byte
-	f.Sizes.File, f.Sizes.Container = size, size
+	var err error
+	f.Sizes.File, f.Sizes.Container = file.size, file.size
 	for _, c := range file.sections() {
 		n := c.size()
 		f.Sizes.Container -= n
@@ -521,19 +553,19 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 				return nil, corrupt("data before the graph")
 			}
 			var next group
-			if next, err = dataChunk(c, g.places[len(g.places)-left:]); err == nil {
+			if next, err = file.dataChunk(c, g.places[len(g.places)-left:]); err == nil {
 				left -= len(next.places)
-				gs = append(gs, next)
+				m.gs = append(m.gs, next)
 			}
 		case chunkCard:
 			f.Sizes.Card = n
 			f.Card, err = c.text()
 		case chunkNames:
 			f.Sizes.Names = n
-			names, err = c.text()
+			m.names, err = c.text()
 		case chunkMeta:
 			f.Sizes.Meta = n
-			meta, err = c.text()
+			m.meta, err = c.text()
 		case chunkReceipt:
 			f.Sizes.Receipt = n
 			f.Receipt, err = c.text()
@@ -550,12 +582,25 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 	if left > 0 {
 		return nil, corrupt("%d constants without data", left)
 	}
-	all, err := decodeAll(g.places, gs, opt)
-	if err != nil {
-		return nil, err
+	if m.names != nil {
+		if err := g.readNames(f.Graph, m.names); err != nil {
+			return nil, err
+		}
 	}
+	g.finish()
+	if m.meta != nil {
+		if f.Graph.Meta, err = readMeta(m.meta); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// finish puts the constants into the graph.
+func (m *model) finish(items []*item) (*File, error) {
+	f, g := m.f, &m.g
 	for i, p := range g.places {
-		it := all[i]
+		it := items[i]
 		switch {
 		case p.value == nil:
 			p.node.Attrs[p.attr] = it.t
@@ -565,17 +610,6 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 			p.value.Data, p.value.Type = it.t, it.t.Type
 		}
 	}
-	if names != nil {
-		if err := g.readNames(f.Graph, names); err != nil {
-			return nil, err
-		}
-	}
-	g.finish()
-	if meta != nil {
-		if f.Graph.Meta, err = readMeta(meta); err != nil {
-			return nil, err
-		}
-	}
 	if err := f.Graph.Verify(); err != nil {
 		return nil, corrupt("%v", err)
 	}
@@ -583,26 +617,40 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 		f.Graph.Reserve(v.Name)
 	}
 	for i, p := range g.places {
-		if p.value != nil {
-			all[i].name = p.value.Name
-		} else {
-			all[i].name = p.node.Name + "." + p.attr
-		}
-		f.Sizes.Weights = append(f.Sizes.Weights, all[i].size())
+		items[i].name = p.name()
+		f.Sizes.Weights = append(f.Sizes.Weights, items[i].size())
 	}
 	return f, nil
 }
 
-// dataChunk is a data chunk with the constants, the first of places, that it says it holds.
-func dataChunk(c chunk, places []place) (group, error) {
-	k, m := uint64(len(places)), 0
-	if !c.small {
-		k, m = countOf(c.payload)
+// name is that of the constant: of its value, or NODE.ATTRIBUTE.
+func (p place) name() string {
+	if p.value != nil {
+		return p.value.Name
 	}
-	if m == 0 && !c.small || k > uint64(len(places)) || k == 0 {
+	return p.node.Name + "." + p.attr
+}
+
+// dataChunk is a data chunk with the constants, the first of places, that it says it
+// holds; where its payload is loaded the group's is what follows that number.
+func (file *container) dataChunk(c chunk, places []place) (group, error) {
+	if c.small {
+		return group{c, places}, nil
+	}
+	b := c.payload
+	if b == nil {
+		b = make([]byte, min(c.n, binary.MaxVarintLen64))
+		if err := readAt(file.r, b, c.at); err != nil {
+			return group{}, err
+		}
+	}
+	k, n := countOf(b)
+	if n == 0 || k > uint64(len(places)) || k == 0 {
 		return group{}, corrupt("chunk at byte %d: data of %d constants, %d expected", c.at, k, len(places))
 	}
-	c.at, c.payload = c.at+int64(m), c.payload[m:]
+	if c.payload != nil {
+		c.at, c.payload = c.at+int64(n), c.payload[n:]
+	}
 	return group{c, places[:k]}, nil
 }
 

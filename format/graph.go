@@ -148,7 +148,7 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 		}
 		sort.Strings(names)
 		for _, name := range names {
-			if err := g.attr(name, n.Attrs[name]); err != nil {
+			if err := g.attr(n.Name, name, n.Attrs[name]); err != nil {
 				return fmt.Errorf("node %q: %w", n.Name, err)
 			}
 		}
@@ -187,7 +187,7 @@ func present(v *graph.Value) byte {
 	return 1
 }
 
-func (g *graphWriter) attr(name string, a any) error {
+func (g *graphWriter) attr(node, name string, a any) error {
 	w := &g.w
 	if k := attrIndex[name]; k > 0 {
 		w.uint(uint64(k))
@@ -237,7 +237,7 @@ func (g *graphWriter) attr(name string, a any) error {
 		}
 	case *tensor.Tensor:
 		w.byte(attrTensor)
-		return g.constant(name, nil, func() (*item, error) { return describe(nil, a, graph.Const, g.raw) })
+		return g.constant(node+"."+name, nil, func() (*item, error) { return describe(nil, a, graph.Const, g.raw) })
 	case *graph.Graph:
 		w.byte(attrGraph)
 		return g.graph(a, true)

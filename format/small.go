@@ -25,13 +25,16 @@ var smallTexts = map[byte][]byte{
 }
 
 // prior is what the texts' coder knows; it is learned once.
-var prior = sync.OnceValue(func() *entropy.TextPrior {
-	var all []entropy.TextSample
-	for _, s := range samples {
-		all = append(all, entropy.TextSample{Kind: s.Kind, Text: string(smallText([]byte(s.Text), s.Text == ""))})
+var prior = sync.OnceValue(func() *entropy.TextPrior { return priorOf(samples) })
+
+// priorOf learns texts; "" is an absent one.
+func priorOf(texts []entropy.TextSample) *entropy.TextPrior {
+	all := make([]entropy.TextSample, len(texts))
+	for i, s := range texts {
+		all[i] = entropy.TextSample{Kind: s.Kind, Text: string(smallText([]byte(s.Text), s.Text == ""))}
 	}
 	return entropy.NewTextPrior(all)
-})
+}
 
 // smallText is a text as it is coded.
 func smallText(text []byte, absent bool) []byte {
@@ -110,25 +113,13 @@ func (c *container) readSmall(typ byte) error {
 	left, at := maxSmallText, 0
 	for _, k := range smallTexts[typ] {
 		tr.Begin(textKind(k))
-		n, err := smallCount(tr)
+		text, err := readText(tr, &left)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if text == nil {
 			at = tr.Len()
 			continue
-		}
-		if n--; n > uint64(left) {
-			return corrupt("texts of more than %d bytes", maxSmallText)
-		}
-		left -= int(n)
-		text := make([]byte, 0, min(n, 1<<10))
-		for range n {
-			x, err := tr.Byte()
-			if err != nil {
-				return corrupt("%v", err)
-			}
-			text = append(text, x)
 		}
 		c.chunks = append(c.chunks, chunk{typ: k, n: int64(tr.Len() - at), payload: text, small: true})
 		at = tr.Len()
@@ -143,22 +134,34 @@ func (c *container) readSmall(typ byte) error {
 	return nil
 }
 
-// smallCount reads a varint from the texts.
-func smallCount(tr *entropy.TextReader) (n uint64, err error) {
+// readText reads a text, nil where it is absent, and takes its size from left.
+func readText(tr *entropy.TextReader, left *int) ([]byte, error) {
+	n := 0
 	for shift := 0; ; shift += 7 {
 		x, err := tr.Byte()
 		if err != nil {
-			return 0, corrupt("%v", err)
+			return nil, corrupt("%v", err)
 		}
-		n |= uint64(x&127) << shift
+		n |= int(x&127) << shift
+		if n > *left+1 || x == 0 && shift > 0 || x > 127 && shift > 21 {
+			return nil, corrupt("size of a text")
+		}
 		if x < 128 {
-			if x == 0 && shift > 0 || n > maxSmallText+1 {
-				return 0, corrupt("size of a text")
-			}
-			return n, nil
-		}
-		if shift > 14 {
-			return 0, corrupt("size of a text")
+			break
 		}
 	}
+	if n == 0 {
+		return nil, nil
+	}
+	n--
+	*left -= n
+	text := make([]byte, 0, min(n, 1<<10))
+	for range n {
+		x, err := tr.Byte()
+		if err != nil {
+			return nil, corrupt("%v", err)
+		}
+		text = append(text, x)
+	}
+	return text, nil
 }
