@@ -26,6 +26,7 @@ type Index struct {
 	mu   sync.Mutex
 	held int     // the group whose items are kept, the latest; -1: none
 	kept []*item // a group is some small constants, or a large one
+	err  error   // of decoding it
 }
 
 // Entry is a constant of a file.
@@ -127,11 +128,14 @@ func (x *Index) Constant(name string) (weight.Weight, *tensor.Tensor, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.held != at.group {
-		items, err := x.read(at.group)
-		if err != nil {
-			return nil, nil, err
+		x.held = at.group
+		x.kept, x.err = x.read(at.group)
+	}
+	if x.err != nil {
+		if !errors.Is(x.err, ErrCorrupt) {
+			x.held = -1 // reading may work another time
 		}
-		x.held, x.kept = at.group, items
+		return nil, nil, x.err
 	}
 	it := x.kept[at.item]
 	return it.w, it.t, nil
