@@ -89,7 +89,7 @@ func DecodeDelta(base, delta []byte, o ...ReadOptions) ([]byte, error) {
 	}
 	b := delta[deltaHead-2*hashSize : end]
 	if !bytes.Equal(b[:hashSize], hashOf(base)) {
-		return nil, fmt.Errorf("%w: it wants the file with SHA-256 %x..., this one has %x...", ErrBase, b[:hashSize], hashOf(base))
+		return nil, fmt.Errorf("%w: it wants the file whose SHA-256 begins with %x, that of this one with %x", ErrBase, b[:hashSize], hashOf(base))
 	}
 	want, kind, body := b[hashSize:2*hashSize], b[2*hashSize], b[2*hashSize+1:]
 	var next []byte
@@ -106,7 +106,7 @@ func DecodeDelta(base, delta []byte, o ...ReadOptions) ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.Equal(hashOf(next), want) {
-		return nil, corrupt("the restored file is another; was the delta made by another version of whit?")
+		return nil, corrupt("the restored file is another; the delta may be of another version of whit")
 	}
 	return next, nil
 }
@@ -449,10 +449,10 @@ func compareItems(it, old *item) (mode byte, change []byte, elems []entropy.Elem
 	mode = partPlain | partPlain<<2
 	switch {
 	case it.block == nil:
-		mode = mode&^3 | partSame
+		mode &^= 3 // partSame
 	case old == nil || !sameDims(it.block, old.block):
 	case slices.Equal(it.block.Syms, old.block.Syms):
-		mode = mode&^3 | partSame
+		mode &^= 3 // partSame
 	default:
 		change = entropy.AppendDelta(nil, old.block.Syms, it.block.Syms, columns(it.block))
 		plain, err := entropy.Context{}.Append(nil, []entropy.Block{*it.block})

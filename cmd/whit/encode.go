@@ -22,10 +22,11 @@ func encodeCmd() *cobra.Command {
 		Use:   "encode IN.npz OUT",
 		Short: "Code the arrays of an .npz file without loss, or what a .whit has that another has not",
 		Long: `Code the integer and float arrays of an .npz file without loss: names, shapes and
-types are kept, and what was written is decoded and compared before it takes its name.
+types are kept.
 
 With --base, IN is a .whit file and OUT what it has that the base, another .whit
-file, has not: 'whit decode --base' restores IN from both, byte for byte.`,
+file, has not: 'whit decode --base' restores IN from both, byte for byte. That is
+tried before OUT takes its name.`,
 		Example: "  whit encode levels.npz levels.bin\n  whit decode levels.bin back.npz\n" +
 			"  whit encode --base old.whit new.whit update.bin\n  whit decode --base old.whit update.bin new.whit",
 		Args: cobra.ExactArgs(2),
