@@ -159,8 +159,8 @@ func only(t *testing.T, dir string, names ...string) {
 const whitChunks = 5
 
 // whitCRCs recomputes the checksums of a .whit file's chunks (docs/format.md): type,
-// length as a varint, payload, CRC-32C where the payload has 4096 bytes or more; the last
-// one covers the whole file.
+// length as a varint, payload, CRC-32C; the last
+// one covers the whole file, as the only one of the small form does.
 func whitCRCs(b []byte) []byte {
 	b = bytes.Clone(b)
 	table := crc32.MakeTable(crc32.Castagnoli)
