@@ -152,6 +152,43 @@ func elementShares(arrays []Elements, ends []int, size int) {
 	}
 }
 
+// ElementStreamLen is the number of bytes at which a stream of elements ends with its row.
+const ElementStreamLen = 1 << 20
+
+// ElementStreams cuts arrays into lists that are to be coded each on its own, as
+// [Streams] does blocks: a list ends with the row, of Cols elements, at which it has
+// ElementStreamLen bytes or more. The parts' Data are those of the arrays. The cuts
+// depend on Size, Cols and N only.
+func ElementStreams(arrays []Elements) [][]Elements {
+	var all [][]Elements
+	var now []Elements
+	n := 0
+	for _, e := range arrays {
+		for {
+			part := e
+			if row := e.Size * e.Cols; row > 0 {
+				part.N = min(e.N, (ElementStreamLen-n+row-1)/row*e.Cols)
+			}
+			size := part.N * e.Size
+			if e.Data != nil {
+				part.Data = e.Data[:size:size]
+				e.Data = e.Data[size:]
+			}
+			now = append(now, part)
+			if n += size; n >= ElementStreamLen {
+				all, now, n = append(all, now), nil, 0
+			}
+			if e.N -= part.N; e.N == 0 {
+				break
+			}
+		}
+	}
+	if len(now) > 0 || len(all) == 0 {
+		all = append(all, now)
+	}
+	return all
+}
+
 func padElements(code []byte, start, n int) []byte {
 	for n > MaxElementBytes(len(code)-start) {
 		code = append(code, 0)
@@ -159,8 +196,8 @@ func padElements(code []byte, start, n int) []byte {
 	return code
 }
 
-// DecodeElements sets each array's Data from its other fields and src, all the code
-// of these arrays. It never panics, and allocates only after it has found that src can
+// DecodeElements sets each array's Data, in place where it has the right length, from its
+// other fields and src, all the code of these arrays. It never panics, and allocates only after it has found that src can
 // hold so much (see MaxElementBytes); errors are ErrCorrupt.
 func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 	left := MaxElementBytes(len(src))
@@ -192,7 +229,9 @@ func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 	ends := make([]int, len(arrays))
 	for i := range arrays {
 		e := &arrays[i]
-		e.Data = make([]byte, e.Size*e.N)
+		if len(e.Data) != e.Size*e.N {
+			e.Data = make([]byte, e.Size*e.N)
+		}
 		ps := make([][]byte, e.Size)
 		all := make([]byte, len(e.Data))
 		for p := range ps {

@@ -274,16 +274,57 @@ func sameLayout(a, b []entropy.Elements) bool {
 
 func columns(b *entropy.Block) int { return b.C * b.H * b.W }
 
-// xor is the elements of a under those of b.
-func xor(a, b []entropy.Elements) []entropy.Elements {
+// differ is the elements of a as their differences from those of b, zigzag; the bits of
+// floats are rotated left by one before, so that near values are near numbers.
+func differ(a, b []entropy.Elements) []entropy.Elements {
 	out := slices.Clone(a)
-	for i := range out {
-		out[i].Data = bytes.Clone(a[i].Data)
-		for k, x := range b[i].Data {
-			out[i].Data[k] ^= x
+	for k, e := range a {
+		n := uint(8 * e.Size)
+		out[k].Float, out[k].Cols = false, 1
+		out[k].Data = make([]byte, len(e.Data))
+		for i := 0; i < len(e.Data); i += e.Size {
+			d := number(e, e.Data[i:]) - number(b[k], b[k].Data[i:])
+			d = uint64(int64(d<<(64-n)) >> (64 - n))
+			put(out[k].Data[i:], e.Size, d<<1^uint64(int64(d)>>63))
 		}
 	}
 	return out
+}
+
+// undiffer is its inverse: d are differences from b.
+func undiffer(d, b []entropy.Elements) []entropy.Elements {
+	out := slices.Clone(d)
+	for k, e := range b {
+		n := uint(8 * e.Size)
+		out[k].Float, out[k].Cols = e.Float, e.Cols
+		out[k].Data = make([]byte, len(e.Data))
+		for i := 0; i < len(e.Data); i += e.Size {
+			z := number(d[k], d[k].Data[i:])
+			x := number(e, e.Data[i:]) + (z>>1 ^ -(z & 1))
+			if e.Float {
+				x = x<<(64-n)>>(64-n)>>1 | x<<(n-1)
+			}
+			put(out[k].Data[i:], e.Size, x)
+		}
+	}
+	return out
+}
+
+// number is the element that b begins with, the bits of a float rotated.
+func number(e entropy.Elements, b []byte) (x uint64) {
+	for i := e.Size - 1; i >= 0; i-- {
+		x = x<<8 | uint64(b[i])
+	}
+	if n := uint(8 * e.Size); e.Float {
+		x = (x<<1 | x>>(n-1)) & (1<<(n-1)<<1 - 1)
+	}
+	return x
+}
+
+func put(b []byte, size int, x uint64) {
+	for i := range size {
+		b[i] = byte(x >> (8 * i))
+	}
 }
 
 // rewrite is how a file is to be written so that its bytes are those of next, and
@@ -437,10 +478,11 @@ func modelsDelta(base, next []byte, threads int) []byte {
 	for _, c := range codes {
 		w.b = append(w.b, c...)
 	}
-	if w.b, err = entropy.AppendElements(w.b, elems, false); err != nil {
+	e, err := encodeElements(elems, false, newWorkers(threads))
+	if err != nil {
 		return nil
 	}
-	return w.b
+	return append(w.b, e...)
 }
 
 // compareItems chooses how a delta holds a constant, given one of the base (nil: none):
@@ -469,7 +511,7 @@ func compareItems(it, old *item) (mode byte, change []byte, elems []entropy.Elem
 		mode &= 3
 	case old == nil || !sameLayout(elems, old.elems):
 	default:
-		x := xor(elems, old.elems)
+		x := differ(elems, old.elems)
 		if slices.IndexFunc(x, func(e entropy.Elements) bool { return len(bytes.Trim(e.Data, "\x00")) > 0 }) < 0 {
 			return mode & 3, change, nil, nil
 		}
@@ -597,7 +639,11 @@ func deltaItems(places []place, modes []byte, base partners, r *rbuf, opt ReadOp
 			return nil, corrupt("elements of %q are not as in the base", p.name())
 		}
 		if arrays != partSame {
+			at := len(elems)
 			elems = append(elems, x.elems...)
+			for k := at; k < len(elems) && arrays == partChange; k++ {
+				elems[k].Float, elems[k].Cols = false, 1
+			}
 		}
 	}
 	if total > entropy.MaxSymbols(coded+8*(total/entropy.StreamLen)) {
@@ -623,8 +669,8 @@ func deltaItems(places []place, modes []byte, base partners, r *rbuf, opt ReadOp
 	if err != nil {
 		return nil, corrupt("%v", err)
 	}
-	if err := entropy.DecodeElements(elems, r.b, false); err != nil {
-		return nil, corrupt("%v", err)
+	if err := decodeElements(elems, r, false, w); err != nil {
+		return nil, err
 	}
 	for i := range all {
 		x := &all[i]
@@ -641,7 +687,7 @@ func deltaItems(places []place, modes []byte, base partners, r *rbuf, opt ReadOp
 			n := len(x.elems)
 			copy(x.elems, elems[:n])
 			if elems = elems[n:]; modes[i]>>2 == partChange {
-				x.elems = xor(x.elems, x.old.elems)
+				x.elems = undiffer(x.elems, x.old.elems)
 			}
 		}
 	}

@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"math"
+	"math/rand/v2"
 	"testing"
 
+	"whit/entropy"
 	"whit/graph"
 	"whit/tensor"
 	"whit/weight"
@@ -94,6 +97,30 @@ func TestDelta(t *testing.T) {
 	}
 	if _, err := EncodeDelta([]byte("no"), file(base, Options{}), 0); !refused(err) {
 		t.Error(err)
+	}
+}
+
+// TestDiffer: differences of any bits, and of near floats small ones.
+func TestDiffer(t *testing.T) {
+	for _, e := range []entropy.Elements{{Size: 1}, {Size: 2}, {Size: 4}, {Size: 8}, {Size: 2, Float: true}, {Size: 4, Float: true}, {Size: 8, Float: true}} {
+		r := rand.New(rand.NewPCG(uint64(e.Size), 1))
+		e.N, e.Cols = 600, 3
+		f := e
+		for range e.N * e.Size {
+			e.Data = append(e.Data, byte(r.Uint32()))
+			f.Data = append(f.Data, byte(r.Uint32()))
+		}
+		copy(f.Data, e.Data[:100])
+		a, b := []entropy.Elements{e}, []entropy.Elements{f}
+		if back := undiffer(differ(a, b), b); !bytes.Equal(back[0].Data, e.Data) || back[0].Cols != 3 || back[0].Float != e.Float {
+			t.Errorf("%d bytes, float %v: not restored", e.Size, e.Float)
+		}
+	}
+	one := func(x float32) []entropy.Elements {
+		return []entropy.Elements{{Size: 4, Float: true, Cols: 1, N: 1, Data: binary.LittleEndian.AppendUint32(nil, math.Float32bits(x))}}
+	}
+	if d := differ(one(-2), one(math.Nextafter32(-2, 0))); binary.LittleEndian.Uint32(d[0].Data) > 4 {
+		t.Errorf("% x", d[0].Data)
 	}
 }
 

@@ -264,11 +264,7 @@ func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, 
 			best, bestStreams, number, size = codes, streams, k, n
 		}
 	}
-	var e []byte
-	err := w.one(func() (err error) {
-		e, err = entropy.AppendElements(nil, elems, fast)
-		return err
-	})
+	e, err := encodeElements(elems, fast, w)
 	if err != nil {
 		return nil, err
 	}
@@ -296,6 +292,75 @@ func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, 
 		it.bytes += it.elemBytes
 	}
 	return out.b, nil
+}
+
+// encodeElements is the code of arrays: the sizes of all streams but the last, and the
+// streams. It sets the arrays' Coded.
+func encodeElements(arrays []entropy.Elements, fast bool, w workers) ([]byte, error) {
+	streams := entropy.ElementStreams(arrays)
+	codes := make([][]byte, len(streams))
+	err := w.each(len(streams), func(i int) (err error) {
+		codes[i], err = entropy.AppendElements(nil, streams[i], fast)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	gatherElements(arrays, streams)
+	out := wbuf{}
+	for _, c := range codes[:len(codes)-1] {
+		out.uint(uint64(len(c)))
+	}
+	return append(out.b, slices.Concat(codes...)...), nil
+}
+
+// decodeElements is its inverse: all that is left in r. It sets the arrays' Data.
+func decodeElements(arrays []entropy.Elements, r *rbuf, fast bool, w workers) error {
+	total := 0
+	for _, e := range arrays {
+		total += min(e.N, maxElements) * e.Size
+		if e.N > maxElements || total > entropy.MaxElementBytes(len(r.b)+8*(total/entropy.ElementStreamLen)) {
+			return corrupt("%d bytes cannot hold %d elements of %d", len(r.b), e.N, e.Size)
+		}
+	}
+	for i, e := range arrays {
+		arrays[i].Data = make([]byte, e.N*e.Size)
+	}
+	streams := entropy.ElementStreams(arrays)
+	codes := make([][]byte, len(streams))
+	sizes := make([]int, len(streams)-1)
+	for i := range sizes {
+		sizes[i] = r.below(uint64(len(r.b))+1, "size of a code")
+	}
+	for i, n := range sizes {
+		codes[i] = r.take(n)
+	}
+	codes[len(sizes)] = r.b
+	if r.err != nil {
+		return r.err
+	}
+	err := w.each(len(streams), func(i int) error { return entropy.DecodeElements(streams[i], codes[i], fast) })
+	if err != nil {
+		return corrupt("%v", err)
+	}
+	gatherElements(arrays, streams)
+	return nil
+}
+
+// gatherElements sets the arrays' Coded from those of their parts in streams.
+func gatherElements(arrays []entropy.Elements, streams [][]entropy.Elements) {
+	parts := slices.Concat(streams...)
+	for i := range arrays {
+		arrays[i].Coded = 0
+		for n := 0; ; {
+			p := parts[0]
+			parts = parts[1:]
+			arrays[i].Coded += p.Coded
+			if n += p.N; n >= arrays[i].N {
+				break
+			}
+		}
+	}
 }
 
 // gather sets the blocks' Coded from those of their parts in streams.
@@ -740,8 +805,8 @@ func (g group) decode(w workers) ([]*item, error) {
 		return nil, corrupt("%v", err)
 	}
 	gather(blocks, streams)
-	if err := w.one(func() error { return entropy.DecodeElements(elems, r.b, mode&fastElements != 0) }); err != nil {
-		return nil, corrupt("%v", err)
+	if err := decodeElements(elems, &r, mode&fastElements != 0, w); err != nil {
+		return nil, err
 	}
 	for i, p := range g.places {
 		it := &item{coder: "elements"}
