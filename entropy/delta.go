@@ -33,25 +33,23 @@ type deltaModel struct {
 	here    []counter // by the old symbol, and what changed to the left and above
 	recent  []counter // by the latest 8 decisions, and whether the old symbol is 0
 	around  []counter // by the old symbol's neighbours
-	zero    []counter // of changed symbols that were not: by the old symbol
-	sign    []counter
-	length  []counter
-	top     []counter
+	// How changed symbols differ, all by the old symbol.
+	zero, sign, length, top []counter
 }
 
 func newDeltaModel(cols int) *deltaModel {
-	m := &deltaModel{cols: max(cols, 1), same: newSite(4, 16, 16), changed: newCounters(max(cols, 1)),
-		here: newCounters(64), recent: newCounters(512), around: newCounters(128),
-		zero: newCounters(16), sign: newCounters(16), length: newCounters(64), top: newCounters(64)}
+	m := &deltaModel{cols: max(cols, 1), same: newSite(4, 32, 16), changed: newCounters(max(cols, 1)),
+		here: newCounters(128), recent: newCounters(512), around: newCounters(128),
+		zero: newCounters(32), sign: newCounters(32), length: newCounters(1024), top: newCounters(1024)}
 	return m
 }
 
-// signed is a small number for a symbol: 0, 1..7 for positive ones, 8..14 for negative.
+// signed is a small number for a symbol: 0, 1..15 for positive ones, 16..30 for negative.
 func signed(a int32) int {
 	if a < 0 {
-		return 7 + int(min(-int64(a), 7))
+		return 15 + int(min(-int64(a), 15))
 	}
-	return int(min(a, 7))
+	return int(min(a, 15))
 }
 
 // code codes next, or decodes it; false: a symbol is beyond 32 bits.
@@ -79,8 +77,8 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 		m.same.ctx[1] = &m.here[s*4+int(left)*2+int(diff[c])]
 		m.same.ctx[2] = &m.recent[history&255*2+was]
 		m.same.ctx[3] = &m.around[clamp3(l)*32+clamp3(r)*8+clamp3(up)*2+was]
-		y := 0
-		if next[i] != o {
+		y := 0 // decisions are 0 for a decoder, whatever next holds
+		if !rc.dec && next[i] != o {
 			y = 1
 		}
 		y = m.same.code(rc, y, s, history&15)
@@ -92,7 +90,7 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 		}
 		if o != 0 {
 			z := 0
-			if next[i] == 0 {
+			if !rc.dec && next[i] == 0 {
 				z = 1
 			}
 			if once(rc, &m.zero[s], z) == 1 {
@@ -100,7 +98,10 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 				continue
 			}
 		}
-		d := int64(next[i]) - int64(o)
+		d := int64(0)
+		if !rc.dec {
+			d = int64(next[i]) - int64(o)
+		}
 		neg, n := 0, uint64(d)
 		if d < 0 {
 			neg, n = 1, uint64(-d)
@@ -112,7 +113,7 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 			if e < last {
 				y = 1
 			}
-			if once(rc, &m.length[min(e, 31)*2+was], y) == 0 {
+			if once(rc, &m.length[min(e, 31)*32+s], y) == 0 {
 				break
 			}
 		}
@@ -120,7 +121,7 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 		for bit := e - 1; bit >= 0; bit-- {
 			y := int(n>>bit) & 1
 			if bit == e-1 {
-				y = once(rc, &m.top[min(e, 31)*2+was], y)
+				y = once(rc, &m.top[min(e, 31)*32+s], y)
 			} else {
 				y = rc.bit(y, 1<<15)
 			}

@@ -374,13 +374,16 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 		if sign != lastSign {
 			change = 1
 		}
-		d := k - last
+		d := 0
+		if !rc.dec {
+			d = k - last
+		}
 		up, n := 0, d
 		if d < 0 {
 			up, n = 1, -d
 		}
 		zero := 0
-		if n == 0 {
+		if !rc.dec && n == 0 {
 			zero = 1
 		}
 		if once(rc, &t.same[change], zero) == 1 {

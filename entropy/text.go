@@ -20,7 +20,6 @@ func NewTextPrior(samples []TextSample) *TextPrior {
 		m.begin(s.Kind)
 		for i := range len(s.Text) {
 			m.code(&rc, s.Text[i])
-			rc.out = rc.out[:0]
 		}
 	}
 	return &TextPrior{m}

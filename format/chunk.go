@@ -159,6 +159,9 @@ func readAt(r io.ReaderAt, b []byte, at int64) error {
 	return nil
 }
 
+// maxChunks bounds what a file of empty chunks takes in memory.
+const maxChunks = 1 << 20
+
 // container is a file of which nothing but its chunks' headers need have been read.
 type container struct {
 	r      io.ReaderAt
@@ -214,10 +217,13 @@ func openContainer(r io.ReaderAt, size int64) (*container, error) {
 		if k.end() > size {
 			return nil, corrupt("chunk at byte %d: %d bytes, the file ends before", at, length)
 		}
+		if len(c.chunks) == maxChunks {
+			return nil, corrupt("more than %d chunks", maxChunks)
+		}
 		c.chunks = append(c.chunks, k)
 		at = k.end()
-		switch k.typ {
-		case chunkEnd:
+		switch {
+		case k.typ == chunkEnd:
 			if k.n != 0 {
 				return nil, corrupt("an end of %d bytes", k.n)
 			}
@@ -225,17 +231,14 @@ func openContainer(r io.ReaderAt, size int64) (*container, error) {
 				return nil, corrupt("%d bytes after the end", size-at)
 			}
 			return c, nil
-		case chunkGraph, chunkData, chunkBlob, chunkCard, chunkArrays, chunkNames, chunkMeta, chunkReceipt:
-		default:
-			if k.typ&optional == 0 {
-				return nil, corrupt("chunk at byte %d: unknown critical type %#x", k.head, k.typ)
-			}
+		case !isSection(k.typ) && k.typ&optional == 0:
+			return nil, corrupt("chunk at byte %d: unknown critical type %#x", k.head, k.typ)
 		}
 	}
 }
 
 // readAll reads all chunks and checks every checksum. Memory is at most the file's
-// size, and 64 bytes a chunk.
+// size, and some 100 bytes a chunk.
 func (c *container) readAll() error {
 	if c.small {
 		return nil
@@ -247,8 +250,12 @@ func (c *container) readAll() error {
 	total := crc32.Checksum(head, castagnoli)
 	for i := range c.chunks {
 		var err error
-		if total, err = c.chunks[i].load(c.r, total); err != nil {
+		k := &c.chunks[i]
+		if total, err = k.load(c.r, total); err != nil {
 			return err
+		}
+		if !isSection(k.typ) {
+			k.payload = nil
 		}
 	}
 	return nil
@@ -258,12 +265,20 @@ func (c *container) readAll() error {
 func (c *container) sections() []chunk {
 	var s []chunk
 	for _, k := range c.chunks {
-		switch k.typ {
-		case chunkGraph, chunkData, chunkBlob, chunkCard, chunkArrays, chunkNames, chunkMeta, chunkReceipt:
+		if isSection(k.typ) {
 			s = append(s, k)
 		}
 	}
 	return s
+}
+
+// isSection reports whether chunks of a type say something to this reader.
+func isSection(typ byte) bool {
+	switch typ {
+	case chunkGraph, chunkData, chunkBlob, chunkCard, chunkArrays, chunkNames, chunkMeta, chunkReceipt:
+		return true
+	}
+	return false
 }
 
 func readChunks(r io.ReaderAt, size int64) (*container, error) {
