@@ -86,22 +86,15 @@ func describe(w weight.Weight, t *tensor.Tensor, kind graph.Kind, raw bool) (*it
 		it.int8(w)
 		d.shape = w.Q.Shape
 		it.block = shifted(w.Q.Shape, w.Q.Len(), func(i int) int32 { return level(w.Q, i) }, &d.base)
+		if w.Q.DType == tensor.Int8 && !frequent(it.block) {
+			rebase(it.block, &d.base, 0) // levels are signed like the weights
+		}
 	case weight.Codebook:
 		d.form, d.shape, d.n = formCodebook, w.Indices.Shape, len(w.Centroids)
 		it.codebook(w)
 		it.block = shifted(w.Indices.Shape, w.Indices.Len(), func(i int) int32 { return int32(w.Index(i)) }, &d.base)
-		zeros := 0
-		for _, s := range it.block.Syms {
-			if s == 0 {
-				zeros++
-			}
-		}
-		if 4*zeros < len(it.block.Syms) { // none is so frequent that it matters which is 0
-			half := int32(d.n / 2)
-			for i := range it.block.Syms {
-				it.block.Syms[i] += d.base - half
-			}
-			d.base = half
+		if !frequent(it.block) {
+			rebase(it.block, &d.base, int32(d.n/2))
 			d.flags |= flagHalf
 		}
 	case weight.Sparse:
@@ -203,6 +196,25 @@ func shifted(shape tensor.Shape, n int, value func(i int) int32, base *int32) *e
 		syms[i] -= *base
 	}
 	return block(shape, syms)
+}
+
+// frequent reports whether a quarter of the symbols are 0: whether it matters which are.
+func frequent(b *entropy.Block) bool {
+	zeros := 0
+	for _, s := range b.Syms {
+		if s == 0 {
+			zeros++
+		}
+	}
+	return 4*zeros >= len(b.Syms)
+}
+
+// rebase makes symbols less base those less to.
+func rebase(b *entropy.Block, base *int32, to int32) {
+	for i := range b.Syms {
+		b.Syms[i] += *base - to
+	}
+	*base = to
 }
 
 // dense makes the streams of a plain tensor.

@@ -218,7 +218,10 @@ func TestDeterministic(t *testing.T) {
 }
 
 // lenet5 is LeNet-5 as it is after channels were pruned away: any widths.
-func lenet5(c1, c2, f1 int) *File {
+func lenet5(c1, c2, f1 int) *File { return lenet5As(c1, c2, f1, false) }
+
+// lenet5As is that, with all weights as multiples of a step if steps is set.
+func lenet5As(c1, c2, f1 int, steps bool) *File {
 	g := graph.New("lenet5")
 	g.Meta = map[string]string{"whit.arch": "lenet5"}
 	v := g.AddInput("input", tensor.Float32, -1, 1, 28, 28)
@@ -226,7 +229,11 @@ func lenet5(c1, c2, f1 int) *File {
 	layer := func(op, name string, attrs map[string]any, seed uint64, shape ...int) {
 		w := g.NewWeight(name+".weight", shared(pruned(seed, .2, shape...), 14))
 		c, _ := weight.CodebookOf(shared(pruned(seed+10, 1, shape[0]), 12).Dense(), 100)
-		v = g.Add("", op, attrs, v, w, g.NewWeight(name+".bias", c))
+		b := g.NewWeight(name+".bias", c)
+		if steps {
+			w, b = g.NewWeight(name+".weight", stepped(w.Weight.Dense(), .25)), g.NewWeight(name+".bias", stepped(c.Dense(), .0625))
+		}
+		v = g.Add("", op, attrs, v, w, b)
 		v.Name, v.Producer.Name = name, name
 	}
 	conv := map[string]any{"dilations": []int64{1, 1}, "group": int64(1), "kernel_shape": []int64{5, 5}, "pads": []int64{0, 0, 0, 0}, "strides": []int64{1, 1}}
@@ -249,9 +256,19 @@ func lenet5(c1, c2, f1 int) *File {
 	return &File{Graph: g, Card: []byte("card: 1\ntask: classify\ninput: {name: input, color: gray, orient: ignore, resize: {mode: stretch, size: 28, filter: pil-bilinear}, scale: 0.00392156862745098, mean: 0.1307, std: 0.3081}\noutput: {name: logits, activation: none}\nlabels: [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]\nlicence: CC-BY-SA-3.0\n")}
 }
 
+// stepped holds t in multiples of step.
+func stepped(t *tensor.Tensor, step float32) weight.Int8 {
+	q := tensor.New(tensor.Int8, t.Shape...)
+	for i, x := range tensor.Of[float32](t) {
+		q.Bytes()[i] = byte(int8(max(-127, min(127, math.Round(float64(x/step))))))
+	}
+	return weight.Int8{Q: q, Axis: weight.PerTensor, Scale: []float32{step}}
+}
+
 // TestOverhead holds what a small file takes beside its weights.
 func TestOverhead(t *testing.T) {
-	for name, f := range map[string]*File{"lenet300": lenet(), "lenet5": lenet5(20, 50, 500), "lenet5 with channels pruned": lenet5(7, 13, 41)} {
+	for name, f := range map[string]*File{"lenet300": lenet(), "lenet5": lenet5(20, 50, 500), "lenet5 with channels pruned": lenet5(7, 13, 41),
+		"lenet5 in steps": lenet5As(7, 13, 41, true)} {
 		for _, strip := range []bool{false, true} {
 			b, s := write(t, f, Options{Strip: strip})
 			beside := s.File
