@@ -67,7 +67,8 @@ type Options struct {
 	// Out is the .whit file to write; "": none, the result is measured on a file in
 	// WorkDir or in memory.
 	Out string
-	// Strip leaves names and metadata out of the file.
+	// Strip leaves names, metadata, and of the card all but preprocessing and licence out
+	// of the file.
 	Strip bool
 	// WorkDir keeps finished work, so that a run that was killed goes on where it was;
 	// it is made where it is missing, emptied unless Resume, and removed on success. "": none.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -346,7 +347,16 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	return nil
 }
 
-func (r *run) file(g *graph.Graph) *format.File { return &format.File{Graph: g, Card: r.card} }
+// file is what is written of g: its card is the file's, not metadata.
+func (r *run) file(g *graph.Graph) *format.File {
+	if r.card != nil && g.Meta[card.MetaKey] != "" {
+		h := *g
+		h.Meta = maps.Clone(g.Meta)
+		delete(h.Meta, card.MetaKey)
+		g = &h
+	}
+	return &format.File{Graph: g, Card: r.card}
+}
 
 // fileBytes is the size of the file that g would make.
 func (r *run) fileBytes(g *graph.Graph) (int64, error) {

@@ -11,8 +11,9 @@
 //	RANS      static frequencies, four interleaved states: the fastest
 //	Context   mixed adaptive contexts and an arithmetic coder: the smallest
 //
-// [Streams] cuts what is large into parts that decode side by side. [AppendElements] does the same for floats and wide integers, whose bytes it
-// splits into planes.
+// [Streams] cuts what is large into parts that decode side by side. [AppendElements]
+// codes floats and wide integers, whose bytes it splits into planes, [TextWriter] short
+// texts that resemble samples, and [AppendDelta] symbols given older ones.
 //
 // All arithmetic is on integers, tables included: floating point would not decode on
 // every machine. A code may stand for at most [MaxSymbols] symbols, which decoders

@@ -152,6 +152,43 @@ func elementShares(arrays []Elements, ends []int, size int) {
 	}
 }
 
+// ElementStreamLen is the number of bytes at which a stream of elements ends with its row.
+const ElementStreamLen = 1 << 20
+
+// ElementStreams cuts arrays into lists that are to be coded each on its own, as
+// [Streams] does blocks: a list ends with the row, of Cols elements, at which it has
+// ElementStreamLen bytes or more. The parts' Data are those of the arrays. The cuts
+// depend on Size, Cols and N only.
+func ElementStreams(arrays []Elements) [][]Elements {
+	var all [][]Elements
+	var now []Elements
+	n := 0
+	for _, e := range arrays {
+		for {
+			part := e
+			if row := e.Size * e.Cols; row > 0 {
+				part.N = min(e.N, (ElementStreamLen-n+row-1)/row*e.Cols)
+			}
+			size := part.N * e.Size
+			if e.Data != nil {
+				part.Data = e.Data[:size:size]
+				e.Data = e.Data[size:]
+			}
+			now = append(now, part)
+			if n += size; n >= ElementStreamLen {
+				all, now, n = append(all, now), nil, 0
+			}
+			if e.N -= part.N; e.N == 0 {
+				break
+			}
+		}
+	}
+	if len(now) > 0 || len(all) == 0 {
+		all = append(all, now)
+	}
+	return all
+}
+
 func padElements(code []byte, start, n int) []byte {
 	for n > MaxElementBytes(len(code)-start) {
 		code = append(code, 0)
@@ -159,8 +196,8 @@ func padElements(code []byte, start, n int) []byte {
 	return code
 }
 
-// DecodeElements sets each array's Data from its other fields and src, all the code
-// of these arrays. It never panics, and allocates only after it has found that src can
+// DecodeElements sets each array's Data, in place where it has the right length, from its
+// other fields and src, all the code of these arrays. It never panics, and allocates only after it has found that src can
 // hold so much (see MaxElementBytes); errors are ErrCorrupt.
 func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 	left := MaxElementBytes(len(src))
@@ -192,7 +229,9 @@ func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 	ends := make([]int, len(arrays))
 	for i := range arrays {
 		e := &arrays[i]
-		e.Data = make([]byte, e.Size*e.N)
+		if len(e.Data) != e.Size*e.N {
+			e.Data = make([]byte, e.Size*e.N)
+		}
 		ps := make([][]byte, e.Size)
 		all := make([]byte, len(e.Data))
 		for p := range ps {
@@ -227,6 +266,7 @@ func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 type byteModel struct {
 	bit    site
 	tables [8]*planeTables // by plane
+	short  *shortTables
 }
 
 // planeTables are a plane's counters: by the byte so far (256), and that under each
@@ -237,7 +277,7 @@ func newByteModel() *byteModel { return &byteModel{bit: newSite(4, 64, 8)} }
 
 // array codes the planes of e, or decodes them.
 func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
-	if e.N == 0 {
+	if e.N == 0 || e.Float && e.Size == 4 && m.shorts(rc, e, planes) {
 		return
 	}
 	for p, cur := range planes {
@@ -281,6 +321,105 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 			last = cur[i]
 		}
 	}
+}
+
+// maxShort is how many elements an encoder codes as short floats at most: more are not
+// centroids and scales, and near ones not alike.
+const maxShort = 512
+
+// shortTables are the counters of short floats.
+type shortTables struct {
+	is   [1]counter // whether an array is short
+	sign []counter  // by the sign before, 2 at first
+	same []counter  // by whether the sign changed
+	way  []counter  // the distance's sign, by the sign, and the way before, 2 at first
+	// the distance's length, by whether the sign changed; and its second bit, by length
+	length, top []counter
+}
+
+// once codes y, or decodes and returns it, by one counter alone.
+func once(rc *rangeCoder, c *counter, y int) int {
+	y = rc.bit(y, min(max(uint32(*c>>16), minProb), 65536-minProb))
+	c.update(int64(y)<<22, 30)
+	return y
+}
+
+// shorts codes a float32 array, or decodes it, if all of its elements are short: 8 bits
+// of mantissa and no more, as bfloat16. Their bits but the sign are 128 times a
+// logarithm, nearly, and each is coded as its distance from the one before: centroids
+// are sorted, and scales alike. false: they are not, and nothing but that was coded.
+func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
+	if m.short == nil {
+		m.short = &shortTables{is: [1]counter{counterHalf}, sign: newCounters(3), same: newCounters(2), way: newCounters(6), length: newCounters(32), top: newCounters(64)}
+	}
+	t := m.short
+	y := 0
+	if !rc.dec && e.N <= maxShort {
+		y = 1
+		for i := range e.N {
+			if planes[1][i]&1 != 0 || planes[2][i] != 0 || planes[3][i] > 1 {
+				y = 0
+				break
+			}
+		}
+	}
+	if once(rc, &t.is[0], y) == 0 {
+		return false
+	}
+	lastSign, way, last := 2, 2, 120<<7 // 2^-7
+	for i := range e.N {
+		sign, k := int(planes[3][i]), int(planes[0][i])<<7|int(planes[1][i])>>1
+		sign = once(rc, &t.sign[lastSign], sign)
+		change := 0
+		if sign != lastSign {
+			change = 1
+		}
+		d := 0
+		if !rc.dec {
+			d = k - last
+		}
+		up, n := 0, d
+		if d < 0 {
+			up, n = 1, -d
+		}
+		zero := 0
+		if !rc.dec && n == 0 {
+			zero = 1
+		}
+		if once(rc, &t.same[change], zero) == 1 {
+			d = 0
+		} else {
+			up = once(rc, &t.way[sign*3+way], up)
+			way = up
+			e := 0
+			for ; e < 14; e++ {
+				y := 0
+				if n>>(e+1) > 0 {
+					y = 1
+				}
+				if once(rc, &t.length[change*16+e], y) == 0 {
+					break
+				}
+			}
+			v := 1
+			for bit := e - 1; bit >= 0; bit-- {
+				y := n >> bit & 1
+				if bit == e-1 {
+					y = once(rc, &t.top[e], y)
+				} else {
+					y = rc.bit(y, 1<<15)
+				}
+				v = v<<1 | y
+			}
+			if d = v; up == 1 {
+				d = -v
+			}
+		}
+		k = (last + d) & 0x7fff
+		planes[0][i], planes[1][i], planes[2][i], planes[3][i] = byte(k>>7), byte(k<<1), 0, byte(sign)
+		lastSign, last = sign, k
+	}
+	return true
 }
 
 // noise reports whether bytes are so evenly spread that models would not gain: in

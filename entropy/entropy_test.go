@@ -144,7 +144,7 @@ relative 610 c8476be4
 rans 667 3baee938
 context 482 2230584b
 elements true 20947 58f3afca
-elements false 20098 d75b202f
+elements false 20098 f08cb127
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)

@@ -3,6 +3,7 @@ package format
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"whit/graph"
 	"whit/tensor"
@@ -49,7 +50,7 @@ func EncodeArrays(w io.Writer, arrays []tensor.Named, o ArrayOptions) (Sizes, er
 		}
 		it.name = a.Name
 		head.str(a.Name)
-		it.d.write(&head)
+		it.d.write(&head, nil)
 		items[i] = it
 	}
 	coders := smallCoders
@@ -66,20 +67,27 @@ func EncodeArrays(w io.Writer, arrays []tensor.Named, o ArrayOptions) (Sizes, er
 	if err != nil {
 		return s, err
 	}
+	for _, it := range items {
+		s.Weights = append(s.Weights, it.size())
+	}
+	if len(gs) <= 1 {
+		data := slices.Concat(payloads...)
+		if n, ok, err := writeSmall(w, smallArrays, [][]byte{head.b}, []*int64{&s.Graph}, data); ok {
+			s.File, s.Data, s.Container = n, int64(len(data)), n-int64(len(data))-s.Graph
+			return s, err
+		}
+	}
 	cw := &chunkWriter{w: w}
 	cw.start()
 	s.Container = cw.n
 	s.Graph = cw.chunk(chunkArrays, packText(head.b))
-	for _, p := range payloads {
-		s.Data += cw.chunk(chunkData, p)
+	for i, p := range payloads {
+		s.Data += cw.chunk(chunkData, countText(len(gs[i])), p)
 	}
 	before := cw.n
 	err = cw.end()
 	s.Container += cw.n - before
 	s.File = cw.n
-	for _, it := range items {
-		s.Weights = append(s.Weights, it.size())
-	}
 	return s, err
 }
 
@@ -87,57 +95,13 @@ func EncodeArrays(w io.Writer, arrays []tensor.Named, o ArrayOptions) (Sizes, er
 // ReadOptions is heeded. Errors are as Read's.
 func DecodeArrays(r io.ReaderAt, size int64, o ...ReadOptions) ([]tensor.Named, error) {
 	opt := readOptions(o)
-	chunks, err := readChunks(r, size)
+	file, err := readChunks(r, size)
 	if err != nil {
 		return nil, err
 	}
-	var arrays []tensor.Named
-	var places []place
-	var gs []group
-	left := -1
-	for _, c := range chunks {
-		switch c.typ {
-		case chunkArrays:
-			if left >= 0 {
-				return nil, corrupt("two lists of arrays")
-			}
-			text, err := unpackText(c.payload)
-			if err != nil {
-				return nil, err
-			}
-			b := rbuf{b: text}
-			for range b.count(4) {
-				arrays = append(arrays, tensor.Named{Name: b.str()})
-				d := readDesc(&b)
-				if d.weight || d.kind != graph.Const {
-					b.fail("an array is a weight")
-				}
-				places = append(places, place{d: d})
-			}
-			if err := b.end("the list of arrays"); err != nil {
-				return nil, err
-			}
-			left = len(places)
-		case chunkData:
-			if left < 0 {
-				return nil, corrupt("data before the list of arrays")
-			}
-			next, err := dataChunk(c, places[len(places)-left:])
-			if err != nil {
-				return nil, err
-			}
-			left -= len(next.places)
-			gs = append(gs, next)
-		case chunkGraph:
-			return nil, corrupt("it holds a model, not arrays")
-		default:
-			if c.typ&optional == 0 {
-				return nil, corrupt("chunk of type %#x among arrays", c.typ)
-			}
-		}
-	}
-	if left != 0 {
-		return nil, corrupt("%d arrays without data", max(left, 0))
+	arrays, places, gs, err := readArrays(file)
+	if err != nil {
+		return nil, err
 	}
 	items, err := decodeAll(places, gs, opt)
 	if err != nil {
@@ -147,6 +111,56 @@ func DecodeArrays(r io.ReaderAt, size int64, o ...ReadOptions) ([]tensor.Named, 
 		arrays[i].T = items[i].t
 	}
 	return arrays, nil
+}
+
+// readArrays reads what a file says of its arrays. Payloads of data need not be loaded.
+func readArrays(file *container) (arrays []tensor.Named, places []place, gs []group, err error) {
+	left := -1
+	for _, c := range file.sections() {
+		switch c.typ {
+		case chunkArrays:
+			if left >= 0 {
+				return nil, nil, nil, corrupt("two lists of arrays")
+			}
+			text, err := c.text()
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			b := rbuf{b: text}
+			for range b.count(4) {
+				arrays = append(arrays, tensor.Named{Name: b.str()})
+				d := readDesc(&b, nil)
+				if d.weight || d.kind != graph.Const {
+					b.fail("an array is a weight")
+				}
+				places = append(places, place{d: d})
+			}
+			if err := b.end("the list of arrays"); err != nil {
+				return nil, nil, nil, err
+			}
+			left = len(places)
+		case chunkData:
+			if left < 0 {
+				return nil, nil, nil, corrupt("data before the list of arrays")
+			}
+			next, err := file.dataChunk(c, places[len(places)-left:])
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			left -= len(next.places)
+			gs = append(gs, next)
+		case chunkGraph:
+			return nil, nil, nil, corrupt("it holds a model, not arrays")
+		default:
+			if c.typ&optional == 0 {
+				return nil, nil, nil, corrupt("chunk of type %#x among arrays", c.typ)
+			}
+		}
+	}
+	if left != 0 {
+		return nil, nil, nil, corrupt("%d arrays without data", max(left, 0))
+	}
+	return arrays, places, gs, nil
 }
 
 // EncodeNPZ codes an .npz file of size bytes (see EncodeArrays).

@@ -72,6 +72,8 @@ func TestStreams(t *testing.T) {
 		{Name: "zeros", T: tensor.New(tensor.Int8, 1201, 1500)},
 		{Name: "wide", T: tensor.From(wide, 2, entropy.StreamLen+5)},
 		{Name: "small", T: tensor.From([]int8{1, 2, 3}, 3)},
+		{Name: "floats", T: pruned(5, 1, 301, 1001)},
+		{Name: "long", T: pruned(6, 1, 300_000)},
 		{Name: "tall", T: tensor.New(tensor.Int16, 300_000, 1)},
 	}
 	for _, level := range []Level{Small, FastLevel} {

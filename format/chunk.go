@@ -15,8 +15,8 @@ import (
 const magic = "\x89wht"
 
 // Version is what this package reads and writes: 1000 x major + minor of the
-// first whit release that reads it.
-const Version = 1
+// first whit release that reads it. Version 1 was never released.
+const Version = 2
 
 // Chunk types. Types with the bit optional may be skipped by readers that do not
 // know them; all others are critical.
@@ -27,6 +27,8 @@ const (
 	chunkBlob    = 0x03
 	chunkCard    = 0x04
 	chunkArrays  = 0x05
+	smallModel   = 0x06 // no chunk: the file is in the small form, see small.go
+	smallArrays  = 0x07
 	chunkNames   = 0x81
 	chunkMeta    = 0x82
 	chunkReceipt = 0x83
@@ -51,17 +53,8 @@ func (w *chunkWriter) write(b []byte) {
 	w.crc = crc32.Update(w.crc, castagnoli, b)
 }
 
-// summed is the size of payload from which a chunk has a checksum of its own. The
-// file's checksum guards them all; small chunks would be mostly checksum.
-const summed = 1 << 12
-
-// footer is the size of what stands after a payload of size bytes.
-func footer(size int) int {
-	if size < summed {
-		return 0
-	}
-	return 4
-}
+// sumSize is the size of a checksum.
+const sumSize = 4
 
 // header is what stands before a chunk's payload.
 func header(typ byte, size int) []byte {
@@ -81,9 +74,7 @@ func (w *chunkWriter) chunk(typ byte, parts ...[]byte) int64 {
 		crc = crc32.Update(crc, castagnoli, p)
 		w.write(p)
 	}
-	if footer(size) > 0 {
-		w.write(binary.LittleEndian.AppendUint32(nil, crc))
-	}
+	w.write(binary.LittleEndian.AppendUint32(nil, crc))
 	return w.n - at
 }
 
@@ -98,88 +89,202 @@ func (w *chunkWriter) end() error {
 	return w.err
 }
 
-// chunk is one that was read.
+// chunk is one of a file that is read.
 type chunk struct {
 	typ     byte
-	at      int64 // offset of the payload in the file
+	head    int64 // offset in the file of its type
+	at      int64 // and of its payload
+	n       int64 // bytes of payload
 	payload []byte
+	small   bool // of a file in the small form: texts are plain, data those of all constants
 }
 
-// readChunks reads a whole file and checks every checksum. The payload of a chunk
-// stands in memory at the file's offset modulo 64, so that what is aligned in the
-// file is aligned in memory. Memory is at most the file's size, and 64 bytes a chunk.
-func readChunks(r io.ReaderAt, size int64) ([]chunk, error) {
-	if size > 1<<46 {
+func (c *chunk) end() int64 {
+	if c.small {
+		return c.at + c.n
+	}
+	return c.at + c.n + sumSize
+}
+func (c *chunk) size() int64 { return c.end() - c.head }
+
+// text is the payload of a chunk of text.
+func (c *chunk) text() ([]byte, error) {
+	if c.small {
+		return c.payload, nil
+	}
+	return unpackText(c.payload)
+}
+
+// load reads the payload, checks the checksum and returns that of the whole file so
+// far, which begins with total. The payload stands in memory at the file's offset
+// modulo 64, so that what is aligned in the file is aligned in memory.
+func (c *chunk) load(r io.ReaderAt, total uint32) (uint32, error) {
+	off := c.at % tensor.Align
+	buf := tensor.AlignedBytes(int(off + c.n + sumSize))[off:]
+	if err := readAt(r, buf, c.at); err != nil {
+		return 0, err
+	}
+	c.payload = buf[:c.n:c.n]
+	h := header(c.typ, int(c.n))
+	if c.typ != chunkEnd && binary.LittleEndian.Uint32(buf[c.n:]) != crc32.Update(crc32.Checksum(h, castagnoli), castagnoli, c.payload) {
+		return 0, corrupt("chunk at byte %d: wrong checksum", c.head)
+	}
+	total = crc32.Update(total, castagnoli, h)
+	if c.typ == chunkEnd {
+		if binary.LittleEndian.Uint32(buf) != total {
+			return 0, corrupt("wrong checksum of the file")
+		}
+		return total, nil
+	}
+	return crc32.Update(total, castagnoli, buf), nil
+}
+
+// peek loads the payload without its checksum.
+func (c *chunk) peek(r io.ReaderAt) error {
+	if c.payload != nil {
+		return nil
+	}
+	c.payload = make([]byte, c.n)
+	return readAt(r, c.payload, c.at)
+}
+
+// readAt fills b.
+func readAt(r io.ReaderAt, b []byte, at int64) error {
+	if n, err := r.ReadAt(b, at); n < len(b) {
+		if err == nil || err == io.EOF {
+			return corrupt("cut at byte %d", at+int64(n))
+		}
+		return err
+	}
+	return nil
+}
+
+// maxChunks bounds what a file of empty chunks takes in memory.
+const maxChunks = 1 << 20
+
+// container is a file of which nothing but its chunks' headers need have been read.
+type container struct {
+	r      io.ReaderAt
+	size   int64
+	begin  int64 // bytes before the first chunk
+	small  bool  // in the small form: everything has been read and checked
+	chunks []chunk
+}
+
+// openContainer finds the chunks. A file in the small form is read whole.
+func openContainer(r io.ReaderAt, size int64) (*container, error) {
+	if size < 0 || size > 1<<46 {
 		return nil, corrupt("%d bytes", size)
 	}
-	head := make([]byte, min(size, int64(len(magic)+binary.MaxVarintLen64)))
-	if _, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
+	head := make([]byte, min(size, int64(len(magic)+binary.MaxVarintLen64+1)))
+	if err := readAt(r, head, 0); err != nil {
 		return nil, err
 	}
 	if len(head) < len(magic) || string(head[:len(magic)]) != magic {
 		return nil, corrupt("it does not begin like one")
 	}
 	v, n := binary.Uvarint(head[len(magic):])
-	if n <= 0 || n > 1 && head[len(magic)+n-1] == 0 {
+	if n <= 0 || n > 1 && head[len(magic)+n-1] == 0 || v == 0 {
 		return nil, corrupt("no version")
 	}
 	if v > Version {
 		return nil, fmt.Errorf("%w: needs whit >= %d.%d", ErrVersion, v/1000, v%1000)
 	}
-	at := int64(len(magic) + n)
-	total := crc32.Checksum(head[:at], castagnoli)
-	var chunks []chunk
-	for {
+	if v < Version {
+		return nil, fmt.Errorf("%w: written before the first release; compress or convert the model again", ErrVersion)
+	}
+	c := &container{r: r, size: size, begin: int64(len(magic) + n)}
+	if k := len(magic) + n; k < len(head) && (head[k] == smallModel || head[k] == smallArrays) {
+		c.small = true
+		return c, c.readSmall(head[k])
+	}
+	if k := len(magic) + n; k < len(head) && head[k] == fileDelta {
+		return nil, corrupt("it is a delta; 'whit decode --base' restores the file")
+	}
+	for at := c.begin; ; {
 		h := make([]byte, min(size-at, 1+binary.MaxVarintLen64))
-		if len(h) < 6 { // type, size, checksum
+		if len(h) < 2+sumSize {
 			return nil, corrupt("cut at byte %d", size)
 		}
-		if _, err := r.ReadAt(h, at); err != nil && err != io.EOF {
+		if err := readAt(r, h, at); err != nil {
 			return nil, err
 		}
-		typ := h[0]
 		length, n := binary.Uvarint(h[1:])
 		if n <= 0 || n > 1 && h[n] == 0 || length > uint64(size-at) {
 			return nil, corrupt("chunk at byte %d: wrong size", at)
 		}
-		h = h[:1+n]
-		body := at + int64(len(h))
-		foot := footer(int(length))
-		if typ == chunkEnd {
-			foot = 4
-		}
-		if int64(length) > size-body-int64(foot) {
+		k := chunk{typ: h[0], head: at, at: at + int64(1+n), n: int64(length)}
+		if k.end() > size {
 			return nil, corrupt("chunk at byte %d: %d bytes, the file ends before", at, length)
 		}
-		off := int(body % tensor.Align)
-		buf := tensor.AlignedBytes(off + int(length) + foot)[off:]
-		if _, err := r.ReadAt(buf, body); err != nil && err != io.EOF {
-			return nil, err
+		if len(c.chunks) == maxChunks {
+			return nil, corrupt("more than %d chunks", maxChunks)
 		}
-		payload := buf[:length:length]
-		total = crc32.Update(total, castagnoli, h)
-		next := body + int64(length) + int64(foot)
-		if typ == chunkEnd {
-			if length != 0 || binary.LittleEndian.Uint32(buf) != total {
-				return nil, corrupt("wrong checksum of the file")
+		c.chunks = append(c.chunks, k)
+		at = k.end()
+		switch {
+		case k.typ == chunkEnd:
+			if k.n != 0 {
+				return nil, corrupt("an end of %d bytes", k.n)
 			}
-			if next != size {
-				return nil, corrupt("%d bytes after the end", size-next)
+			if at != size {
+				return nil, corrupt("%d bytes after the end", size-at)
 			}
-			return chunks, nil
+			return c, nil
+		case !isSection(k.typ) && k.typ&optional == 0:
+			return nil, corrupt("chunk at byte %d: unknown critical type %#x", k.head, k.typ)
 		}
-		if foot > 0 && binary.LittleEndian.Uint32(buf[length:]) != crc32.Update(crc32.Checksum(h, castagnoli), castagnoli, payload) {
-			return nil, corrupt("chunk at byte %d: wrong checksum", at)
-		}
-		total = crc32.Update(total, castagnoli, buf)
-		switch typ {
-		case chunkGraph, chunkData, chunkBlob, chunkCard, chunkArrays, chunkNames, chunkMeta, chunkReceipt:
-			chunks = append(chunks, chunk{typ, body, payload})
-		default:
-			if typ&optional == 0 {
-				return nil, corrupt("chunk at byte %d: unknown critical type %#x", at, typ)
-			}
-		}
-		at = next
 	}
+}
+
+// readAll reads all chunks and checks every checksum. Memory is at most the file's
+// size, and some 100 bytes a chunk.
+func (c *container) readAll() error {
+	if c.small {
+		return nil
+	}
+	head := make([]byte, c.begin)
+	if err := readAt(c.r, head, 0); err != nil {
+		return err
+	}
+	total := crc32.Checksum(head, castagnoli)
+	for i := range c.chunks {
+		var err error
+		k := &c.chunks[i]
+		if total, err = k.load(c.r, total); err != nil {
+			return err
+		}
+		if !isSection(k.typ) {
+			k.payload = nil
+		}
+	}
+	return nil
+}
+
+// sections are the chunks that say something: not the end, nor what is not known.
+func (c *container) sections() []chunk {
+	var s []chunk
+	for _, k := range c.chunks {
+		if isSection(k.typ) {
+			s = append(s, k)
+		}
+	}
+	return s
+}
+
+// isSection reports whether chunks of a type say something to this reader.
+func isSection(typ byte) bool {
+	switch typ {
+	case chunkGraph, chunkData, chunkBlob, chunkCard, chunkArrays, chunkNames, chunkMeta, chunkReceipt:
+		return true
+	}
+	return false
+}
+
+func readChunks(r io.ReaderAt, size int64) (*container, error) {
+	c, err := openContainer(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.readAll()
 }

@@ -14,7 +14,11 @@ import (
 // compare reports the first difference between what was to be written and what was
 // read back; stripped, names that a stripped file does not hold are not looked at.
 func compare(want, got *File, stripped bool) error {
-	if !bytes.Equal(want.Card, got.Card) {
+	own := want.Card
+	if stripped && own != nil {
+		own = stripCard(own)
+	}
+	if !bytes.Equal(own, got.Card) {
 		return fmt.Errorf("the card differs")
 	}
 	c := comparer{stripped: stripped}

@@ -34,6 +34,7 @@ const (
 	flagWide = 0x01 // int8: levels are uint8; codebook: indices are uint16
 	flagZero = 0x02 // int8: zero points are given; they follow the scales
 	flagBoth = 0x04 // int8 within sparse: a stored level may equal the base, see stored()
+	flagHalf = 0x08 // codebook: the base is half the number of centroids, and not given
 )
 
 // desc is what a file's graph says of a constant; the rest are its streams: at most
@@ -61,6 +62,8 @@ type item struct {
 	elems []entropy.Elements
 	bytes int64  // in the file
 	coder string // of the symbols
+
+	elemBytes int64 // the elements' share of bytes
 }
 
 // describe chooses the form of a constant, w or t, and makes its streams. raw keeps
@@ -83,10 +86,17 @@ func describe(w weight.Weight, t *tensor.Tensor, kind graph.Kind, raw bool) (*it
 		it.int8(w)
 		d.shape = w.Q.Shape
 		it.block = shifted(w.Q.Shape, w.Q.Len(), func(i int) int32 { return level(w.Q, i) }, &d.base)
+		if w.Q.DType == tensor.Int8 && !frequent(it.block) {
+			rebase(it.block, &d.base, 0) // levels are signed like the weights
+		}
 	case weight.Codebook:
 		d.form, d.shape, d.n = formCodebook, w.Indices.Shape, len(w.Centroids)
 		it.codebook(w)
 		it.block = shifted(w.Indices.Shape, w.Indices.Len(), func(i int) int32 { return int32(w.Index(i)) }, &d.base)
+		if !frequent(it.block) {
+			rebase(it.block, &d.base, int32(d.n/2))
+			d.flags |= flagHalf
+		}
 	case weight.Sparse:
 		d.form, d.shape = formSparse, w.Shape
 		syms := make([]int32, w.Shape.NumElements())
@@ -186,6 +196,25 @@ func shifted(shape tensor.Shape, n int, value func(i int) int32, base *int32) *e
 		syms[i] -= *base
 	}
 	return block(shape, syms)
+}
+
+// frequent reports whether a quarter of the symbols are 0: whether it matters which are.
+func frequent(b *entropy.Block) bool {
+	zeros := 0
+	for _, s := range b.Syms {
+		if s == 0 {
+			zeros++
+		}
+	}
+	return 4*zeros >= len(b.Syms)
+}
+
+// rebase makes symbols less base those less to.
+func rebase(b *entropy.Block, base *int32, to int32) {
+	for i := range b.Syms {
+		b.Syms[i] += *base - to
+	}
+	*base = to
 }
 
 // dense makes the streams of a plain tensor.
@@ -356,8 +385,8 @@ func maybeWeight(form byte) bool {
 }
 func isWeight(form byte) bool { return form >= formInt8 && form <= formSparse }
 
-// write appends the description.
-func (d *desc) write(w *wbuf) {
+// write appends the description; want is the shape that a reader expects, or nil.
+func (d *desc) write(w *wbuf, want []int) {
 	first := d.form
 	if d.weight && maybeWeight(d.form) {
 		first |= bitWeight
@@ -369,7 +398,7 @@ func (d *desc) write(w *wbuf) {
 		first |= 2 << kindShift
 	}
 	w.byte(first)
-	w.shape(d.shape)
+	w.shapeLike(d.shape, want)
 	switch d.form {
 	case formElements, formSymbols:
 		w.byte(byte(d.dtype))
@@ -386,7 +415,9 @@ func (d *desc) write(w *wbuf) {
 	case formCodebook:
 		w.byte(d.flags)
 		w.uint(uint64(d.n))
-		w.uint(uint64(d.base))
+		if d.flags&flagHalf == 0 {
+			w.uint(uint64(d.base))
+		}
 	case formSparse:
 		w.byte(d.inner)
 		switch d.inner {
@@ -407,8 +438,9 @@ func (d *desc) write(w *wbuf) {
 	}
 }
 
-// readDesc reads a description. Nothing of the sizes that it names is allocated here.
-func readDesc(r *rbuf) *desc {
+// readDesc reads a description where the shape want, or none if it is nil, is expected.
+// Nothing of the sizes that it names is allocated here.
+func readDesc(r *rbuf, want []int) *desc {
 	first := r.byte()
 	d := &desc{form: first & 7, weight: first&bitWeight != 0, axis: -1}
 	if kinds := [...]graph.Kind{graph.Const, graph.Param, graph.State}; first>>kindShift < 3 {
@@ -420,7 +452,7 @@ func readDesc(r *rbuf) *desc {
 		r.fail("constant of form %#x", first)
 	}
 	d.weight = d.weight || isWeight(d.form)
-	d.shape = r.shape()
+	d.shape = r.shapeLike(want)
 	elements := d.shape.NumElements()
 	dtype := func() {
 		d.dtype = tensor.DType(r.byte())
@@ -489,10 +521,17 @@ func readDesc(r *rbuf) *desc {
 		case formCodebook:
 			d.flags = r.byte()
 			d.n = r.below(1<<16+1, "codebook of")
-			if d.flags&^flagWide != 0 {
+			allowed := byte(flagWide)
+			if d.form == formCodebook {
+				allowed |= flagHalf
+			}
+			if d.flags&^allowed != 0 {
 				r.fail("flags %#x", d.flags)
 			}
-			if d.form == formCodebook {
+			switch {
+			case d.flags&flagHalf != 0:
+				d.base = int32(d.n / 2)
+			case d.form == formCodebook:
 				d.base = int32(r.below(1<<16, "base"))
 			}
 		default:

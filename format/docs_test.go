@@ -39,9 +39,18 @@ func TestDocs(t *testing.T) {
 		}
 		return strings.TrimSpace(b.String())
 	}
+	var known strings.Builder
+	for _, s := range samples {
+		if s.Text == "" {
+			fmt.Fprintf(&known, "%d absent\n", s.Kind)
+		} else {
+			fmt.Fprintf(&known, "%d %s\n", s.Kind, strconv.Quote(s.Text))
+		}
+	}
 	text := string(b)
 	for name, body := range map[string]string{
 		"vector": vector(Options{Coder: "context"}), "rans vector": vector(Options{Coder: "rans"}), "fast vector": vector(Options{Profile: Fast}),
+		"chunks vector": vector(Options{Chunks: true}), "samples": "```\n" + known.String() + "```",
 		"operators": list(opNames), "attributes": list(attrNames), "dictionary": "```\n" + strconv.Quote(dictionary) + "\n```",
 	} {
 		begin := "<!-- generated: " + name + " -->\n"

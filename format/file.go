@@ -1,6 +1,7 @@
 package format
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"sort"
 	"sync"
 
+	"whit/card"
 	"whit/entropy"
 	"whit/graph"
 	"whit/internal/safefile"
@@ -43,11 +45,15 @@ type Options struct {
 	// does; "" takes whichever gives the smallest file.
 	Coder string
 	// Strip leaves out all that running does not need: names other than those of
-	// inputs and outputs, declared output types, metadata and the receipt.
+	// inputs and outputs, declared output types, metadata, the receipt, and of the card
+	// all but the input and the licence.
 	Strip bool
 	// Threads is how many groups of weights are coded at once; 0: GOMAXPROCS. The
 	// bytes do not depend on it.
 	Threads int
+	// Chunks keeps the form of large files, whose parts can be read on their own, where
+	// the small form would do.
+	Chunks bool
 }
 
 // ReadOptions bound what reading may do. The zero value is the documented default.
@@ -86,9 +92,10 @@ type WeightSize struct {
 	Encoding string      `json:"encoding"` // as Weight.Kind; "tensor" where it is none; "sparse(codebook)" where nested
 	Coder    string      `json:"coder"`    // of its symbols: "context", ...; "elements"; "raw"
 	Type     tensor.Type `json:"-"`
-	Dense    int64       `json:"dense"`  // bytes of the elements as the network defines them
-	Memory   int64       `json:"memory"` // bytes that the encoding holds in memory
-	Bytes    int64       `json:"bytes"`  // in the file
+	Dense    int64       `json:"dense"`    // bytes of the elements as the network defines them
+	Memory   int64       `json:"memory"`   // bytes that the encoding holds in memory
+	Bytes    int64       `json:"bytes"`    // in the file
+	Elements int64       `json:"elements"` // of these, what scales, centroids and other elements took, not symbols
 }
 
 // IsWhit reports whether a file that begins with b, at least 4 bytes, claims to be a .whit file.
@@ -108,7 +115,7 @@ func EncodingName(w weight.Weight) string {
 }
 
 func (it *item) size() WeightSize {
-	s := WeightSize{Name: it.name, Encoding: EncodingName(it.w), Coder: it.coder, Bytes: it.bytes}
+	s := WeightSize{Name: it.name, Encoding: EncodingName(it.w), Coder: it.coder, Bytes: it.bytes, Elements: it.elemBytes}
 	if it.w != nil {
 		s.Type, s.Memory = it.w.Type(), it.w.Bytes()
 	} else {
@@ -122,22 +129,33 @@ func (it *item) size() WeightSize {
 // least before the next begins: chunks are decoded side by side.
 const groupSize = 1 << 20
 
-// groups cuts the list of constants into those of each data chunk.
+// groups cuts the list of constants into those of each data chunk. What is large has a
+// chunk of its own, so that it can be read alone.
 func groups(items []*item) [][]*item {
 	var gs [][]*item
 	size, from := 0, 0
+	cut := func(to int) {
+		if to > from {
+			gs = append(gs, items[from:to])
+		}
+		size, from = 0, to
+	}
 	for i, it := range items {
+		n := 0
 		if it.block != nil {
-			size += len(it.block.Syms)
+			n += len(it.block.Syms)
 		}
 		for _, e := range it.elems {
-			size += len(e.Data)
+			n += len(e.Data)
 		}
-		if size >= groupSize || i == len(items)-1 {
-			gs = append(gs, items[from:i+1])
-			size, from = 0, i+1
+		if n >= groupSize {
+			cut(i)
+		}
+		if size += n; size >= groupSize {
+			cut(i + 1)
 		}
 	}
+	cut(len(items))
 	return gs
 }
 
@@ -207,7 +225,7 @@ var (
 	fastCoders  = []string{"rans", "huffman", "relative", "raw"}
 )
 
-// encodeGroup makes the payload of a coded data chunk and sets the items' sizes.
+// encodeGroup makes the payload of a coded data chunk, less its first number, and sets the items' sizes.
 func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, error) {
 	var blocks []entropy.Block
 	var elems []entropy.Elements
@@ -246,16 +264,11 @@ func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, 
 			best, bestStreams, number, size = codes, streams, k, n
 		}
 	}
-	var e []byte
-	err := w.one(func() (err error) {
-		e, err = entropy.AppendElements(nil, elems, fast)
-		return err
-	})
+	e, err := encodeElements(elems, fast, w)
 	if err != nil {
 		return nil, err
 	}
 	out := wbuf{}
-	out.uint(uint64(len(items)))
 	mode := byte(number)
 	if fast {
 		mode |= fastElements
@@ -267,18 +280,87 @@ func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, 
 	out.b = append(slices.Concat(append([][]byte{out.b}, best...)...), e...)
 	gather(blocks, bestStreams)
 	for _, it := range items {
-		it.coder = "elements"
-		it.bytes = 0
+		it.coder, it.bytes, it.elemBytes = "elements", 0, 0
 		if it.block != nil {
 			it.bytes, it.coder = int64(blocks[0].Coded), all[number].Name()
 			blocks = blocks[1:]
 		}
 		for range it.elems {
-			it.bytes += int64(elems[0].Coded)
+			it.elemBytes += int64(elems[0].Coded)
 			elems = elems[1:]
 		}
+		it.bytes += it.elemBytes
 	}
 	return out.b, nil
+}
+
+// encodeElements is the code of arrays: the sizes of all streams but the last, and the
+// streams. It sets the arrays' Coded.
+func encodeElements(arrays []entropy.Elements, fast bool, w workers) ([]byte, error) {
+	streams := entropy.ElementStreams(arrays)
+	codes := make([][]byte, len(streams))
+	err := w.each(len(streams), func(i int) (err error) {
+		codes[i], err = entropy.AppendElements(nil, streams[i], fast)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	gatherElements(arrays, streams)
+	out := wbuf{}
+	for _, c := range codes[:len(codes)-1] {
+		out.uint(uint64(len(c)))
+	}
+	return append(out.b, slices.Concat(codes...)...), nil
+}
+
+// decodeElements is its inverse: all that is left in r. It sets the arrays' Data.
+func decodeElements(arrays []entropy.Elements, r *rbuf, fast bool, w workers) error {
+	total := 0
+	for _, e := range arrays {
+		total += min(e.N, maxElements) * e.Size
+		if e.N > maxElements || total > entropy.MaxElementBytes(len(r.b)+8*(total/entropy.ElementStreamLen)) {
+			return corrupt("%d bytes cannot hold %d elements of %d", len(r.b), e.N, e.Size)
+		}
+	}
+	for i, e := range arrays {
+		arrays[i].Data = make([]byte, e.N*e.Size)
+	}
+	streams := entropy.ElementStreams(arrays)
+	codes := make([][]byte, len(streams))
+	sizes := make([]int, len(streams)-1)
+	for i := range sizes {
+		sizes[i] = r.below(uint64(len(r.b))+1, "size of a code")
+	}
+	for i, n := range sizes {
+		codes[i] = r.take(n)
+	}
+	codes[len(sizes)] = r.b
+	if r.err != nil {
+		return r.err
+	}
+	err := w.each(len(streams), func(i int) error { return entropy.DecodeElements(streams[i], codes[i], fast) })
+	if err != nil {
+		return corrupt("%v", err)
+	}
+	gatherElements(arrays, streams)
+	return nil
+}
+
+// gatherElements sets the arrays' Coded from those of their parts in streams.
+func gatherElements(arrays []entropy.Elements, streams [][]entropy.Elements) {
+	parts := slices.Concat(streams...)
+	for i := range arrays {
+		arrays[i].Coded = 0
+		for n := 0; ; {
+			p := parts[0]
+			parts = parts[1:]
+			arrays[i].Coded += p.Coded
+			if n += p.N; n >= arrays[i].N {
+				break
+			}
+		}
+	}
 }
 
 // gather sets the blocks' Coded from those of their parts in streams.
@@ -326,27 +408,45 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 			return s, err
 		}
 	}
+	var names, meta, receipt []byte
+	cardText := f.Card
+	if o.Strip {
+		cardText = stripCard(f.Card)
+	} else {
+		names, receipt = namesOf(f.Graph), f.Receipt
+		if len(f.Graph.Meta) > 0 {
+			meta = metaText(f.Graph.Meta)
+		}
+	}
+	for _, it := range g.items {
+		s.Weights = append(s.Weights, it.size())
+	}
+	if o.Profile == Compact && !o.Chunks && len(gs) <= 1 {
+		data := slices.Concat(payloads...)
+		n, ok, err := writeSmall(w, smallModel, [][]byte{g.w.b, names, cardText, meta, receipt},
+			[]*int64{&s.Graph, &s.Names, &s.Card, &s.Meta, &s.Receipt}, data)
+		if ok {
+			s.File, s.Data = n, int64(len(data))
+			s.Container = n - s.Data - s.Graph - s.Names - s.Card - s.Meta - s.Receipt
+			return s, err
+		}
+	}
 	cw := &chunkWriter{w: w}
 	cw.start()
 	s.Container = cw.n
 	s.Graph = cw.chunk(chunkGraph, g.w.b)
-	if !o.Strip {
-		if names := namesOf(f.Graph); names != nil {
-			s.Names = cw.chunk(chunkNames, packText(names))
+	for _, x := range []struct {
+		typ  byte
+		text []byte
+		size *int64
+	}{{chunkNames, names, &s.Names}, {chunkCard, cardText, &s.Card}, {chunkMeta, meta, &s.Meta}, {chunkReceipt, receipt, &s.Receipt}} {
+		if x.text != nil {
+			*x.size = cw.chunk(x.typ, packText(x.text))
 		}
-	}
-	if f.Card != nil {
-		s.Card = cw.chunk(chunkCard, packText(f.Card))
-	}
-	if !o.Strip && len(f.Graph.Meta) > 0 {
-		s.Meta = cw.chunk(chunkMeta, packText(metaText(f.Graph.Meta)))
-	}
-	if !o.Strip && f.Receipt != nil {
-		s.Receipt = cw.chunk(chunkReceipt, packText(f.Receipt))
 	}
 	for i, items := range gs {
 		if o.Profile == Compact {
-			s.Data += cw.chunk(chunkData, payloads[i])
+			s.Data += cw.chunk(chunkData, countText(len(items)), payloads[i])
 		} else {
 			s.Data += writeBlob(cw, items)
 		}
@@ -355,18 +455,34 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	err := cw.end()
 	s.Container += cw.n - before
 	s.File = cw.n
+	s.Weights = s.Weights[:0] // raw parts have got their sizes now
 	for _, it := range g.items {
 		s.Weights = append(s.Weights, it.size())
 	}
 	return s, err
 }
 
+// stripCard is a card with its input and licence only; what is no card stays as it is.
+func stripCard(b []byte) []byte {
+	c, err := card.Parse(b, nil)
+	if err != nil {
+		return b
+	}
+	out, err := card.Card{Input: c.Input, Licence: c.Licence}.YAML()
+	if err != nil {
+		return b
+	}
+	return out
+}
+
+// countText is the number that a data chunk begins with.
+func countText(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
+
 // writeBlob writes a raw data chunk.
 func writeBlob(cw *chunkWriter, items []*item) int64 {
-	var count wbuf
-	count.uint(uint64(len(items)))
+	count := countText(len(items))
 	size := func(at int64) (n int64) { // of the payload, if it begins at byte at of the file
-		n = int64(len(count.b))
+		n = int64(len(count))
 		for _, it := range items {
 			for _, p := range it.raw() {
 				n += -(at+n)&(tensor.Align-1) + int64(len(p))
@@ -383,8 +499,8 @@ func writeBlob(cw *chunkWriter, items []*item) int64 {
 			break
 		}
 	}
-	parts := [][]byte{count.b}
-	at += int64(len(count.b))
+	parts := [][]byte{count}
+	at += int64(len(count))
 	zero := make([]byte, tensor.Align)
 	for _, it := range items {
 		it.coder, it.bytes = "raw", 0
@@ -446,19 +562,40 @@ type group struct {
 // the fast profile alias one block of memory that holds the file.
 func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 	opt := readOptions(o)
-	chunks, err := readChunks(r, size)
+	file, err := readChunks(r, size)
 	if err != nil {
 		return nil, err
 	}
+	m, err := readModel(file)
+	if err != nil {
+		return nil, err
+	}
+	items, err := decodeAll(m.g.places, m.gs, opt)
+	if err != nil {
+		return nil, err
+	}
+	return m.finish(items)
+}
+
+// model is one that is read: all but its constants.
+type model struct {
+	f           *File
+	g           graphReader
+	gs          []group
+	names, meta []byte
+}
+
+// readModel reads what a file says of a model. Payloads of data need not be loaded.
+func readModel(file *container) (*model, error) {
 	f := &File{}
-	g := graphReader{names: map[string]bool{}}
-	var gs []group
+	m := &model{f: f, g: graphReader{names: map[string]bool{}}}
+	g := &m.g
 	seen := map[byte]bool{}
 	left := -1
-	var names, meta []byte
-	f.Sizes.File, f.Sizes.Container = size, size
-	for _, c := range chunks {
-		n := int64(len(header(c.typ, len(c.payload))) + len(c.payload) + footer(len(c.payload)))
+	var err error
+	f.Sizes.File, f.Sizes.Container = file.size, file.size
+	for _, c := range file.sections() {
+		n := c.size()
 		f.Sizes.Container -= n
 		if c.typ != chunkData && c.typ != chunkBlob {
 			if seen[c.typ] {
@@ -481,22 +618,22 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 				return nil, corrupt("data before the graph")
 			}
 			var next group
-			if next, err = dataChunk(c, g.places[len(g.places)-left:]); err == nil {
+			if next, err = file.dataChunk(c, g.places[len(g.places)-left:]); err == nil {
 				left -= len(next.places)
-				gs = append(gs, next)
+				m.gs = append(m.gs, next)
 			}
 		case chunkCard:
 			f.Sizes.Card = n
-			f.Card, err = unpackText(c.payload)
+			f.Card, err = c.text()
 		case chunkNames:
 			f.Sizes.Names = n
-			names, err = unpackText(c.payload)
+			m.names, err = c.text()
 		case chunkMeta:
 			f.Sizes.Meta = n
-			meta, err = unpackText(c.payload)
+			m.meta, err = c.text()
 		case chunkReceipt:
 			f.Sizes.Receipt = n
-			f.Receipt, err = unpackText(c.payload)
+			f.Receipt, err = c.text()
 		default:
 			err = corrupt("chunk of type %#x in a model", c.typ)
 		}
@@ -510,12 +647,25 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 	if left > 0 {
 		return nil, corrupt("%d constants without data", left)
 	}
-	all, err := decodeAll(g.places, gs, opt)
-	if err != nil {
-		return nil, err
+	if m.names != nil {
+		if err := g.readNames(f.Graph, m.names); err != nil {
+			return nil, err
+		}
 	}
+	g.finish()
+	if m.meta != nil {
+		if f.Graph.Meta, err = readMeta(m.meta); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// finish puts the constants into the graph.
+func (m *model) finish(items []*item) (*File, error) {
+	f, g := m.f, &m.g
 	for i, p := range g.places {
-		it := all[i]
+		it := items[i]
 		switch {
 		case p.value == nil:
 			p.node.Attrs[p.attr] = it.t
@@ -525,17 +675,6 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 			p.value.Data, p.value.Type = it.t, it.t.Type
 		}
 	}
-	if names != nil {
-		if err := g.readNames(f.Graph, names); err != nil {
-			return nil, err
-		}
-	}
-	g.finish()
-	if meta != nil {
-		if f.Graph.Meta, err = readMeta(meta); err != nil {
-			return nil, err
-		}
-	}
 	if err := f.Graph.Verify(); err != nil {
 		return nil, corrupt("%v", err)
 	}
@@ -543,23 +682,41 @@ func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 		f.Graph.Reserve(v.Name)
 	}
 	for i, p := range g.places {
-		if p.value != nil {
-			all[i].name = p.value.Name
-		} else {
-			all[i].name = p.node.Name + "." + p.attr
-		}
-		f.Sizes.Weights = append(f.Sizes.Weights, all[i].size())
+		items[i].name = p.name()
+		f.Sizes.Weights = append(f.Sizes.Weights, items[i].size())
 	}
 	return f, nil
 }
 
-// dataChunk is a data chunk with the constants, the first of places, that it says it holds.
-func dataChunk(c chunk, places []place) (group, error) {
-	k, m := countOf(c.payload)
-	if m == 0 || k > uint64(len(places)) || k == 0 {
+// name is that of the constant: of its value, or NODE.ATTRIBUTE.
+func (p place) name() string {
+	if p.value != nil {
+		return p.value.Name
+	}
+	return p.node.Name + "." + p.attr
+}
+
+// dataChunk is a data chunk with the constants, the first of places, that it says it
+// holds; where its payload is loaded the group's is what follows that number.
+func (file *container) dataChunk(c chunk, places []place) (group, error) {
+	if c.small {
+		return group{c, places}, nil
+	}
+	b := c.payload
+	if b == nil {
+		b = make([]byte, min(c.n, binary.MaxVarintLen64))
+		if err := readAt(file.r, b, c.at); err != nil {
+			return group{}, err
+		}
+	}
+	k, n := countOf(b)
+	if n == 0 || k > uint64(len(places)) || k == 0 {
 		return group{}, corrupt("chunk at byte %d: data of %d constants, %d expected", c.at, k, len(places))
 	}
-	return group{chunk{c.typ, c.at + int64(m), c.payload[m:]}, places[:k]}, nil
+	if c.payload != nil {
+		c.at, c.payload = c.at+int64(n), c.payload[n:]
+	}
+	return group{c, places[:k]}, nil
 }
 
 // decodeAll makes all constants, in order, within the limit on memory.
@@ -648,8 +805,8 @@ func (g group) decode(w workers) ([]*item, error) {
 		return nil, corrupt("%v", err)
 	}
 	gather(blocks, streams)
-	if err := w.one(func() error { return entropy.DecodeElements(elems, r.b, mode&fastElements != 0) }); err != nil {
-		return nil, corrupt("%v", err)
+	if err := decodeElements(elems, &r, mode&fastElements != 0, w); err != nil {
+		return nil, err
 	}
 	for i, p := range g.places {
 		it := &item{coder: "elements"}
@@ -662,8 +819,9 @@ func (g group) decode(w workers) ([]*item, error) {
 		copy(e, elems)
 		elems = elems[len(e):]
 		for _, x := range e {
-			it.bytes += int64(x.Coded)
+			it.elemBytes += int64(x.Coded)
 		}
+		it.bytes += it.elemBytes
 		var err error
 		if it.w, it.t, err = p.d.build(b, e); err != nil {
 			return nil, err
@@ -720,9 +878,6 @@ func named(g *graph.Graph, depth int, value func(v *graph.Value, inFile bool), n
 		see(v)
 	}
 	for _, n := range g.Nodes {
-		for _, v := range n.In {
-			see(v)
-		}
 		names := make([]string, 0, len(n.Attrs))
 		for name := range n.Attrs {
 			names = append(names, name)
@@ -737,6 +892,9 @@ func named(g *graph.Graph, depth int, value func(v *graph.Value, inFile bool), n
 					named(s, depth+1, value, node)
 				}
 			}
+		}
+		for _, v := range n.In {
+			see(v)
 		}
 		for _, v := range n.Out {
 			see(v)

@@ -43,13 +43,13 @@ type graphWriter struct {
 	raw   bool
 }
 
-func (g *graphWriter) constant(name string, describe func() (*item, error)) error {
+func (g *graphWriter) constant(name string, want []int, describe func() (*item, error)) error {
 	it, err := describe()
 	if err != nil {
 		return fmt.Errorf("constant %q: %w", name, err)
 	}
 	it.name = name
-	it.d.write(&g.w)
+	it.d.write(&g.w, want)
 	g.items = append(g.items, it)
 	return nil
 }
@@ -87,6 +87,7 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 	}
 	w.byte(flags)
 	number := map[*graph.Value]int{}
+	known := shapes{}
 	w.uint(uint64(len(src.Inputs)))
 	for _, v := range src.Inputs {
 		number[v] = len(number)
@@ -94,8 +95,9 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 			w.str(v.Name)
 		}
 		g.decl(v.Decl)
+		known.input(v)
 	}
-	ref := func(v *graph.Value) error {
+	ref := func(v *graph.Value, want []int) error {
 		if v == nil {
 			w.uint(0)
 			return nil
@@ -106,7 +108,13 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 		}
 		w.uint(1)
 		number[v] = len(number)
-		return g.constant(v.Name, func() (*item, error) { return describe(v.Weight, v.Data, v.Kind, g.raw) })
+		return g.constant(v.Name, want, func() (*item, error) {
+			it, err := describe(v.Weight, v.Data, v.Kind, g.raw)
+			if err == nil {
+				known.constant(v, it.d.shape)
+			}
+			return it, err
+		})
 	}
 	w.uint(uint64(len(src.Nodes)))
 	for _, n := range src.Nodes {
@@ -134,19 +142,20 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 		if attrs == 7 {
 			w.uint(uint64(len(n.Attrs) - 7))
 		}
-		for _, v := range n.In {
-			if err := ref(v); err != nil {
-				return err
-			}
-		}
 		names := make([]string, 0, len(n.Attrs))
 		for name := range n.Attrs {
 			names = append(names, name)
 		}
 		sort.Strings(names)
 		for _, name := range names {
-			if err := g.attr(name, n.Attrs[name]); err != nil {
+			if err := g.attr(n.Name, name, n.Attrs[name]); err != nil {
 				return fmt.Errorf("node %q: %w", n.Name, err)
+			}
+		}
+		for i, v := range n.In {
+			so := graph.Node{Op: n.Op, Domain: n.Domain, Attrs: n.Attrs, In: n.In[:i]}
+			if err := ref(v, known.expect(&so)); err != nil {
+				return err
 			}
 		}
 		for _, v := range n.Out {
@@ -154,10 +163,11 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 				number[v] = len(number)
 			}
 		}
+		known.node(n)
 	}
 	w.uint(uint64(len(src.Outputs)))
 	for _, v := range src.Outputs {
-		if err := ref(v); err != nil {
+		if err := ref(v, nil); err != nil {
 			return err
 		}
 		if flags&graphNames != 0 && v.Kind == graph.Computed {
@@ -177,7 +187,7 @@ func present(v *graph.Value) byte {
 	return 1
 }
 
-func (g *graphWriter) attr(name string, a any) error {
+func (g *graphWriter) attr(node, name string, a any) error {
 	w := &g.w
 	if k := attrIndex[name]; k > 0 {
 		w.uint(uint64(k))
@@ -227,7 +237,7 @@ func (g *graphWriter) attr(name string, a any) error {
 		}
 	case *tensor.Tensor:
 		w.byte(attrTensor)
-		return g.constant(name, func() (*item, error) { return describe(nil, a, graph.Const, g.raw) })
+		return g.constant(node+"."+name, nil, func() (*item, error) { return describe(nil, a, graph.Const, g.raw) })
 	case *graph.Graph:
 		w.byte(attrGraph)
 		return g.graph(a, true)
@@ -322,6 +332,7 @@ func (g *graphReader) graph(depth int) *graph.Graph {
 		r.fail("graph flags %#x", flags)
 	}
 	var values []*graph.Value
+	known := shapes{}
 	add := func(v *graph.Value) *graph.Value {
 		values = append(values, v)
 		g.values = append(g.values, v)
@@ -334,16 +345,18 @@ func (g *graphReader) graph(depth int) *graph.Graph {
 			g.names[v.Name] = true
 		}
 		v.Decl = g.decl()
+		known.input(v)
 		out.Inputs = append(out.Inputs, add(v))
 	}
-	ref := func() *graph.Value {
+	ref := func(want []int) *graph.Value {
 		k := r.uint()
 		switch {
 		case r.err != nil || k == 0:
 			return nil
 		case k == 1:
-			d := readDesc(r)
+			d := readDesc(r, want)
 			v := add(&graph.Value{Kind: d.kind})
+			known.constant(v, d.shape)
 			g.places = append(g.places, place{d: d, value: v})
 			return v
 		case k-1 > uint64(len(values)):
@@ -374,11 +387,11 @@ func (g *graphReader) graph(depth int) *graph.Graph {
 			r.b = r.b[nout:]
 		}
 		attrs := more(int(head>>5), 7, minAttr)
-		for range in {
-			n.In = append(n.In, ref())
-		}
 		for range attrs {
 			g.attr(n, depth)
+		}
+		for range in {
+			n.In = append(n.In, ref(known.expect(n)))
 		}
 		for _, there := range presence[:nout] {
 			if there > 1 {
@@ -390,6 +403,7 @@ func (g *graphReader) graph(depth int) *graph.Graph {
 			}
 			n.Out = append(n.Out, add(&graph.Value{Producer: n}))
 		}
+		known.node(n)
 		if r.err != nil {
 			return out
 		}
@@ -397,7 +411,7 @@ func (g *graphReader) graph(depth int) *graph.Graph {
 		out.Nodes = append(out.Nodes, n)
 	}
 	for range r.count(1) {
-		v := ref()
+		v := ref(nil)
 		if v == nil {
 			r.fail("absent output")
 			return out
@@ -470,7 +484,7 @@ func (g *graphReader) attr(n *graph.Node, depth int) {
 		}
 		a = s
 	case tag == attrTensor:
-		d := readDesc(r)
+		d := readDesc(r, nil)
 		if d.weight || d.kind != graph.Const {
 			r.fail("attribute %q is a weight", name)
 		}

@@ -15,8 +15,8 @@ var ErrCorrupt = errors.New("corrupt .whit file")
 // ErrTooLarge is the root of errors about files that stand for more bytes than the caller allows.
 var ErrTooLarge = errors.New("file stands for too many bytes")
 
-// ErrVersion is the root of errors about files that need a newer whit.
-var ErrVersion = errors.New("newer format")
+// ErrVersion is the root of errors about files that need another whit.
+var ErrVersion = errors.New("another version of the format")
 
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
@@ -132,6 +132,11 @@ func (r *rbuf) shape() tensor.Shape {
 	for i := range s {
 		s[i] = r.below(1<<62, "dimension")
 	}
+	return r.checkShape(s)
+}
+
+// checkShape is s, or nil and an error where it is no constant's.
+func (r *rbuf) checkShape(s tensor.Shape) tensor.Shape {
 	if r.err == nil {
 		if err := s.Check(); err != nil {
 			r.fail("%v", err)

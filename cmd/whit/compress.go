@@ -43,6 +43,7 @@ type compressFlags struct {
 	threads, batch           int
 	optimizer, augment       string
 	resume, asJSON, printRec bool
+	strip                    bool
 }
 
 func compressCmd() *cobra.Command {
@@ -99,6 +100,7 @@ with the float model. --recipe replays steps instead of searching.`,
 	fl.IntVar(&f.batch, "batch", 0, "samples a training step (0: 128)")
 	fl.StringVar(&f.optimizer, "optimizer", "", "adamw, adam or sgd")
 	fl.StringVar(&f.augment, "augment", "", "none, or a list such as shift2,flip")
+	fl.BoolVar(&f.strip, "strip", false, "leave names (but of inputs and outputs), metadata, and of the card all but preprocessing and licence out of the file")
 	fl.BoolVar(&f.resume, "resume", false, "go on where an interrupted run stopped")
 	fl.BoolVar(&f.asJSON, "json", false, "one line of JSON")
 	return c
@@ -110,7 +112,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 		return usage("give --data: mnist, a folder of images, or an .npz")
 	}
 	o := compress.Options{Metric: f.metric, Minimize: f.minimize, Keep: f.keep, Seed: f.seed, Threads: f.threads, Batch: f.batch,
-		Optimizer: f.optimizer, Augment: f.augment, Resume: f.resume, Images: f.images, Model: filepath.Base(model)}
+		Optimizer: f.optimizer, Augment: f.augment, Resume: f.resume, Images: f.images, Strip: f.strip, Model: filepath.Base(model)}
 	switch f.finetune {
 	case "auto":
 	case "off":

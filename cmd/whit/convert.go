@@ -5,12 +5,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/format"
 	"whit/internal/modelfile"
 	"whit/internal/safefile"
 )
 
 func convertCmd() *cobra.Command {
-	var cardFlag string
+	var (
+		cardFlag string
+		strip    bool
+	)
 	c := &cobra.Command{
 		Use:   "convert IN OUT",
 		Short: "Convert between .onnx and .whit",
@@ -31,7 +35,7 @@ metadata are kept. An .onnx written from a .whit holds dense weights.`,
 				return err
 			}
 			defer unlock()
-			n, err := modelfile.Save(args[1], f.Graph, f.Card)
+			n, err := modelfile.Save(args[1], f.Graph, f.Card, format.Options{Strip: strip})
 			if err != nil {
 				return err
 			}
@@ -39,6 +43,7 @@ metadata are kept. An .onnx written from a .whit holds dense weights.`,
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&strip, "strip", false, "a .whit without names (but of inputs and outputs), metadata, and of the card all but preprocessing and licence")
 	c.Flags().StringVar(&cardFlag, "card", "", "model card file to put into the output")
 	return c
 }

@@ -34,6 +34,7 @@ type inspectTensor struct {
 	Dense    int64   `json:"dense_bytes"`
 	Held     int64   `json:"held_bytes"`
 	Stored   int64   `json:"stored_bytes,omitempty"`
+	Books    int64   `json:"element_bytes,omitempty"` // of these, scales, centroids and other elements
 	Coder    string  `json:"coder,omitempty"`
 	Sparsity float64 `json:"sparsity"`
 }
@@ -53,10 +54,23 @@ type inspectResult struct {
 	Plan    []plan.NodeInfo   `json:"plan,omitempty"`
 	Arena   int               `json:"arena_bytes,omitempty"`
 	Meta    map[string]string `json:"metadata,omitempty"`
+	Where   *inspectBytes     `json:"bytes,omitempty"`
+}
+
+// inspectBytes says where the bytes of a .whit file are; they add up to file_bytes.
+type inspectBytes struct {
+	Weights   int64 `json:"weights"` // the constants' payload
+	Graph     int64 `json:"graph"`
+	Card      int64 `json:"card"`
+	Names     int64 `json:"names"`
+	Meta      int64 `json:"metadata"`
+	Receipt   int64 `json:"receipt"`
+	Container int64 `json:"container"` // and what frames the payload
+	Beside    int64 `json:"beside"`    // all but the payload
 }
 
 func inspectCmd() *cobra.Command {
-	var asJSON, showPlan bool
+	var asJSON, showPlan, showBytes bool
 	sh := shapes{}
 	c := &cobra.Command{
 		Use:     "inspect MODEL",
@@ -75,10 +89,14 @@ func inspectCmd() *cobra.Command {
 			if asJSON {
 				return printJSON(c.OutOrStdout(), r)
 			}
-			return r.print(c.OutOrStdout())
+			if err := r.print(c.OutOrStdout()); err != nil || !showBytes {
+				return err
+			}
+			return r.printBytes(c.OutOrStdout())
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
+	c.Flags().BoolVar(&showBytes, "bytes", false, "where the bytes of a .whit file are")
 	c.Flags().BoolVar(&showPlan, "plan", false, "the compiled plan: kernel, MACs and bytes of every step, and why a sparse kernel was taken or not")
 	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
 	return c
@@ -89,9 +107,15 @@ func inspect(f *modelfile.File, sh shapes, showPlan bool) (*inspectResult, error
 	g, _ := f.Graph.Clone()
 	stored := map[string]format.WeightSize{}
 	if f.Sizes != nil {
-		for _, w := range f.Sizes.Weights {
+		z := f.Sizes
+		b := &inspectBytes{Graph: z.Graph, Card: z.Card, Names: z.Names, Meta: z.Meta, Receipt: z.Receipt, Container: z.Container + z.Data}
+		for _, w := range z.Weights {
 			stored[w.Name] = w
+			b.Weights += w.Bytes
 		}
+		b.Container -= b.Weights
+		b.Beside = z.File - b.Weights
+		r.Where = b
 	}
 	for _, v := range g.Inputs {
 		r.Inputs = append(r.Inputs, v.Name+" "+v.Decl.String())
@@ -110,7 +134,7 @@ func inspect(f *modelfile.File, sh shapes, showPlan bool) (*inspectResult, error
 			t.Encoding, t.Held = format.EncodingName(v.Weight), v.Weight.Bytes()
 		}
 		if s, ok := stored[v.Name]; ok {
-			t.Stored, t.Coder = s.Bytes, s.Coder
+			t.Stored, t.Books, t.Coder = s.Bytes, s.Elements, s.Coder
 		}
 		t.Sparsity = sparsity(v.Tensor())
 		if v.Type.DType.IsFloat() {
@@ -203,6 +227,28 @@ func (r *inspectResult) print(w io.Writer) error {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", n.Node, n.Op, n.Kernel, n.Output, n.MACs, n.Bytes, n.Why)
 		}
 		fmt.Fprintf(tw, "arena\t\t\t\t\t%d\t\n", r.Arena)
+	}
+	return tw.Flush()
+}
+
+func (r *inspectResult) printBytes(w io.Writer) error {
+	b := r.Where
+	if b == nil {
+		_, err := fmt.Fprintln(w, "\nthe file is no .whit: nothing is known of its bytes")
+		return err
+	}
+	books := int64(0)
+	for _, t := range r.Tensors {
+		books += t.Books
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "\nbytes\t")
+	for _, l := range []struct {
+		name string
+		n    int64
+	}{{"weights", b.Weights}, {"  of them codebooks, scales, other elements", books}, {"graph", b.Graph}, {"card", b.Card}, {"names", b.Names},
+		{"metadata", b.Meta}, {"receipt", b.Receipt}, {"container", b.Container}, {"beside the weights", b.Beside}} {
+		fmt.Fprintf(tw, "%d\t  %s\n", l.n, l.name)
 	}
 	return tw.Flush()
 }

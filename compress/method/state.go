@@ -3,6 +3,7 @@ package method
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -109,8 +110,16 @@ func (h *Held) Prune(mask []uint64) {
 	h.Set(slices.Clone(h.Data()))
 }
 
-// Share sets the codebook and the elements from it.
+// Share sets the codebook and the elements from it. Centroids are rounded to 8
+// significant bits: by 0.4% at most, half as many bytes in the file.
 func (h *Held) Share(centroids []float32, index []uint16) {
+	centroids = slices.Clone(centroids)
+	for i, c := range centroids {
+		b := math.Float32bits(c)
+		if r := math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff); r-r == 0 { // finite
+			centroids[i] = r
+		}
+	}
 	h.Centroids, h.Index = centroids, index
 	x := make([]float32, len(index))
 	for i, k := range index {

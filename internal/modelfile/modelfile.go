@@ -123,8 +123,8 @@ func CheckName(path string) error {
 }
 
 // Save writes the model with its card (nil: none), whole or not at all, and
-// returns the file's size.
-func Save(path string, g *graph.Graph, c *card.Card) (int64, error) {
+// returns the file's size. At most one Options is heeded; it is for a .whit.
+func Save(path string, g *graph.Graph, c *card.Card, o ...format.Options) (int64, error) {
 	if err := CheckName(path); err != nil {
 		return 0, err
 	}
@@ -139,7 +139,11 @@ func Save(path string, g *graph.Graph, c *card.Card) (int64, error) {
 	h, _ := g.Clone()
 	delete(h.Meta, card.MetaKey)
 	if strings.ToLower(filepath.Ext(path)) == ".whit" {
-		if _, err := format.WriteFile(path, &format.File{Graph: h, Card: own}, format.Options{}); err != nil {
+		var opt format.Options
+		if len(o) > 0 {
+			opt = o[0]
+		}
+		if _, err := format.WriteFile(path, &format.File{Graph: h, Card: own}, opt); err != nil {
 			return 0, err
 		}
 	} else {
