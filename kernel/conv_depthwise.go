@@ -104,7 +104,8 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	ws := pair.conv.In[1].Type.Shape
 	cin, k := ws[1], ws[1]*w.kh*w.kw
-	packed := packConv(e, u, pair.conv.In[1], 1)
+	pk := convPacking(u, pair.conv.In[1], 1)
+	packed := e.packParts(pair.conv.In[1], fmt.Sprintf("f32_conv_panels/%d/1", u.NR), pk)
 	taps := dw.kh * dw.kw
 	// Weights of the depthwise convolution: [block][tap][width], zeros beyond the channels.
 	dwPacked := kern.Floats(e.Pack(pair.dw.In[1], fmt.Sprintf("f32_conv_depthwise/%d", du.Width), func() []byte {
@@ -166,13 +167,13 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	panels := (y.c + u.NR - 1) / u.NR
 	units := y.n * dw.oh
 	nu, np := splitImage(units, panels, dw.ow*u.NR*(dw.sh*dw.sw*k+2*taps), 4*w.sh*dw.sh*w.ow*w.sw*x.sw)
-	p := &Prepared{Kernel: u.Name + "_conv_dw", Packed: []int{1, pair.weight}, Scratch: 4 * (lines*pitch + spread + u.NR)}
-	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, scratch []byte) {
+	own := (4*(lines*pitch+spread+u.NR) + 63) &^ 63 // of whole lines of memory
+	p := &Prepared{Kernel: u.Name + "_conv_dw", Packed: []int{1, pair.weight}, Scratch: own}
+	// run computes units u0 to u1 of panels p0 to p1, whose weights lie in packed from base on.
+	run := func(c *Call, u0, u1, p0, p1 int, packed []float32, base int, scratch []byte) {
 		t, d := t, d
 		in, out, mem := f32s(c.In[0]), f32s(c.Out[0]), kern.Floats(scratch)
 		mid, flat, dwBias := mem[:lines*pitch], mem[lines*pitch:][:spread], mem[lines*pitch+spread:][:u.NR]
-		u0, u1 := part(tile%nu, nu, units)
-		p0, p1 := part(tile/nu, np, panels)
 		if p0 == 0 {
 			for i := u0; i < u1; i++ {
 				y.clearHalo(out, i/dw.oh, i%dw.oh, i%dw.oh+1)
@@ -227,7 +228,7 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 							if j < len(blocks)-1 {
 								t.Flags &= kern.FlagAcc
 							}
-							t.A, t.B, t.C = in[xa:], packed[ch*k+kb.at:], mid[ma:]
+							t.A, t.B, t.C = in[xa:], packed[ch*k-base+kb.at:], mid[ma:]
 							if spread > 0 {
 								t.C = flat
 								u.Image(&t, (r1-r0)*w.ow, 1, 0, 0, 0)
@@ -261,6 +262,20 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 				}
 			}
 		}
+	}
+	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, scratch []byte) {
+		u0, u1 := part(tile%nu, nu, units)
+		p0, p1 := part(tile/nu, np, panels)
+		run(c, u0, u1, p0, p1, packed.floats(), 0, scratch)
 	}}}
+	if panels >= 4 && pk.worthFirst() {
+		// Panel by panel, packed in scratch.
+		p.Scratch = own + 4*k*u.NR + pk.Scratch
+		p.First = []Phase{{Tiles: panels, Run: func(c *Call, tile int, scratch []byte) {
+			panel := scratch[own:][:4*k*u.NR]
+			pk.Fill(panel, tile, scratch[own+len(panel):])
+			run(c, 0, units, tile, tile+1, kern.Floats(panel), tile*k*u.NR, scratch)
+		}}}
+	}
 	return p, nil
 }
