@@ -18,3 +18,5 @@ func (v Ints) widen16([]int16, []byte, int, int, byte, int) bool                
 func (v Ints) pairs(t *I8Pairs)                                                 { i8PairsGo(t) }
 func (v Ints) pack(t *I8Pack)                                                   { i8PackGo(t) }
 func (v Ints) unpack(t *I8Unpack)                                               { i8UnpackGo(t) }
+func (v Ints) zip3(_, _ []byte, _ int) int                                      { return 0 }
+func (v Ints) addPixels(*[16]int32, []byte, int, int, byte) bool                { return false }

@@ -26,3 +26,18 @@ func (v Ints) unpack(t *I8Unpack) {
 		i8UnpackGo(t)
 	}
 }
+
+func (v Ints) zip3(dst, src []byte, plane int) int {
+	if !v.asm {
+		return 0
+	}
+	u8Zip3AVX2(dst, src, plane, &zip3)
+	return len(dst) / 48 * 48
+}
+
+func (v Ints) addPixels(sums *[16]int32, x []byte, pixels, stride int, flip byte) bool {
+	if v.asm {
+		i8AddPixels16AVX2(sums, x, pixels, stride, uint64(flip))
+	}
+	return v.asm
+}
