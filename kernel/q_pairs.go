@@ -28,8 +28,10 @@ func init() {
 					}
 				}
 				s, w := m.Out[0].Type.Shape, m.In[3].Type.Shape
-				// Of few pixels the weights are what is moved; and of short sums two do not often fit.
-				return s[0]*s[2]*s[3] >= 16 && w[1]*w[2]*w[3] >= 72
+				// Of few pixels the weights are what is moved; of short sums two do not often fit, and long ones
+				// have too many parts.
+				k := w[1] * w[2] * w[3]
+				return s[0]*s[2]*s[3] >= 16 && 72 <= k && k <= 3072
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 				l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
