@@ -155,7 +155,7 @@ func prepareQAverage(n *graph.Node, e *Env, lo, hi int) (*Prepared, error) {
 		flip, zx = 0x80, zx+128
 	}
 	v := kern.IntsOf(e.CPU)
-	const block = 64 // channels of one tile
+	const block = 64                                      // channels of one tile
 	whole := x.sw >= round16(x.c) && y.sw >= round16(y.c) // blocks of 16 are within a pixel
 	nc := (y.c + block - 1) / block
 	tiles := y.n * y.h * nc
