@@ -219,8 +219,10 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	groups := int(n.Int("group", 1))
 	cin, og := ws[1], ws[0]/groups
 	k := cin * w.kh * w.kw
-	const limit = 96 << 10 // numbers of int16: less than half of the second-level cache
-	w.fit(limit, w.oh)
+	// What pixels read and write stays in the first-level cache while panels run over it, or
+	// at least in the second.
+	near := max(96, (40<<10)/(2*w.sh*w.sw*x.sw+y.sw)) * w.sh * w.sw * x.sw
+	w.fit(min(96<<10, near), w.oh)
 
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
 	t := kern.I8Tile{K: cin, LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}

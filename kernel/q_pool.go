@@ -44,7 +44,7 @@ func init() {
 				Layout: images,
 				Prepare: func(n *graph.Node, e *Env) (*Prepared, error) {
 					m, lo, hi := qunfuse(n, graph.Domain, "QLinear"+name)
-					return prepareQAverage(m, lo, hi)
+					return prepareQAverage(m, e, lo, hi)
 				},
 			})
 		}
@@ -132,7 +132,7 @@ func prepareQMax(n *graph.Node, e *Env) (*Prepared, error) {
 	return p, nil
 }
 
-func prepareQAverage(n *graph.Node, lo, hi int) (*Prepared, error) {
+func prepareQAverage(n *graph.Node, e *Env, lo, hi int) (*Prepared, error) {
 	w, _ := averageWindow(n)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	rq := requantOf(lo, hi, zeroOf(n.In[4]))
@@ -150,11 +150,16 @@ func prepareQAverage(n *graph.Node, lo, hi int) (*Prepared, error) {
 		}
 		low, hiH, hiW = [2]int{-w.ph, -w.pw}, w.h+end[0], w.w+end[1]
 	}
-	signed := n.In[0].Type.DType == tensor.Int8
-	const block = 64 // channels of one tile
+	flip := byte(0)
+	if n.In[0].Type.DType == tensor.Int8 {
+		flip, zx = 0x80, zx+128
+	}
+	v := kern.IntsOf(e.CPU)
+	const block = 64                                      // channels of one tile
+	whole := x.sw >= round16(x.c) && y.sw >= round16(y.c) // blocks of 16 are within a pixel
 	nc := (y.c + block - 1) / block
 	tiles := y.n * y.h * nc
-	p := &Prepared{Packed: []int{1, 2, 3, 4}}
+	p := &Prepared{Kernel: "i8_" + lower(n.Op[len("QLinear"):]) + "_" + v.Name(), Packed: []int{1, 2, 3, 4}}
 	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		ch, r := tile%nc*block, tile/nc
@@ -167,22 +172,20 @@ func prepareQAverage(n *graph.Node, lo, hi int) (*Prepared, error) {
 		for ox := range y.w {
 			j0, j1 := taps(ox, w.sw, w.pw, w.dw, w.kw, 0, w.w)
 			k0, k1 := taps(ox, w.sw, w.pw, w.dw, w.kw, low[1], hiW)
-			var sums [block]int32
+			var sums [block / 16][16]int32
 			some := min(block, y.c-ch)
 			for i := i0; i < i1; i++ {
 				at := x.at + img*x.sn + (oy*w.sh-w.ph+i*w.dh)*x.sh + (ox*w.sw-w.pw+j0*w.dw)*x.sw + ch
-				for range j1 - j0 {
-					s := in[at:][:some]
-					if d := sums[:len(s)]; signed {
-						for k, b := range s {
-							d[k] += int32(int8(b))
-						}
-					} else {
-						for k, b := range s {
-							d[k] += int32(b)
+				for k := 0; k < some; k += 16 {
+					if whole {
+						v.AddPixels(&sums[k/16], in[at+k:], j1-j0, w.dw*x.sw, flip)
+						continue
+					}
+					for j := range j1 - j0 {
+						for c, b := range in[at+j*w.dw*x.sw+k:][:min(16, some-k)] {
+							sums[k/16][c] += int32(b ^ flip)
 						}
 					}
-					at += w.dw * x.sw
 				}
 			}
 			sub := int32((i1 - i0) * (j1 - j0) * zx)
@@ -192,7 +195,7 @@ func prepareQAverage(n *graph.Node, lo, hi int) (*Prepared, error) {
 			}
 			d := out[y.at+img*y.sn+oy*y.sh+ox*y.sw+ch:][:some]
 			for k := range d {
-				d[k] = kern.Quantise(sums[k]-sub, m, rq.lo, rq.hi, rq.zero)
+				d[k] = kern.Quantise(sums[k/16][k%16]-sub, m, rq.lo, rq.hi, rq.zero)
 			}
 		}
 	}}}

@@ -92,15 +92,11 @@ func prepareQuantize(n *graph.Node, e *Env) (*Prepared, error) {
 				continue
 			}
 			if y.c == 3 && y.sw == 3 {
-				t, d := scratch[:3*y.w], dst[b:][:3*y.w]
+				t := scratch[:3*y.w]
 				for ch := range 3 {
 					v.Quantize(t[ch*y.w:][:y.w], src[a+ch*x.sc:][:y.w], scale, rq.lo, rq.hi, rq.zero)
 				}
-				p, q, r := t[:y.w], t[y.w:][:y.w], t[2*y.w:][:y.w]
-				for i, k := range p {
-					o := (*[3]byte)(d[3*i:])
-					o[0], o[1], o[2] = k, q[i], r[i]
-				}
+				v.Zip3(dst[b:][:3*y.w], t, y.w)
 				continue
 			}
 			for ch := range y.c {

@@ -15,6 +15,7 @@ loop:
 	CMPQ  R15, $0x06
 	JLT   tail
 	MOVQ  (R14), SI
+	MOVQ  104(R14), BX
 	MOVQ  (R13), AX
 	LEAQ  (SI)(AX*2), AX
 	VPXOR Y0, Y0, Y0
@@ -156,6 +157,7 @@ tail:
 
 m5:
 	MOVQ  (R14), SI
+	MOVQ  104(R14), BX
 	MOVQ  (R13), AX
 	LEAQ  (SI)(AX*2), AX
 	VPXOR Y0, Y0, Y0
@@ -268,6 +270,7 @@ k5:
 
 m4:
 	MOVQ  (R14), SI
+	MOVQ  104(R14), BX
 	MOVQ  (R13), AX
 	LEAQ  (SI)(AX*2), AX
 	VPXOR Y0, Y0, Y0
@@ -364,6 +367,7 @@ k4:
 
 m3:
 	MOVQ  (R14), SI
+	MOVQ  104(R14), BX
 	MOVQ  (R13), AX
 	LEAQ  (SI)(AX*2), AX
 	VPXOR Y0, Y0, Y0
@@ -444,6 +448,7 @@ k3:
 
 m2:
 	MOVQ  (R14), SI
+	MOVQ  104(R14), BX
 	MOVQ  (R13), AX
 	LEAQ  (SI)(AX*2), AX
 	VPXOR Y0, Y0, Y0
@@ -508,6 +513,7 @@ k2:
 
 m1:
 	MOVQ  (R14), SI
+	MOVQ  104(R14), BX
 	MOVQ  (R13), AX
 	LEAQ  (SI)(AX*2), AX
 	VPXOR Y0, Y0, Y0

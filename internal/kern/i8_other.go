@@ -15,3 +15,8 @@ func (v Ints) winoIn(t *I8WinoIn)                                               
 func (v Ints) winoOut(t *I8WinoOut)                                             { i8WinoOutGo(t) }
 func (v Ints) tables(_, _, _ []byte, _, _, _, _ int) bool                       { return false }
 func (v Ints) widen16([]int16, []byte, int, int, byte, int) bool                { return false }
+func (v Ints) pairs(t *I8Pairs)                                                 { i8PairsGo(t) }
+func (v Ints) pack(t *I8Pack)                                                   { i8PackGo(t) }
+func (v Ints) unpack(t *I8Unpack)                                               { i8UnpackGo(t) }
+func (v Ints) zip3(_, _ []byte, _ int) int                                      { return 0 }
+func (v Ints) addPixels(*[16]int32, []byte, int, int, byte) bool                { return false }

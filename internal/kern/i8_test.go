@@ -157,6 +157,17 @@ func TestI8(t *testing.T) {
 	}
 	for _, n := range []int{0, 1, 15, 16, 17, 63, 64, 200, 1000} {
 		x, y := b(n), b(n)
+		planes := b(3*n + 5)
+		same("zip3", 3*n+7, func(v Ints, out []byte) { v.Zip3(out[:3*n], planes, n+2) })
+		if n >= 16 {
+			same("add pixels", 64, func(v Ints, out []byte) {
+				sums := [16]int32{5: -7}
+				v.AddPixels(&sums, x, (n-16)/19+1, 19, byte(n)&1<<7)
+				for i, w := range sums {
+					out[4*i], out[4*i+1], out[4*i+2], out[4*i+3] = byte(w), byte(w>>8), byte(w>>16), byte(w>>24)
+				}
+			})
+		}
 		for _, flip := range []int{0, 0x80, 0x8000, 0x8080} {
 			same("sum", n+5, func(v Ints, out []byte) {
 				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.731, MB: 0.377, Lo: -90, Hi: 165, Zero: 90})

@@ -154,11 +154,20 @@ func i8GemmBody(c *build.Context, m int, wide, sums bool) {
 	acc := func(i, j int) reg.VecPhysical { return ymm[2*i+j] }
 	w0, w1, bc, tmp := ymm[12], ymm[13], ymm[14], ymm[15]
 	c.MOVQ(mem(t, iA), b)
+	c.MOVQ(mem(t, iBias), k)
 	for i, r := range p {
 		c.MOVQ(mem(rows, 8*i), r)
 		c.LEAQ(idx(b, r, 2), r)
-		c.VPXOR(acc(i, 0), acc(i, 0), acc(i, 0))
-		c.VPXOR(acc(i, 1), acc(i, 1), acc(i, 1))
+		for j := range 2 {
+			switch {
+			case sums:
+				c.VPXOR(acc(i, j), acc(i, j), acc(i, j))
+			case i == 0:
+				c.VMOVDQU(mem(k, 32*j), acc(i, j))
+			default:
+				c.VMOVDQA(acc(0, j), acc(i, j))
+			}
+		}
 	}
 	c.ADDQ(operand.U8(8*m), rows)
 	c.SUBQ(operand.U8(m), left)
@@ -215,14 +224,11 @@ func i8GemmBody(c *build.Context, m int, wide, sums bool) {
 		c.MOVQ(k, mem(t, iSums))
 		return
 	}
-	c.MOVQ(mem(t, iBias), k)
 	c.MOVQ(mem(t, iMul), n)
-	for j, w := range []reg.VecPhysical{w0, w1} {
-		c.VMOVDQU(mem(k, 32*j), w)
+	for j := range 2 {
 		c.VMOVUPS(mem(n, 32*j), bc)
 		for i := range m {
 			a := acc(i, j)
-			c.VPADDD(w, a, a)
 			c.VCVTDQ2PS(a, a)
 			c.VMULPS(bc, a, a)
 		}
@@ -231,27 +237,40 @@ func i8GemmBody(c *build.Context, m int, wide, sums bool) {
 }
 
 // i8Store limits, rounds and stores m rows of two registers, and moves the pointer in the
-// struct behind them.
+// struct behind them. What is too large is limited before it becomes an integer, what is too
+// small after: it converts to the least integer, and the words saturate.
 func i8Store(c *build.Context, t reg.Register, lo, hi, zero, cp, ldc, m int, acc func(i, j int) reg.VecPhysical, r0, r1, r2 reg.VecPhysical) {
-	c.VBROADCASTSS(mem(t, lo), r0)
 	c.VBROADCASTSS(mem(t, hi), r1)
-	c.VPBROADCASTD(mem(t, zero), r2)
 	for i := range m {
 		for j := range 2 {
 			a := acc(i, j)
-			c.VMAXPS(r0, a, a)
 			c.VMINPS(r1, a, a)
 			c.VCVTPS2DQ(a, a)
-			c.VPADDD(r2, a, a)
 		}
 	}
-	lowBytes(c, r0)
-	c.MOVQ(mem(t, cp), reg.RAX)
-	c.MOVQ(mem(t, ldc), reg.RCX)
+	c.VBROADCASTSS(mem(t, lo), r0)
+	c.VCVTPS2DQ(r0, r0)
+	c.VPACKSSDW(r0, r0, r0)
+	c.VPBROADCASTW(mem(t, zero), r1)
+	lowBytes(c, r2)
 	for i := range m {
 		a := acc(i, 0)
-		narrowBytes(c, a, acc(i, 1), r0)
+		c.VPACKSSDW(acc(i, 1), a, a)
+		c.VPMAXSW(r0, a, a)
+		c.VPADDW(r1, a, a)
+		c.VPAND(r2, a, a)
+	}
+	c.MOVQ(mem(t, cp), reg.RAX)
+	c.MOVQ(mem(t, ldc), reg.RCX)
+	for i := 0; i < m; i += 2 {
+		a := acc(i, 0)
+		c.VPACKUSWB(acc(min(i+1, m-1), 0), a, a)
+		c.VPERMQ(operand.U8(0xd8), a, a)
 		c.VMOVDQU(a.(reg.Vec).AsX(), mem(reg.RAX, 0))
+		if i+1 < m {
+			c.VEXTRACTI128(operand.U8(1), a, idx(reg.RAX, reg.RCX, 1))
+			c.ADDQ(reg.RCX, reg.RAX)
+		}
 		c.ADDQ(reg.RCX, reg.RAX)
 	}
 	c.MOVQ(reg.RAX, mem(t, cp))
@@ -286,11 +305,17 @@ func i8Depthwise(c *build.Context) {
 		c.Label(l("pixels"))
 		c.CMPQ(left, operand.U8(group))
 		c.JLT(operand.LabelRef(l("done")))
+		c.MOVQ(mem(t, jBias), tap)
 		for i, r := range p {
 			c.MOVQ(x, r)
 			c.ADDQ(rsx, x)
-			c.VPXOR(acc(i, 0), acc(i, 0), acc(i, 0))
-			c.VPXOR(acc(i, 1), acc(i, 1), acc(i, 1))
+			for j := range 2 {
+				if i == 0 {
+					c.VMOVDQU(mem(tap, 32*j), acc(i, j))
+				} else {
+					c.VMOVDQA(acc(0, j), acc(i, j))
+				}
+			}
 		}
 		c.MOVQ(mem(t, jOff), tap)
 		c.MOVQ(mem(t, jW), wp)
@@ -315,14 +340,11 @@ func i8Depthwise(c *build.Context) {
 		c.ADDQ(operand.U8(64), wp)
 		c.DECQ(n)
 		c.JNZ(operand.LabelRef(l("taps")))
-		c.MOVQ(mem(t, jBias), tap)
 		c.MOVQ(mem(t, jMul), n)
-		for j, w := range []reg.VecPhysical{w0, w1} {
-			c.VMOVDQU(mem(tap, 32*j), w)
+		for j := range 2 {
 			c.VMOVUPS(mem(n, 32*j), a)
 			for i := range group {
 				r := acc(i, j)
-				c.VPADDD(w, r, r)
 				c.VCVTDQ2PS(r, r)
 				c.VMULPS(a, r, r)
 			}
