@@ -56,6 +56,7 @@ func signed(a int32) int {
 func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 	diff := make([]uint8, m.cols+1) // what changed in the row above, then in this one
 	history, left := 0, uint8(0)
+	var in [maxInputs]*counter
 	for i, o := range old {
 		c := i % m.cols
 		if c == 0 {
@@ -73,15 +74,15 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 		if i >= m.cols {
 			up = old[i-m.cols]
 		}
-		m.same.ctx[0] = &m.changed[c]
-		m.same.ctx[1] = &m.here[s*4+int(left)*2+int(diff[c])]
-		m.same.ctx[2] = &m.recent[history&255*2+was]
-		m.same.ctx[3] = &m.around[clamp3(l)*32+clamp3(r)*8+clamp3(up)*2+was]
+		in[0] = &m.changed[c]
+		in[1] = &m.here[s*4+int(left)*2+int(diff[c])]
+		in[2] = &m.recent[history&255*2+was]
+		in[3] = &m.around[clamp3(l)*32+clamp3(r)*8+clamp3(up)*2+was]
 		y := 0 // decisions are 0 for a decoder, whatever next holds
-		if !rc.dec && next[i] != o {
+		if rc.dec == 0 && next[i] != o {
 			y = 1
 		}
-		y = m.same.code(rc, y, s, history&15)
+		y = m.same.code(rc, &in, y, s, history&15)
 		history = history<<1 | y
 		left, diff[c] = uint8(y), uint8(y)
 		if y == 0 {
@@ -90,7 +91,7 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 		}
 		if o != 0 {
 			z := 0
-			if !rc.dec && next[i] == 0 {
+			if rc.dec == 0 && next[i] == 0 {
 				z = 1
 			}
 			if once(rc, &m.zero[s], z) == 1 {
@@ -99,7 +100,7 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 			}
 		}
 		d := int64(0)
-		if !rc.dec {
+		if rc.dec == 0 {
 			d = int64(next[i]) - int64(o)
 		}
 		neg, n := 0, uint64(d)
@@ -127,7 +128,7 @@ func (m *deltaModel) code(rc *rangeCoder, old, next []int32) bool {
 			}
 			v = v<<1 | uint64(y)
 		}
-		if rc.dec {
+		if rc.dec != 0 {
 			d = int64(v)
 			if neg == 1 {
 				d = -d

@@ -15,7 +15,8 @@
 // codes floats and wide integers, whose bytes it splits into planes, [TextWriter] short
 // texts that resemble samples, and [AppendDelta] symbols given older ones.
 //
-// All arithmetic is on integers, tables included: floating point would not decode on
+// All arithmetic is on integers, tables included, and what runs in assembly is specified
+// by the portable Go beside it: floating point would not decode on
 // every machine. A code may stand for at most [MaxSymbols] symbols, which decoders
 // check before they allocate; they never panic. docs/format.md specifies every code
 // bit by bit.

@@ -122,7 +122,7 @@ func AppendElements(dst []byte, arrays []Elements, fast bool) ([]byte, error) {
 	ends := make([]int, len(arrays))
 	for i, e := range arrays {
 		m.array(&rc, e, e.planes())
-		ends[i] = len(rc.out) + rc.pend - start
+		ends[i] = rc.done() - start
 	}
 	dst = padElements(rc.finish(start), start, total)
 	elementShares(arrays, ends, len(dst)-start)
@@ -254,7 +254,7 @@ func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 			}
 		}
 		e.join(ps)
-		ends[i] = min(max(rc.pos-3, 0), len(src))
+		ends[i] = rc.done()
 	}
 	if !fast {
 		elementShares(arrays, ends, len(src))
@@ -280,9 +280,10 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 	if e.N == 0 || e.Float && e.Size == 4 && m.shorts(rc, e, planes) {
 		return
 	}
+	var in [maxInputs]*counter
 	for p, cur := range planes {
 		mode := 0
-		if !rc.dec && noise(cur) {
+		if rc.dec == 0 && noise(cur) {
 			mode = 1
 		}
 		if rc.bit(mode, 1<<15) == 1 {
@@ -311,11 +312,11 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 			}
 			x, v := int(cur[i]), 1
 			for k := 7; k >= 0; k-- {
-				m.bit.ctx[0] = &t.plain[v]
-				m.bit.ctx[1] = &t.upper[int(upper)<<8|v]
-				m.bit.ctx[2] = &t.last[int(last)<<8|v]
-				m.bit.ctx[3] = &t.above[int(above)<<8|v]
-				v = v<<1 | m.bit.code(rc, x>>k&1, p*8+k, p)
+				in[0] = &t.plain[v]
+				in[1] = &t.upper[int(upper)<<8|v]
+				in[2] = &t.last[int(last)<<8|v]
+				in[3] = &t.above[int(above)<<8|v]
+				v = v<<1 | m.bit.code(rc, &in, x>>k&1, p*8+k, p)
 			}
 			cur[i] = byte(v)
 			last = cur[i]
@@ -340,7 +341,7 @@ type shortTables struct {
 // once codes y, or decodes and returns it, by one counter alone.
 func once(rc *rangeCoder, c *counter, y int) int {
 	y = rc.bit(y, min(max(uint32(*c>>16), minProb), 65536-minProb))
-	c.update(int64(y)<<22, 30)
+	c.update(int32(y)<<22, 30)
 	return y
 }
 
@@ -354,7 +355,7 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 	}
 	t := m.short
 	y := 0
-	if !rc.dec && e.N <= maxShort {
+	if rc.dec == 0 && e.N <= maxShort {
 		y = 1
 		for i := range e.N {
 			if planes[1][i]&1 != 0 || planes[2][i] != 0 || planes[3][i] > 1 {
@@ -375,7 +376,7 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 			change = 1
 		}
 		d := 0
-		if !rc.dec {
+		if rc.dec == 0 {
 			d = k - last
 		}
 		up, n := 0, d
@@ -383,7 +384,7 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 			up, n = 1, -d
 		}
 		zero := 0
-		if !rc.dec && n == 0 {
+		if rc.dec == 0 && n == 0 {
 			zero = 1
 		}
 		if once(rc, &t.same[change], zero) == 1 {

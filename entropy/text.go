@@ -133,23 +133,24 @@ func (m *textModel) code(rc *rangeCoder, b byte) byte {
 		guess = int(m.hist[m.at])
 	}
 	v := uint32(1)
+	var in [maxInputs]*counter
 	for k := 7; k >= 0; k-- {
 		y := int(b) >> k & 1
 		s := &m.bit
-		s.ctx[0] = &m.order0[uint32(m.kind)<<8|v]
-		s.ctx[1] = &m.order1[c1<<8|v]
-		s.ctx[2] = &m.skip[c2<<8|v]
+		in[0] = &m.order0[uint32(m.kind)<<8|v]
+		in[1] = &m.order1[c1<<8|v]
+		in[2] = &m.skip[c2<<8|v]
 		for i := range h {
-			s.ctx[3+i] = &m.hashed[i][(h[i]+v*0x85ebca6b)>>(32-textBits)]
+			in[3+i] = &m.hashed[i][(h[i]+v*0x85ebca6b)>>(32-textBits)]
 		}
 		length := 0
 		m.neutral = counterHalf
-		s.ctx[7] = &m.neutral
+		in[7] = &m.neutral
 		if guess >= 0 && uint32(guess|256)>>(k+1) == v {
 			length = m.length
-			s.ctx[7] = &m.matched[2*length|guess>>k&1]
+			in[7] = &m.matched[2*length|guess>>k&1]
 		}
-		v = v<<1 | uint32(s.code(rc, y, length, int(m.kind)*8+k))
+		v = v<<1 | uint32(s.code(rc, &in, y, length, int(m.kind)*8+k))
 	}
 	m.push(byte(v))
 	return byte(v)
@@ -177,7 +178,7 @@ func (w *TextWriter) Write(b []byte) {
 }
 
 // Len is the number of bytes of code so far, to within a few.
-func (w *TextWriter) Len() int { return len(w.rc.out) + w.rc.pend }
+func (w *TextWriter) Len() int { return w.rc.done() }
 
 // Finish is the code. Nothing may be written after it.
 func (w *TextWriter) Finish() []byte { return w.rc.finish(0) }
@@ -206,4 +207,4 @@ func (r *TextReader) Byte() (byte, error) {
 }
 
 // Len is the number of bytes of code read so far, to within a few.
-func (r *TextReader) Len() int { return min(max(r.rc.pos-3, 0), len(r.rc.in)) }
+func (r *TextReader) Len() int { return r.rc.done() }

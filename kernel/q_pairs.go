@@ -311,9 +311,3 @@ func (w *qwindow) copyBlock(a, in []byte, img, b int, zero byte) (y0, x0, h, wd 
 	}
 	return y0, x0, h, wd
 }
-
-func fill(d []byte, b byte) {
-	for i := range d {
-		d[i] = b
-	}
-}

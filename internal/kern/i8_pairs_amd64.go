@@ -31,7 +31,7 @@ func (v Ints) zip3(dst, src []byte, plane int) int {
 	if !v.asm {
 		return 0
 	}
-	u8Zip3AVX2(dst, src, plane, &zip3)
+	u8Zip3AVX2(dst, src, plane, &zip3Masks)
 	return len(dst) / 48 * 48
 }
 

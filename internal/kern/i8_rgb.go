@@ -1,7 +1,7 @@
 package kern
 
-// zip3 are the shuffles of u8Zip3AVX2: vector v takes byte zip3[48*v+16*plane+j] of that plane to j.
-var zip3 = func() (m [144]byte) {
+// zip3Masks are the shuffles of u8Zip3AVX2: vector v takes byte zip3Masks[48*v+16*plane+j] of that plane to j.
+var zip3Masks = func() (m [144]byte) {
 	for v := range 3 {
 		for j := range 16 {
 			for plane := range 3 {
