@@ -56,6 +56,9 @@ type Env struct {
 	// (constant, packing) and shared by nodes, shapes and sessions. packing names
 	// the layout and every parameter that shaped it.
 	Pack func(v *graph.Value, packing string, build func() []byte) []byte
+	// Planes says which images stay row-major, see [PlanesOf]; nil: none that kernels
+	// could write as NHWC.
+	Planes func(*graph.Value) bool
 }
 
 // Layouts is what a kernel reads and writes: one layout for each input and

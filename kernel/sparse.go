@@ -16,17 +16,14 @@ func init() {
 	for _, on := range [][2]string{{"", "Conv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_sparse_conv", Priority: 30,
-			Match: matchSparse("Conv"),
-			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-				m, _ := unfuse(n, "Conv")
-				w, _ := convWindow(m)
-				l := Layouts{In: make([]graph.Layout, 1), Out: []graph.Layout{nhwc([4]int{})}}
-				if in[0].Order == graph.NHWC {
-					l.In[0] = nhwc(w.halo())
-				}
-				return l // row-major images are planes already
-			},
-			Prepare: prepareSparse,
+			Match:  matchSparse("Conv"),
+			Layout: func(n *graph.Node, in []graph.Layout) Layouts { return sparseLayouts(n, in, nhwc([4]int{})) }, Prepare: prepareSparse,
+		})
+		match := matchSparse("Conv")
+		Register(Kernel{
+			Domain: on[0], Op: on[1], Name: "f32_sparse_planes", Priority: 31,
+			Match:  func(n *graph.Node, e *Env) bool { return e.planes(n) && match(n, e) },
+			Layout: func(n *graph.Node, in []graph.Layout) Layouts { return sparseLayouts(n, in, graph.Layout{}) }, Prepare: prepareSparse,
 		})
 	}
 	for _, on := range [][2]string{{"", "Gemm"}, {graph.Domain, "Fused"}, {"", "MatMul"}} {
@@ -39,14 +36,30 @@ func init() {
 	}
 }
 
+// sparseLayouts reads images as they come, row-major ones are planes already, and writes
+// the layout out, as which a residual is read too.
+func sparseLayouts(n *graph.Node, in []graph.Layout, out graph.Layout) Layouts {
+	m, _, add := unfuseSum(n, "Conv")
+	w, _ := convWindow(m)
+	l := Layouts{In: make([]graph.Layout, len(n.In)), Out: []graph.Layout{out}}
+	if in[0].Order == graph.NHWC {
+		l.In[0] = nhwc(w.halo())
+	}
+	if add >= 0 {
+		l.In[add] = out
+	}
+	return l
+}
+
 // sparseProduct is a node of this file as a convolution: a matrix product is one of
 // 1x1 over an image of one row, whose pixels are the rows of the matrix.
 type sparseProduct struct {
-	n         *graph.Node
+	n, fused  *graph.Node // the product, and the node that it is or begins
 	act       activation
 	w         window
 	images    int
 	cin, cout int
+	add       int // the input that is added before the activation, or -1
 	matrix    bool
 	columns   bool // the weights of an output are a column of the constant, not a row
 }
@@ -63,15 +76,18 @@ func (s *sparseProduct) pointwise() bool {
 // sparseOf reads the node as a product of this file; nil where it is none.
 func sparseOf(fn *graph.Node) *sparseProduct {
 	for _, name := range []string{"Conv", "Gemm", "MatMul"} {
-		n, act := unfuse(fn, name)
+		n, act, add := unfuseSum(fn, name)
 		if n == nil {
 			continue
+		}
+		if name != "Conv" && (add >= 0 || act.slope != nil) {
+			return nil
 		}
 		b := n.Input(1)
 		if !f32Node(n) || b == nil || !b.IsConst() || n.In[0].IsConst() || len(n.In) > 3 {
 			return nil
 		}
-		s := &sparseProduct{n: n, act: act, images: 1}
+		s := &sparseProduct{n: n, fused: fn, act: act, add: add, images: 1}
 		xs, ws, ys := n.In[0].Type.Shape, b.Type.Shape, n.Out[0].Type.Shape
 		if xs.NumElements() == 0 || ws.NumElements() == 0 || ys.NumElements() == 0 {
 			return nil
@@ -113,7 +129,7 @@ func sparseOf(fn *graph.Node) *sparseProduct {
 
 func matchSparse(name string) func(*graph.Node, *Env) bool {
 	return func(n *graph.Node, e *Env) bool {
-		if m, _ := unfuse(n, name); m == nil || e.Training {
+		if m, _, _ := unfuseSum(n, name); m == nil || e.Training {
 			return false
 		}
 		s := sparseOf(n)

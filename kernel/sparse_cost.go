@@ -197,14 +197,19 @@ func tileSparse(s *sparseProduct, rows, steps int, t *sparseTimes) sparseTiling 
 		}
 	}
 	if best.l > 0 {
-		for i := range w.kh {
-			for j := range w.kw {
-				a, b := phaseOf(ph, i*w.dh%w.sh), phaseOf(pw, j*w.dw%w.sw)
-				best.taps = append(best.taps, ((a*len(pw)+b)*best.hq+i*w.dh/w.sh)*best.wq+j*w.dw/w.sw)
-			}
-		}
+		best.findTaps(w)
 	}
 	return best
+}
+
+// findTaps sets where the taps' planes begin.
+func (g *sparseTiling) findTaps(w *window) {
+	for i := range w.kh {
+		for j := range w.kw {
+			a, b := phaseOf(g.phasesH, i*w.dh%w.sh), phaseOf(g.phasesW, j*w.dw%w.sw)
+			g.taps = append(g.taps, ((a*len(g.phasesW)+b)*g.hq+i*w.dh/w.sh)*g.wq+j*w.dw/w.sw)
+		}
+	}
 }
 
 // next is the least number of parts above n that makes the parts of total smaller.

@@ -10,7 +10,7 @@ import (
 // physical memory, whatever the strides.
 func init() {
 	for name, op := range map[string]kern.Op{"Add": kern.OpAdd, "Sub": kern.OpSub, "Mul": kern.OpMul, "Div": kern.OpDiv, "PRelu": kern.OpPRelu} {
-		Register(Kernel{
+		registerElementwise(Kernel{
 			Op: name, Name: "f32_" + lower(name), Priority: 10,
 			Match:  func(n *graph.Node, _ *Env) bool { return f32Node(n) && len(n.In) == 2 },
 			Layout: elementwiseLayout,
@@ -23,7 +23,7 @@ func init() {
 		})
 	}
 	unary := func(name string, match func(n *graph.Node) bool, f func(n *graph.Node, v kern.Flat) func(dst, x []float32)) {
-		Register(Kernel{
+		registerElementwise(Kernel{
 			Op: name, Name: "f32_" + lower(name), Priority: 10,
 			Match: func(n *graph.Node, _ *Env) bool {
 				return f32Node(n) && len(n.Out) == 1 && (match == nil && len(n.In) == 1 || match != nil && match(n))

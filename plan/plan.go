@@ -91,6 +91,7 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 	}
 	if !p.opt.Training && !p.opt.References {
 		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Fuses(n, &env) })
+		env.Planes = kernel.PlanesOf(g, &env)
 	}
 	chosen := assignLayouts(g, &env, p.opt.References)
 	preps, err := p.prepare(g, chosen, &env)

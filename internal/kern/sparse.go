@@ -13,9 +13,10 @@ import (
 //	Y[(b*Rows+r)*LDY+j] = epilogue(Σ_k X[Idx[k]/4+j] * W[k*Rows+r])
 //
 // for the Cnt[b] steps k of block b, which follow those of the block before, and j
-// < 8*Vecs: one accumulator an output, k ascending, one FMA a step. That is what
+// < 8*Vecs*Strips: one accumulator an output, k ascending, one FMA a step. That is what
 // kern's dense kernels compute where the weights left out are zero and X is
-// finite. Flags are FlagCol (Bias, one for each row) and FlagClamp.
+// finite. Flags are FlagCol (Bias, one for each row), FlagAdd (R, which lies as Y does),
+// FlagPRelu (Slope, one for each row) and FlagClamp.
 type Sparse struct {
 	X      []float32
 	Idx    []int32 // where each step's run begins in X, in bytes
@@ -28,6 +29,10 @@ type Sparse struct {
 	Lo, Hi float32
 	Rows   int // 1, 2 or 4
 	Vecs   int // registers of 8 floats: at most SparseVecs(Rows)
+	Strips int // how many times Vecs registers follow each other
+	R      []float32
+	LDR    int
+	Slope  []float32
 }
 
 // SparseVecs is the most Vecs of a call for blocks of that many rows.
@@ -78,13 +83,19 @@ func (u *SparseMicro) Run(t *Sparse) {
 	if len(t.Cnt) == 0 {
 		return
 	}
-	if t.Rows != 1 && t.Rows != 2 && t.Rows != 4 || uint(t.Vecs-1) >= uint(SparseVecs(t.Rows)) {
+	if t.Rows != 1 && t.Rows != 2 && t.Rows != 4 || uint(t.Vecs-1) >= uint(SparseVecs(t.Rows)) || t.Strips < 1 {
 		panic("kern: sparse call out of range")
 	}
 	rows := len(t.Cnt) * t.Rows
-	_ = t.Y[(rows-1)*t.LDY+8*t.Vecs-1]
+	_ = t.Y[(rows-1)*t.LDY+8*t.Vecs*t.Strips-1]
 	if t.Flags&FlagCol != 0 {
 		_ = t.Bias[rows-1]
+	}
+	if t.Flags&FlagAdd != 0 {
+		_ = t.R[(rows-1)*t.LDR+8*t.Vecs*t.Strips-1]
+	}
+	if t.Flags&FlagPRelu != 0 {
+		_ = t.Slope[rows-1]
 	}
 	u.run(t)
 }
@@ -118,10 +129,11 @@ func (u *SparseMicro) Vector(t *Sparse) {
 
 // sparseGoRun is the specification of the kernel, within the rounding of FMA.
 func sparseGoRun(t *Sparse) {
-	k, width := 0, 8*t.Vecs
+	k, width := 0, 8*t.Vecs*t.Strips
 	for b, n := range t.Cnt {
 		for r := range t.Rows {
-			y := t.Y[(b*t.Rows+r)*t.LDY:][:width]
+			row := b*t.Rows + r
+			y := t.Y[row*t.LDY:][:width]
 			clear(y)
 			for i := k; i < k+int(n); i++ {
 				w := t.W[i*t.Rows+r]
@@ -131,7 +143,13 @@ func sparseGoRun(t *Sparse) {
 			}
 			for j, v := range y {
 				if t.Flags&FlagCol != 0 {
-					v += t.Bias[b*t.Rows+r]
+					v += t.Bias[row]
+				}
+				if t.Flags&FlagAdd != 0 {
+					v += t.R[row*t.LDR+j]
+				}
+				if t.Flags&FlagPRelu != 0 {
+					v = prelu(v, t.Slope[row])
 				}
 				if t.Flags&FlagClamp != 0 {
 					v = clamp(v, t.Lo, t.Hi)

@@ -24,6 +24,10 @@ const (
 	spHi     = 164
 	spRows   = 168
 	spVecs   = 176
+	spStrips = 184
+	spR      = 192
+	spLDR    = 216
+	spSlope  = 224
 
 	plPix   = 0
 	plOff   = 24
@@ -47,27 +51,35 @@ func init() {
 }
 
 func sparse(c *build.Context, name string) {
-	function(c, name, "func(t *Sparse)", name+` computes blocks of rows of output planes; each acc is one
-float32 and each step one FMA:
+	function(c, name, "func(t *Sparse)", name+` computes blocks of rows of output planes, strip after strip; each acc is
+one float32 and each step one FMA:
 
 	k := 0
 	for b, n := range t.Cnt {
-		acc := [Rows][8*Vecs]float32{}
-		for ; n > 0; n, k = n-1, k+1 {
-			for r := range t.Rows {
-				for j := range 8 * t.Vecs {
-					acc[r][j] = fma(t.X[t.Idx[k]/4+j], t.W[k*t.Rows+r], acc[r][j])
+		for s := 0; s < 8*t.Vecs*t.Strips; s += 8 * t.Vecs {
+			acc := [Rows][8*Vecs]float32{}
+			for i := k; i < k+n; i++ {
+				for r := range t.Rows {
+					for j := range 8 * t.Vecs {
+						acc[r][j] = fma(t.X[t.Idx[i]/4+s+j], t.W[i*t.Rows+r], acc[r][j])
+					}
 				}
 			}
+			row := b*t.Rows + r
+			acc[r][j] += t.Bias[row]                       // with FlagCol
+			acc[r][j] += t.R[row*t.LDR+s+j]                // with FlagAdd
+			acc[r][j] = acc[r][j] or, below 0, acc[r][j]*t.Slope[row] // with FlagPRelu
+			acc[r][j] = min(t.Hi, max(t.Lo, acc[r][j]))    // with FlagClamp; NaN stays
+			t.Y[row*t.LDY+s+j] = acc[r][j]
 		}
-		acc[r][j] += t.Bias[b*t.Rows+r]             // with FlagCol
-		acc[r][j] = min(t.Hi, max(t.Lo, acc[r][j])) // with FlagClamp; NaN stays
-		t.Y[(b*t.Rows+r)*t.LDY+j] = acc[r][j]
+		k += n
 	}`, "Sparse")
 	t := reg.R14
 	c.Load(c.Param("t"), t)
 	x, idxp, w, cnt, y, bias := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10, reg.R11
 	blocks, ldy, flags := reg.R12, reg.R13, reg.RDX
+	res, ldr, slope := reg.RDI, reg.R15, reg.RBP
+	strips, row0, res0 := c.AllocLocal(8), c.AllocLocal(8), c.AllocLocal(8)
 	c.MOVQ(mem(t, spX), x)
 	c.MOVQ(mem(t, spIdx), idxp)
 	c.MOVQ(mem(t, spW), w)
@@ -78,6 +90,10 @@ float32 and each step one FMA:
 	c.SHLQ(operand.U8(2), ldy)
 	c.MOVQ(mem(t, spBias), bias)
 	c.MOVQ(mem(t, spFlags), flags)
+	c.MOVQ(mem(t, spR), res)
+	c.MOVQ(mem(t, spLDR), ldr)
+	c.SHLQ(operand.U8(2), ldr)
+	c.MOVQ(mem(t, spSlope), slope)
 	c.MOVQ(mem(t, spRows), reg.RAX)
 	c.MOVQ(mem(t, spVecs), reg.RCX)
 	for _, f := range sparseVecs {
@@ -97,9 +113,14 @@ float32 and each step one FMA:
 			ref := func(s string) operand.LabelRef { return operand.LabelRef(l(s)) }
 			acc := func(r, j int) reg.VecPhysical { return ymm[r*v+j] }
 			in := func(j int) reg.VecPhysical { return ymm[f.rows*v+j] }
-			weight := ymm[15]
+			weight, tmp := ymm[15], ymm[14]
 			n, at := reg.RCX, reg.RAX
 			c.Label(l(""))
+			c.MOVQ(y, row0)
+			c.MOVQ(res, res0)
+			c.MOVQ(mem(t, spStrips), at)
+			c.MOVQ(at, strips)
+			c.Label(l("strip"))
 			for i := range f.rows * v {
 				c.VXORPS(ymm[i], ymm[i], ymm[i])
 			}
@@ -129,14 +150,35 @@ float32 and each step one FMA:
 			c.JNZ(ref("k"))
 			c.Label(l("end"))
 			c.TESTQ(operand.U32(fCol), flags)
-			c.JZ(ref("clamp"))
+			c.JZ(ref("add"))
 			for r := range f.rows {
 				c.VBROADCASTSS(mem(bias, 4*r), weight)
 				for j := range v {
 					c.VADDPS(weight, acc(r, j), acc(r, j))
 				}
 			}
-			c.ADDQ(operand.U8(4*f.rows), bias)
+			c.Label(l("add"))
+			c.TESTQ(operand.U32(fAdd|fPRelu|fClamp), flags)
+			c.JZ(ref("store"))
+			c.TESTQ(operand.U32(fAdd), flags)
+			c.JZ(ref("prelu"))
+			c.MOVQ(res, at)
+			for r := range f.rows {
+				for j := range v {
+					c.VADDPS(mem(at, 32*j), acc(r, j), acc(r, j))
+				}
+				c.ADDQ(ldr, at)
+			}
+			c.Label(l("prelu"))
+			c.TESTQ(operand.U32(fPRelu), flags)
+			c.JZ(ref("clamp"))
+			for r := range f.rows {
+				c.VBROADCASTSS(mem(slope, 4*r), weight)
+				for j := range v {
+					c.VMULPS(weight, acc(r, j), tmp)
+					c.VBLENDVPS(acc(r, j), tmp, acc(r, j), acc(r, j))
+				}
+			}
 			c.Label(l("clamp"))
 			c.TESTQ(operand.U32(fClamp), flags)
 			c.JZ(ref("store"))
@@ -150,13 +192,42 @@ float32 and each step one FMA:
 				c.VMINPS(ymm[i], weight, ymm[i])
 			}
 			c.Label(l("store"))
+			c.MOVQ(y, at)
 			for r := range f.rows {
 				for j := range v {
-					c.VMOVUPS(acc(r, j), mem(y, 32*j))
+					c.VMOVUPS(acc(r, j), mem(at, 32*j))
 				}
-				c.ADDQ(ldy, y)
+				if r+1 < f.rows {
+					c.ADDQ(ldy, at)
+				}
 			}
+			c.MOVQ(strips, n)
+			c.DECQ(n)
+			c.JZ(ref("next"))
+			// The next strip, by the block's steps again.
+			c.MOVQ(n, strips)
+			c.ADDQ(operand.U32(32*v), x)
+			c.ADDQ(operand.U32(32*v), y)
+			c.ADDQ(operand.U32(32*v), res)
+			c.MOVLQSX(mem(cnt, 0), n)
+			c.SHLQ(operand.U8(2), n)
+			c.SUBQ(n, idxp)
+			if f.rows > 1 {
+				c.IMUL3Q(operand.U8(f.rows), n, n)
+			}
+			c.SUBQ(n, w)
+			c.JMP(ref("strip"))
+			c.Label(l("next"))
+			c.ADDQ(operand.U8(4*f.rows), bias)
+			c.ADDQ(operand.U8(4*f.rows), slope)
 			c.ADDQ(operand.U8(4), cnt)
+			c.MOVQ(mem(t, spX), x)
+			c.MOVQ(row0, y)
+			c.MOVQ(res0, res)
+			for range f.rows {
+				c.ADDQ(ldy, y)
+				c.ADDQ(ldr, res)
+			}
 			c.DECQ(blocks)
 			c.JNZ(ref(""))
 			c.VZEROUPPER()
