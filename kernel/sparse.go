@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"whit/graph"
+	"whit/internal/kern"
+	"whit/weight"
 )
 
 // Convolution (one group) and products with a constant matrix whose weights are
@@ -153,7 +156,7 @@ func countZeros(s *sparseProduct, e *Env) *zeroCount {
 	v := s.n.In[1]
 	count := func() []byte {
 		b := make([]byte, 24)
-		if v.Weight == nil && !mostlyZero(f32s(v.Data)) {
+		if !mostlyZero(v) {
 			return b[:1]
 		}
 		var z [3]int
@@ -207,15 +210,29 @@ func fourRows(w []float32, n int, empty []float32) (r [4][]float32) {
 }
 
 // mostlyZero looks at runs of a constant spread evenly: at least a quarter of what it
-// sees is zero.
-func mostlyZero(w []float32) bool {
+// sees is zero. Of Sparse weights it takes that as said.
+func mostlyZero(v *graph.Value) bool {
+	var zeroAt func(i int) bool
+	switch w := v.Weight.(type) {
+	case nil:
+		d := f32s(v.Data)
+		zeroAt = func(i int) bool { return d[i] == 0 }
+	case weight.Codebook:
+		if !slices.Contains(w.Centroids, 0) {
+			return false
+		}
+		zeroAt = func(i int) bool { return w.Centroids[w.Index(i)] == 0 }
+	default:
+		return true
+	}
 	const runs, run = 64, 64
+	size := v.Type.Shape.NumElements()
 	seen, zero := 0, 0
 	for i := range runs {
-		at := i * max(0, len(w)-run) / runs
-		for _, v := range w[at:min(len(w), at+run)] {
+		at := i * max(0, size-run) / runs
+		for k := at; k < min(size, at+run); k++ {
 			seen++
-			if v == 0 {
+			if zeroAt(k) {
 				zero++
 			}
 		}
@@ -233,5 +250,13 @@ func Why(n *graph.Node, e *Env) string {
 	if s.n.In[1].Weight == nil && countZeros(s, e) == nil {
 		return ""
 	}
-	return sparseVerdict(s, e).why
+	v := sparseVerdict(s, e)
+	if _, ok := codesForm(s); ok && s.matrix && v.rows == 0 {
+		form, why := codesVerdict(s, e)
+		if why == "" {
+			why = fmt.Sprintf("%s: weights stay packed", kern.CodedOf(e.CPU).Name(form))
+		}
+		return why
+	}
+	return v.why
 }

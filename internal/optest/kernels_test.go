@@ -260,7 +260,8 @@ func runKernel(t *testing.T, label string, k *kernel.Kernel, n *graph.Node, e *k
 	// A second run may not allocate (looked at a few times for each kernel). Nodes
 	// that write their inputs would go on from there.
 	if allocations[k.Name]++; allocations[k.Name] < 20 && len(op.Of(n).Writes) == 0 {
-		if a := testing.AllocsPerRun(1, run); a != 0 {
+		// The runtime's own work may fall into one look, not into two.
+		if a := testing.AllocsPerRun(1, run); a != 0 && testing.AllocsPerRun(1, run) != 0 {
 			t.Errorf("%s: %v allocations a run", label, a)
 		}
 	}
