@@ -65,6 +65,9 @@ type Env struct {
 	PackParts func(v *graph.Value, packing string, p Packing) *Packed
 	// Trials may be nil.
 	Trials *Trials
+	// Planes says which images stay row-major, see [PlanesOf]; nil: none that kernels
+	// could write as NHWC.
+	Planes func(*graph.Value) bool
 }
 
 // Packing is a packed form of a constant that is filled part by part, in any order and

@@ -228,10 +228,20 @@ func prepareGlobalAverage(n *graph.Node, e *Env) (*Prepared, error) {
 				pooler.Sum(sums[:c1-c0], in[x.at+img*x.sn+h*x.sh+c0:], x.w, x.sw)
 				continue
 			}
-			for w := range x.w {
-				at := x.at + img*x.sn + h*x.sh + w*x.sw + c0*x.sc
-				for k := range c1 - c0 {
-					sums[k] += float64(in[at+k*x.sc])
+			row := in[x.at+img*x.sn+h*x.sh+c0*x.sc:]
+			k := 0
+			for ; k+4 <= c1-c0; k += 4 { // side by side: each sum waits for itself
+				r0, r1, r2, r3 := row[k*x.sc:][:x.w], row[(k+1)*x.sc:][:x.w], row[(k+2)*x.sc:][:x.w], row[(k+3)*x.sc:][:x.w]
+				s := (*[4]float64)(sums[k:])
+				s0, s1, s2, s3 := s[0], s[1], s[2], s[3]
+				for w, v := range r0 {
+					s0, s1, s2, s3 = s0+float64(v), s1+float64(r1[w]), s2+float64(r2[w]), s3+float64(r3[w])
+				}
+				s[0], s[1], s[2], s[3] = s0, s1, s2, s3
+			}
+			for ; k < c1-c0; k++ {
+				for _, v := range row[k*x.sc:][:x.w] {
+					sums[k] += float64(v)
 				}
 			}
 		}

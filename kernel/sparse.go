@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"whit/graph"
+	"whit/internal/kern"
 	"whit/tensor"
+	"whit/weight"
 )
 
 // Convolution (one group) and products with a constant matrix whose weights are
@@ -17,17 +20,14 @@ func init() {
 	for _, on := range [][2]string{{"", "Conv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_sparse_conv", Priority: 30,
-			Match: matchSparse("Conv"),
-			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-				m, _ := unfuse(n, "Conv")
-				w, _ := convWindow(m)
-				l := Layouts{In: make([]graph.Layout, 1), Out: []graph.Layout{nhwc([4]int{})}}
-				if in[0].Order == graph.NHWC {
-					l.In[0] = nhwc(w.halo())
-				}
-				return l // row-major images are planes already
-			},
-			Prepare: prepareSparse,
+			Match:  matchSparse("Conv"),
+			Layout: func(n *graph.Node, in []graph.Layout) Layouts { return sparseLayouts(n, in, nhwc([4]int{})) }, Prepare: prepareSparse,
+		})
+		match := matchSparse("Conv")
+		Register(Kernel{
+			Domain: on[0], Op: on[1], Name: "f32_sparse_planes", Priority: 31,
+			Match:  func(n *graph.Node, e *Env) bool { return e.planes(n) && match(n, e) },
+			Layout: func(n *graph.Node, in []graph.Layout) Layouts { return sparseLayouts(n, in, graph.Layout{}) }, Prepare: prepareSparse,
 		})
 	}
 	for _, on := range [][2]string{{"", "Gemm"}, {graph.Domain, "Fused"}, {"", "MatMul"}} {
@@ -40,14 +40,30 @@ func init() {
 	}
 }
 
+// sparseLayouts reads images as they come, row-major ones are planes already, and writes
+// the layout out, as which a residual is read too.
+func sparseLayouts(n *graph.Node, in []graph.Layout, out graph.Layout) Layouts {
+	m, _, add := unfuseSum(n, "Conv")
+	w, _ := convWindow(m)
+	l := Layouts{In: make([]graph.Layout, len(n.In)), Out: []graph.Layout{out}}
+	if in[0].Order == graph.NHWC {
+		l.In[0] = nhwc(w.halo())
+	}
+	if add >= 0 {
+		l.In[add] = out
+	}
+	return l
+}
+
 // sparseProduct is a node of this file as a convolution: a matrix product is one of
 // 1x1 over an image of one row, whose pixels are the rows of the matrix.
 type sparseProduct struct {
-	n         *graph.Node
+	n, fused  *graph.Node // the product, and the node that it is or begins
 	act       activation
 	w         window
 	images    int
 	cin, cout int
+	add       int // the input that is added before the activation, or -1
 	matrix    bool
 	columns   bool // the weights of an output are a column of the constant, not a row
 }
@@ -64,15 +80,18 @@ func (s *sparseProduct) pointwise() bool {
 // sparseOf reads the node as a product of this file; nil where it is none.
 func sparseOf(fn *graph.Node) *sparseProduct {
 	for _, name := range []string{"Conv", "Gemm", "MatMul"} {
-		n, act := unfuse(fn, name)
+		n, act, add := unfuseSum(fn, name)
 		if n == nil {
 			continue
+		}
+		if name != "Conv" && (add >= 0 || act.slope != nil) {
+			return nil
 		}
 		b := n.Input(1)
 		if !f32Node(n) || b == nil || !b.IsConst() || n.In[0].IsConst() || len(n.In) > 3 {
 			return nil
 		}
-		s := &sparseProduct{n: n, act: act, images: 1}
+		s := &sparseProduct{n: n, fused: fn, act: act, add: add, images: 1}
 		xs, ws, ys := n.In[0].Type.Shape, b.Type.Shape, n.Out[0].Type.Shape
 		if xs.NumElements() == 0 || ws.NumElements() == 0 || ys.NumElements() == 0 {
 			return nil
@@ -114,7 +133,7 @@ func sparseOf(fn *graph.Node) *sparseProduct {
 
 func matchSparse(name string) func(*graph.Node, *Env) bool {
 	return func(n *graph.Node, e *Env) bool {
-		if m, _ := unfuse(n, name); m == nil || e.Training {
+		if m, _, _ := unfuseSum(n, name); m == nil || e.Training {
 			return false
 		}
 		s := sparseOf(n)
@@ -138,7 +157,7 @@ func countZeros(s *sparseProduct, e *Env) *zeroCount {
 	v := s.n.In[1]
 	count := func() []byte {
 		b := make([]byte, 24)
-		if v.Weight == nil && !mostlyZero(v) {
+		if !mostlyZero(v) {
 			return b[:1]
 		}
 		var z [3]int
@@ -192,20 +211,43 @@ func fourRows(w []float32, n int, empty []float32) (r [4][]float32) {
 }
 
 // mostlyZero looks at runs of a constant spread evenly: at least a quarter of what it
-// sees is zero.
+// sees is zero. Of Sparse weights it takes that as said.
 func mostlyZero(v *graph.Value) bool {
 	const runs, run = 8, 512
-	n, w := v.Type.Shape.NumElements(), floats(v)
-	buf := tensor.AlignedBytes(pieceScratch(v, run))
+	size := v.Type.Shape.NumElements()
+	// zeros counts those from at to end.
+	var zeros func(at, end int) int
+	switch w := v.Weight.(type) {
+	case nil:
+		d, buf := floats(v), tensor.AlignedBytes(pieceScratch(v, run))
+		zeros = func(at, end int) (n int) {
+			for _, x := range d(buf, at, end-at) {
+				if x == 0 {
+					n++
+				}
+			}
+			return n
+		}
+	case weight.Codebook:
+		if !slices.Contains(w.Centroids, 0) {
+			return false
+		}
+		zeros = func(at, end int) (n int) {
+			for ; at < end; at++ {
+				if w.Centroids[w.Index(at)] == 0 {
+					n++
+				}
+			}
+			return n
+		}
+	default:
+		return true
+	}
 	seen, zero := 0, 0
 	for i := range runs {
-		at := i * max(0, n-run) / runs
-		for _, v := range w(buf, at, min(run, n-at)) {
-			seen++
-			if v == 0 {
-				zero++
-			}
-		}
+		at := i * max(0, size-run) / runs
+		end := min(size, at+run)
+		seen, zero = seen+end-at, zero+zeros(at, end)
 	}
 	return 4*zero >= seen
 }
@@ -220,5 +262,13 @@ func Why(n *graph.Node, e *Env) string {
 	if s.n.In[1].Weight == nil && countZeros(s, e) == nil {
 		return ""
 	}
-	return sparseVerdict(s, e).why
+	v := sparseVerdict(s, e)
+	if _, ok := codesForm(s); ok && s.matrix && v.rows == 0 {
+		form, why := codesVerdict(s, e)
+		if why == "" {
+			why = fmt.Sprintf("%s: weights stay packed", kern.CodedOf(e.CPU).Name(form))
+		}
+		return why
+	}
+	return v.why
 }

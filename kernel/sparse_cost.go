@@ -30,20 +30,14 @@ type sparseTimes struct {
 var (
 	sparseAVX2Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
 		in: 0.35, out: 0.5, dense: 0.078, denseVector: 0.9, winograd: 2.2, stream: 0.24}
-	// Estimates: no machine with AVX-512 or NEON has been timed. Products take 0.55 of AVX2's.
-	sparseAVX512Times = sparseTimes{step: [3]float64{0.8, 1, 1.6}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
+	sparseAVX512Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
 		in: 0.35, out: 0.5, dense: 0.043, denseVector: 0.9, winograd: 2.2, stream: 0.24}
-	// Sparse rows in portable Go against dense ones in assembly.
-	sparseNEONTimes = sparseTimes{step: [3]float64{12, 24, 48}, vector: [3]float64{3, 6, 12}, block: 40,
-		in: 2, out: 2, dense: 0.16, denseVector: 0.9, winograd: 2.2, stream: 0.24}
 	sparseGoTimes = sparseTimes{step: [3]float64{12, 24, 48}, vector: [3]float64{3, 6, 12}, block: 40,
 		in: 2, out: 2, dense: 1.1, denseVector: 1.1, winograd: 1, stream: 0.24}
 )
 
 func sparseTimesOf(e *Env) *sparseTimes {
 	switch {
-	case kern.SparseOf(e.CPU).ISA == "go" && e.CPU.NEON:
-		return &sparseNEONTimes
 	case kern.SparseOf(e.CPU).ISA == "go":
 		return &sparseGoTimes
 	case kern.F32(e.CPU).NR > 16:
@@ -203,14 +197,19 @@ func tileSparse(s *sparseProduct, rows, steps int, t *sparseTimes) sparseTiling 
 		}
 	}
 	if best.l > 0 {
-		for i := range w.kh {
-			for j := range w.kw {
-				a, b := phaseOf(ph, i*w.dh%w.sh), phaseOf(pw, j*w.dw%w.sw)
-				best.taps = append(best.taps, ((a*len(pw)+b)*best.hq+i*w.dh/w.sh)*best.wq+j*w.dw/w.sw)
-			}
-		}
+		best.findTaps(w)
 	}
 	return best
+}
+
+// findTaps sets where the taps' planes begin.
+func (g *sparseTiling) findTaps(w *window) {
+	for i := range w.kh {
+		for j := range w.kw {
+			a, b := phaseOf(g.phasesH, i*w.dh%w.sh), phaseOf(g.phasesW, j*w.dw%w.sw)
+			g.taps = append(g.taps, ((a*len(g.phasesW)+b)*g.hq+i*w.dh/w.sh)*g.wq+j*w.dw/w.sw)
+		}
+	}
 }
 
 // next is the least number of parts above n that makes the parts of total smaller.

@@ -131,6 +131,9 @@ func prepareSparse(n *graph.Node, e *Env) (*Prepared, error) {
 	if v.tiling.l == 0 {
 		return prepareSparseVector(s, e, v.rows, steps), nil
 	}
+	if planarPointwise(s) {
+		return prepareSparsePlanes(s, e, v.rows, steps), nil
+	}
 	return prepareSparseImage(s, e, v.rows, steps, v.tiling), nil
 }
 
@@ -171,13 +174,13 @@ func prepareSparseVector(s *sparseProduct, e *Env, rows, steps int) *Prepared {
 
 // sparseChunk is where the pixels of a chunk of one size are, from its first input
 // and output on: an input for every float of a plane, an output (or -1) for every
-// float of a run.
+// float of a run, and where its residual is (or any).
 type sparseChunk struct {
-	in, out []int
-	vecs    int
+	in, out, res []int
+	vecs         int
 }
 
-func (g *sparseTiling) chunk(w *window, x, y *view, rows, cols int) sparseChunk {
+func (g *sparseTiling) chunk(w *window, x, y, r *view, rows, cols int) sparseChunk {
 	var c sparseChunk
 	for _, a := range g.phasesH {
 		for _, b := range g.phasesW {
@@ -195,9 +198,9 @@ func (g *sparseTiling) chunk(w *window, x, y *view, rows, cols int) sparseChunk 
 	c.vecs = ((rows-1)*g.wq + cols + 7) / 8
 	for q := range 8 * c.vecs {
 		if i, j := q/g.wq, q%g.wq; i < rows && j < cols {
-			c.out = append(c.out, i*y.sh+j*y.sw)
+			c.out, c.res = append(c.out, i*y.sh+j*y.sw), append(c.res, i*r.sh+j*r.sw)
 		} else {
-			c.out = append(c.out, -1)
+			c.out, c.res = append(c.out, -1), append(c.res, 0)
 		}
 	}
 	return c
@@ -205,46 +208,38 @@ func (g *sparseTiling) chunk(w *window, x, y *view, rows, cols int) sparseChunk 
 
 // fill copies the first channels of what a chunk whose first output is [oy0,ox0] reads from an image that is
 // planes already, row-major and without halo; what lies outside is zero.
-func (g *sparseTiling) fill(dst, src []float32, w *window, x *view, channels, oy0, ox0 int) {
-	for c := range channels {
-		d, plane := dst[c*g.l:], src[c*x.sc:][:w.h*w.w]
-		for _, a := range g.phasesH {
-			for _, b := range g.phasesW {
-				ix := ox0*w.sw + b.at - w.pw
-				// Columns [from,to) lie within the image.
-				from := min(g.wq, max(0, (-ix+w.sw-1)/w.sw))
-				to := max(from, min(g.wq, (w.w-1-ix+w.sw)/w.sw))
-				if ix >= w.w {
-					from, to = 0, 0
-				}
-				for i := range g.hq {
-					line := d[:g.wq]
-					d = d[g.wq:]
-					iy := (oy0+i)*w.sh + a.at - w.ph
-					if iy < 0 || iy >= w.h {
-						clear(line)
-						continue
-					}
-					clear(line[:from])
-					clear(line[to:])
-					row := plane[iy*w.w:][:w.w]
-					if w.sw == 1 {
-						copy(line[from:to], row[ix+from:])
-						continue
-					}
-					at := ix + from*w.sw
-					for j := range line[from:to] {
-						line[from+j] = row[at]
-						at += w.sw
-					}
-				}
+func (g *sparseTiling) fill(u kern.Copier, dst, src []float32, w *window, x *view, channels, oy0, ox0 int) {
+	clear(dst[:channels*g.l])
+	at := 0
+	for _, a := range g.phasesH {
+		// Rows [i0,i1) and columns [j0,j1) lie within the image.
+		iy := oy0*w.sh + a.at - w.ph
+		i0, i1 := inside(iy, w.sh, w.h, g.hq)
+		for _, b := range g.phasesW {
+			ix := ox0*w.sw + b.at - w.pw
+			j0, j1 := inside(ix, w.sw, w.w, g.wq)
+			if i0 < i1 && j0 < j1 {
+				u.Copy(&kern.Rows{Dst: dst[at+i0*g.wq+j0:], Src: src[(iy+i0*w.sh)*w.w+ix+j0*w.sw:], Planes: channels, Rows: i1 - i0, N: j1 - j0,
+					DPlane: g.l, DRow: g.wq, SPlane: x.sc, SRow: w.w * w.sh, Step: w.sw})
 			}
+			at += g.hq * g.wq
 		}
 	}
 }
 
+// inside is the range of i < n for which first + i·stride lies in [0,size).
+func inside(first, stride, size, n int) (from, to int) {
+	if first < 0 {
+		from = (-first + stride - 1) / stride
+	}
+	if first < size {
+		to = min(n, (size-1-first)/stride+1)
+	}
+	return from, to
+}
+
 func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTiling) *Prepared {
-	u := kern.SparseOf(e.CPU)
+	u, rowsOf := kern.SparseOf(e.CPU), kern.CopierOf(e.CPU)
 	var x, y view
 	if s.matrix {
 		m := s.w.ow
@@ -253,9 +248,13 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 	} else {
 		x, y = viewOf(s.n.In[0]), viewOf(s.n.Out[0])
 	}
+	rv := y
+	if s.add >= 0 {
+		rv = viewOf(s.fused.In[s.add])
+	}
 	height, planar := s.w.oh, !s.matrix && !x.nhwc
 	if s.pointwise() {
-		if x.sh == x.w*x.sw && y.sh == y.w*y.sw {
+		if x.sh == x.w*x.sw && y.sh == y.w*y.sw && rv.sh == rv.w*rv.sw {
 			s.flatten()
 		} else {
 			// Halos part the rows: the chunks are found again for rows as they are.
@@ -270,16 +269,29 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 	if bias {
 		call.Flags |= kern.FlagCol
 	}
+	if s.add >= 0 {
+		call.Flags |= kern.FlagAdd
+	}
+	slopes := s.act.slopes(s.cout, sparseGroup)
 	var chunks [2][2]sparseChunk // of full size, and one row or column less
 	for i := range chunks {
 		for j := range chunks[i] {
 			if g.rows > i && g.cols > j {
-				chunks[i][j] = g.chunk(&w, &x, &y, g.rows-i, g.cols-j)
+				chunks[i][j] = g.chunk(&w, &x, &y, &rv, g.rows-i, g.cols-j)
 			}
 		}
 	}
-	most := u.Vecs(rows)
-	planes, run := s.cin*g.l+8, sparseGroup*8*most
+	most := kern.SparseVecs(rows)
+	// What is computed before it goes to where it belongs: of pixels few in a call, of
+	// planes whole runs.
+	planarOut, run := !s.matrix && !y.nhwc, sparseGroup*8*most
+	if planarOut {
+		run = sparseGroup * 8 * chunks[0][0].vecs
+	}
+	planes, sums := s.cin*g.l+8, 0
+	if s.add >= 0 {
+		sums = run
+	}
 	units := s.images * g.ny * g.nx
 	nu, ng := split(units, groups, (rows*steps+2*s.cin+2*s.cout)*8*chunks[0][0].vecs/groups)
 	at := func(i int) (img, cy, cx, oy0, oy1, ox0, ox1 int) {
@@ -293,13 +305,13 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 		img, _, _, oy0, oy1, ox0, ox1 := at(i)
 		dst = dst[c0*g.l:]
 		if planar {
-			g.fill(dst, in[x.at+img*x.sn+c0*x.sc:], &w, &x, c1-c0, oy0, ox0)
+			g.fill(rowsOf, dst, in[x.at+img*x.sn+c0*x.sc:], &w, &x, c1-c0, oy0, ox0)
 			return
 		}
 		u.To(&kern.Planes{Pixels: in[x.at+img*x.sn+(oy0*w.sh-w.ph)*x.sh+(ox0*w.sw-w.pw)*x.sw+c0:],
 			Off: chunks[g.rows-(oy1-oy0)][g.cols-(ox1-ox0)].in, Planes: dst, LD: g.l, C: c1 - c0})
 	}
-	p := &Prepared{Kernel: u.Name(rows), Packed: []int{1}, Scratch: 4 * (run + 2*sparseGroup)}
+	p := &Prepared{Kernel: u.Name(rows), Packed: []int{1}, Scratch: 4 * (run + sums + 2*sparseGroup)}
 	// Where tiles divide the output channels, they share planes that a phase of its own
 	// has made; else every tile makes its own.
 	shared := ng > 1 && units*planes <= sparsePlanesMax
@@ -317,7 +329,13 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 	p.Phases = append(p.Phases, Phase{Tiles: nu * ng, Run: func(c *Call, tile int, scratch []byte) {
 		t, f := call, kern.Floats(scratch)
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
-		dst, biases, dummy, src := f[:run], f[run:][:sparseGroup], f[run+sparseGroup:][:sparseGroup], f[run+2*sparseGroup:]
+		dst, f := f[:run], f[run:]
+		biases, dummy, f := f[:sparseGroup], f[sparseGroup:][:sparseGroup], f[2*sparseGroup:]
+		sum, src := f[:sums], f[sums:]
+		var res []float32
+		if s.add >= 0 {
+			res = f32s(c.In[s.add])
+		}
 		u0, u1 := part(tile%nu, nu, units)
 		g0, g1 := part(tile/nu, ng, groups)
 		for i := u0; i < u1; i++ {
@@ -335,21 +353,51 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 				read(src, in, i, 0, s.cin)
 			}
 			ch := &chunks[g.rows-(oy1-oy0)][g.cols-(ox1-ox0)]
-			to := out[y.at+img*y.sn+oy0*y.sh+ox0*y.sw:]
-			calls := (ch.vecs + most - 1) / most
+			first := y.at + img*y.sn + oy0*y.sh + ox0*y.sw
 			for k := g0; k < g1; k++ {
-				first := k * sparseGroup
-				n := min(sparseGroup, s.cout-first)
+				ch0 := k * sparseGroup
+				n := min(sparseGroup, s.cout-ch0)
 				if bias {
 					t.Bias = biases
-					clear(biases[copy(biases, f32s(c.In[2])[first:first+n]):])
+					clear(biases[copy(biases, f32s(c.In[2])[ch0:ch0+n]):])
+				}
+				if slopes != nil {
+					t.Slope = slopes[ch0:]
 				}
 				packed.group(&t, starts, k)
+				if planarOut {
+					t.LDY, t.LDR, t.R = 8*ch.vecs, 8*ch.vecs, sum
+					line := kern.Rows{Planes: n, Rows: oy1 - oy0, N: ox1 - ox0, DPlane: t.LDY, DRow: g.wq, SPlane: y.sc, SRow: y.sh, Step: 1}
+					if res != nil {
+						line.Dst, line.Src = sum, res[first+ch0*y.sc:]
+						rowsOf.Copy(&line)
+					}
+					for v := 0; v < ch.vecs; v += t.Vecs * t.Strips {
+						t.Vecs, t.Strips = most, (ch.vecs-v)/most
+						if t.Strips == 0 {
+							t.Vecs, t.Strips = ch.vecs-v, 1
+						}
+						t.X, t.Y = src[8*v:], dst[8*v:]
+						if res != nil {
+							t.R = sum[8*v:]
+						}
+						u.Run(&t)
+					}
+					line.Dst, line.DPlane, line.DRow = out[first+ch0*y.sc:], y.sc, y.sh
+					line.Src, line.SPlane, line.SRow = dst, t.LDY, g.wq
+					rowsOf.Copy(&line)
+					continue
+				}
+				calls := (ch.vecs + most - 1) / most
 				for r := range calls {
 					v0, v1 := part(r, calls, ch.vecs)
-					t.Vecs, t.X, t.Y, t.LDY = v1-v0, src[8*v0:], dst, 8*(v1-v0)
+					t.Vecs, t.Strips, t.X, t.Y, t.LDY = v1-v0, 1, src[8*v0:], dst, 8*(v1-v0)
+					if res != nil {
+						t.R, t.LDR = sum, t.LDY
+						u.To(&kern.Planes{Pixels: res[rv.at+img*rv.sn+oy0*rv.sh+ox0*rv.sw+ch0:], Off: ch.res[8*v0 : 8*v1], Planes: sum, LD: t.LDY, C: n})
+					}
 					u.Run(&t)
-					u.From(&kern.Planes{Pixels: to[first:], Off: ch.out[8*v0 : 8*v1], Planes: dst, LD: t.LDY, C: n, Dummy: dummy})
+					u.From(&kern.Planes{Pixels: out[first+ch0:], Off: ch.out[8*v0 : 8*v1], Planes: dst, LD: t.LDY, C: n, Dummy: dummy})
 				}
 			}
 		}

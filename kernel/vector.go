@@ -10,7 +10,7 @@ import (
 // physical memory, whatever the strides.
 func init() {
 	for name, op := range map[string]kern.Op{"Add": kern.OpAdd, "Sub": kern.OpSub, "Mul": kern.OpMul, "Div": kern.OpDiv, "PRelu": kern.OpPRelu} {
-		Register(Kernel{
+		registerElementwise(Kernel{
 			Op: name, Name: "f32_" + lower(name), Priority: 10,
 			Match:  func(n *graph.Node, _ *Env) bool { return f32Node(n) && len(n.In) == 2 },
 			Layout: elementwiseLayout,
@@ -23,7 +23,7 @@ func init() {
 		})
 	}
 	unary := func(name string, match func(n *graph.Node) bool, f func(n *graph.Node, v kern.Flat) func(dst, x []float32)) {
-		Register(Kernel{
+		registerElementwise(Kernel{
 			Op: name, Name: "f32_" + lower(name), Priority: 10,
 			Match: func(n *graph.Node, _ *Env) bool {
 				return f32Node(n) && len(n.Out) == 1 && (match == nil && len(n.In) == 1 || match != nil && match(n))
@@ -54,33 +54,32 @@ func init() {
 		slope := []float32{n.Float("alpha", 0.01)}
 		return func(dst, x []float32) { v.Binary(kern.OpPRelu, dst, x, slope, 1, 0) }
 	})
-	each := func(f func(float32) float32) func(*graph.Node, kern.Flat) func(dst, x []float32) {
-		return func(*graph.Node, kern.Flat) func(dst, x []float32) {
-			return func(dst, x []float32) {
-				for i := range dst { // x may go on beyond the chunk
-					dst[i] = f(x[i])
-				}
-			}
-		}
-	}
 	unary("Sigmoid", nil, func(_ *graph.Node, v kern.Flat) func(dst, x []float32) { return v.Sigmoid })
 	unary("Tanh", nil, func(_ *graph.Node, v kern.Flat) func(dst, x []float32) { return v.Tanh })
-	// hard is max(0, min(1, a·x + b)), NaN stays NaN.
-	hard := func(a, b, x float32) float32 {
-		v := float32(a*x) + b
-		if v > 1 {
-			v = 1
-		}
-		if v < 0 {
-			v = 0
-		}
-		return v
-	}
 	unary("HardSigmoid", nil, func(n *graph.Node, v kern.Flat) func(dst, x []float32) {
-		a, b := n.Float("alpha", 0.2), n.Float("beta", 0.5)
-		return each(func(x float32) float32 { return hard(a, b, x) })(n, v)
+		return hard(v, n.Float("alpha", 0.2), n.Float("beta", 0.5), false)
 	})
-	unary("HardSwish", nil, each(func(x float32) float32 { return x * hard(1.0/6, 0.5, x) }))
+	unary("HardSwish", nil, func(_ *graph.Node, v kern.Flat) func(dst, x []float32) { return hard(v, 1.0/6, 0.5, true) })
+}
+
+// hard is max(0, min(1, a·x + b)), times x if so; NaN stays NaN. dst may be x.
+func hard(v kern.Flat, a, b float32, times bool) func(dst, x []float32) {
+	return func(dst, x []float32) {
+		var h [512]float32 // between the steps
+		as, bs := [1]float32{a}, [1]float32{b}
+		for len(dst) > 0 {
+			n := min(len(dst), len(h))
+			v.Binary(kern.OpMul, h[:n], x, as[:], 1, 0)
+			v.Binary(kern.OpAdd, h[:n], h[:n], bs[:], 1, 0)
+			v.Clamp(h[:n], h[:n], 0, 1)
+			if times {
+				v.Binary(kern.OpMul, dst[:n], x, h[:n], 1, 1)
+			} else {
+				copy(dst[:n], h[:n])
+			}
+			dst, x = dst[n:], x[n:]
+		}
+	}
 }
 
 func lower(s string) string {

@@ -96,6 +96,7 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		// What fusing asks about constants takes long, and is remembered.
 		p.each(len(g.Nodes), func(i int) { kernel.Select(g.Nodes[i], &env) })
 		pass.Fuse(g, func(n *graph.Node) bool { return kernel.Fuses(n, &env) })
+		env.Planes = kernel.PlanesOf(g, &env)
 	}
 	chosen := assignLayouts(g, &env, p.opt.References)
 	preps, packs, err := p.prepare(g, chosen, &env, pl.pack)

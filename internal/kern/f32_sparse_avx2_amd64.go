@@ -4,22 +4,28 @@
 
 package kern
 
-// f32SparseAVX2 computes blocks of rows of output planes; each acc is one
-// float32 and each step one FMA:
+// f32SparseAVX2 computes blocks of rows of output planes, strip after strip; each acc is
+// one float32 and each step one FMA:
 //
 //	k := 0
 //	for b, n := range t.Cnt {
-//		acc := [Rows][8*Vecs]float32{}
-//		for ; n > 0; n, k = n-1, k+1 {
-//			for r := range t.Rows {
-//				for j := range 8 * t.Vecs {
-//					acc[r][j] = fma(t.X[t.Idx[k]/4+j], t.W[k*t.Rows+r], acc[r][j])
+//		for s := 0; s < 8*t.Vecs*t.Strips; s += 8 * t.Vecs {
+//			acc := [Rows][8*Vecs]float32{}
+//			for i := k; i < k+n; i++ {
+//				for r := range t.Rows {
+//					for j := range 8 * t.Vecs {
+//						acc[r][j] = fma(t.X[t.Idx[i]/4+s+j], t.W[i*t.Rows+r], acc[r][j])
+//					}
 //				}
 //			}
+//			row := b*t.Rows + r
+//			acc[r][j] += t.Bias[row]                       // with FlagCol
+//			acc[r][j] += t.R[row*t.LDR+s+j]                // with FlagAdd
+//			acc[r][j] = acc[r][j] or, below 0, acc[r][j]*t.Slope[row] // with FlagPRelu
+//			acc[r][j] = min(t.Hi, max(t.Lo, acc[r][j]))    // with FlagClamp; NaN stays
+//			t.Y[row*t.LDY+s+j] = acc[r][j]
 //		}
-//		acc[r][j] += t.Bias[b*t.Rows+r]             // with FlagCol
-//		acc[r][j] = min(t.Hi, max(t.Lo, acc[r][j])) // with FlagClamp; NaN stays
-//		t.Y[(b*t.Rows+r)*t.LDY+j] = acc[r][j]
+//		k += n
 //	}
 //
 //go:noescape

@@ -13,9 +13,10 @@ import (
 //	Y[(b*Rows+r)*LDY+j] = epilogue(Σ_k X[Idx[k]/4+j] * W[k*Rows+r])
 //
 // for the Cnt[b] steps k of block b, which follow those of the block before, and j
-// < 8*Vecs: one accumulator an output, k ascending, one FMA a step. That is what
+// < 8*Vecs*Strips: one accumulator an output, k ascending, one FMA a step. That is what
 // kern's dense kernels compute where the weights left out are zero and X is
-// finite. Flags are FlagCol (Bias, one for each row) and FlagClamp.
+// finite. Flags are FlagCol (Bias, one for each row), FlagAdd (R, which lies as Y does),
+// FlagPRelu (Slope, one for each row) and FlagClamp.
 type Sparse struct {
 	X      []float32
 	Idx    []int32 // where each step's run begins in X, in bytes
@@ -27,10 +28,14 @@ type Sparse struct {
 	Flags  int
 	Lo, Hi float32
 	Rows   int // 1, 2 or 4
-	Vecs   int // registers of 8 floats: at most SparseMicro.Vecs(Rows)
+	Vecs   int // registers of 8 floats: at most SparseVecs(Rows)
+	Strips int // how many times Vecs registers follow each other
+	R      []float32
+	LDR    int
+	Slope  []float32
 }
 
-// SparseVecs is the most Vecs of a call for blocks of that many rows, at least.
+// SparseVecs is the most Vecs of a call for blocks of that many rows.
 func SparseVecs(rows int) int {
 	switch rows {
 	case 1:
@@ -43,34 +48,21 @@ func SparseVecs(rows int) int {
 
 // SparseMicro is the family of kernels of sparse rows.
 type SparseMicro struct {
-	ISA    string // "avx512", "avx2", "go"
-	asm    bool
-	avx512 bool
+	ISA string // "avx2", "go"
+	asm bool
 }
 
 var (
-	sparseGo     = &SparseMicro{ISA: "go"}
-	sparseAVX2   = &SparseMicro{ISA: "avx2", asm: true}
-	sparseAVX512 = &SparseMicro{ISA: "avx512", asm: true, avx512: true}
+	sparseGo   = &SparseMicro{ISA: "go"}
+	sparseAVX2 = &SparseMicro{ISA: "avx2", asm: true}
 )
 
 // SparseOf is the best family for a processor with features f.
 func SparseOf(f cpu.Features) *SparseMicro {
-	switch {
-	case haveAsm && f.AVX512:
-		return sparseAVX512
-	case haveAsm && f.AVX2FMA:
+	if haveAsm && f.AVX2FMA {
 		return sparseAVX2
 	}
 	return sparseGo
-}
-
-// Vecs is the most Vecs of a call for blocks of that many rows.
-func (u *SparseMicro) Vecs(rows int) int {
-	if u.avx512 {
-		return 2 * SparseVecs(rows) // as many registers, of twice the floats
-	}
-	return SparseVecs(rows)
 }
 
 // Name is the name of the kernel for blocks of that many rows.
@@ -91,13 +83,19 @@ func (u *SparseMicro) Run(t *Sparse) {
 	if len(t.Cnt) == 0 {
 		return
 	}
-	if t.Rows != 1 && t.Rows != 2 && t.Rows != 4 || uint(t.Vecs-1) >= uint(u.Vecs(t.Rows)) {
+	if t.Rows != 1 && t.Rows != 2 && t.Rows != 4 || uint(t.Vecs-1) >= uint(SparseVecs(t.Rows)) || t.Strips < 1 {
 		panic("kern: sparse call out of range")
 	}
 	rows := len(t.Cnt) * t.Rows
-	_ = t.Y[(rows-1)*t.LDY+8*t.Vecs-1]
+	_ = t.Y[(rows-1)*t.LDY+8*t.Vecs*t.Strips-1]
 	if t.Flags&FlagCol != 0 {
 		_ = t.Bias[rows-1]
+	}
+	if t.Flags&FlagAdd != 0 {
+		_ = t.R[(rows-1)*t.LDR+8*t.Vecs*t.Strips-1]
+	}
+	if t.Flags&FlagPRelu != 0 {
+		_ = t.Slope[rows-1]
 	}
 	u.run(t)
 }
@@ -131,10 +129,11 @@ func (u *SparseMicro) Vector(t *Sparse) {
 
 // sparseGoRun is the specification of the kernel, within the rounding of FMA.
 func sparseGoRun(t *Sparse) {
-	k, width := 0, 8*t.Vecs
+	k, width := 0, 8*t.Vecs*t.Strips
 	for b, n := range t.Cnt {
 		for r := range t.Rows {
-			y := t.Y[(b*t.Rows+r)*t.LDY:][:width]
+			row := b*t.Rows + r
+			y := t.Y[row*t.LDY:][:width]
 			clear(y)
 			for i := k; i < k+int(n); i++ {
 				w := t.W[i*t.Rows+r]
@@ -144,7 +143,13 @@ func sparseGoRun(t *Sparse) {
 			}
 			for j, v := range y {
 				if t.Flags&FlagCol != 0 {
-					v += t.Bias[b*t.Rows+r]
+					v += t.Bias[row]
+				}
+				if t.Flags&FlagAdd != 0 {
+					v += t.R[row*t.LDR+j]
+				}
+				if t.Flags&FlagPRelu != 0 {
+					v = prelu(v, t.Slope[row])
 				}
 				if t.Flags&FlagClamp != 0 {
 					v = clamp(v, t.Lo, t.Hi)

@@ -3,14 +3,11 @@
 package kern
 
 func (u *SparseMicro) run(t *Sparse) {
-	switch {
-	case u.avx512:
-		f32SparseAVX512(t)
-	case u.asm:
+	if u.asm {
 		f32SparseAVX2(t)
-	default:
-		sparseGoRun(t)
+		return
 	}
+	sparseGoRun(t)
 }
 
 func (u *SparseMicro) to(t *Planes)     { f32ToPlanesAVX2(t) }

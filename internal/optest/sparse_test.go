@@ -20,7 +20,7 @@ func TestSparseEqualsDense(t *testing.T) {
 		if !strings.HasPrefix(c.Name, "sparse/") {
 			continue
 		}
-		for _, act := range []string{"", "Relu", "Clip"} {
+		for _, act := range []string{"", "Relu", "Clip", "PRelu", "Add", "Add Relu"} {
 			for i := 2; i < len(c.In); i++ {
 				c.ConstIn = append(c.ConstIn[:1:1], i)
 			}
@@ -36,10 +36,14 @@ func TestSparseEqualsDense(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := g.Nodes[0]
+			if act == "PRelu" && c.Op != "Conv" {
+				continue
+			}
 			for _, f := range cpu.Detect().Variants() {
 				for _, encoded := range []bool{false, true} {
 					packs := map[string][]byte{}
-					e := &kernel.Env{CPU: f, Direct: true, Pack: func(v *graph.Value, packing string, build func() []byte) []byte {
+					planes := false
+					e := &kernel.Env{CPU: f, Direct: true, Planes: func(*graph.Value) bool { return planes }, Pack: func(v *graph.Value, packing string, build func() []byte) []byte {
 						if packs[packing] == nil {
 							packs[packing] = build()
 						}
@@ -55,6 +59,7 @@ func TestSparseEqualsDense(t *testing.T) {
 					results := map[bool][][]byte{}
 					for _, k := range kernel.For(n.Domain, n.Op) {
 						sparse := strings.HasPrefix(k.Name, "f32_sparse")
+						planes = strings.HasSuffix(k.Name, "_planes")
 						if !k.Match(n, e) || !sparse && k.Name != "f32_conv" && k.Name != "f32_gemm" && k.Name != "f32_matmul" {
 							continue
 						}

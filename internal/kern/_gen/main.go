@@ -44,6 +44,10 @@ func main() {
 			}
 		}
 	}
+	dir := ".."
+	if len(os.Args) > 1 {
+		dir = os.Args[1]
+	}
 	for _, k := range armKernels {
 		if err := writeArm(dir, k); err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)

@@ -24,6 +24,10 @@ const (
 	spHi     = 164
 	spRows   = 168
 	spVecs   = 176
+	spStrips = 184
+	spR      = 192
+	spLDR    = 216
+	spSlope  = 224
 
 	plPix   = 0
 	plOff   = 24
@@ -38,40 +42,44 @@ const (
 // accumulators at least hide the latency of FMA.
 var sparseVecs = []struct{ rows, vecs int }{{1, 8}, {2, 4}, {4, 3}}
 
-// sparseVecs512 is the same for AVX-512, whose registers hold two of those vectors.
-var sparseVecs512 = []struct{ rows, vecs int }{{1, 16}, {2, 8}, {4, 6}}
-
 func init() {
 	kernels = append(kernels,
-		kernel{"f32_sparse_avx2", func(c *build.Context) { sparse(c, "f32SparseAVX2", sparseVecs, false) }},
-		kernel{"f32_sparse_avx512", func(c *build.Context) { sparse(c, "f32SparseAVX512", sparseVecs512, true) }},
+		kernel{"f32_sparse_avx2", func(c *build.Context) { sparse(c, "f32SparseAVX2") }},
 		kernel{"f32_sparsevec_avx2", func(c *build.Context) { sparseVector(c, "f32SparseVecAVX2") }},
 		kernel{"f32_toplanes_avx2", func(c *build.Context) { toPlanes(c, "f32ToPlanesAVX2") }},
 		kernel{"f32_fromplanes_avx2", func(c *build.Context) { fromPlanes(c, "f32FromPlanesAVX2") }})
 }
 
-func sparse(c *build.Context, name string, forms []struct{ rows, vecs int }, avx512 bool) {
-	function(c, name, "func(t *Sparse)", name+` computes blocks of rows of output planes; each acc is one
-float32 and each step one FMA:
+func sparse(c *build.Context, name string) {
+	function(c, name, "func(t *Sparse)", name+` computes blocks of rows of output planes, strip after strip; each acc is
+one float32 and each step one FMA:
 
 	k := 0
 	for b, n := range t.Cnt {
-		acc := [Rows][8*Vecs]float32{}
-		for ; n > 0; n, k = n-1, k+1 {
-			for r := range t.Rows {
-				for j := range 8 * t.Vecs {
-					acc[r][j] = fma(t.X[t.Idx[k]/4+j], t.W[k*t.Rows+r], acc[r][j])
+		for s := 0; s < 8*t.Vecs*t.Strips; s += 8 * t.Vecs {
+			acc := [Rows][8*Vecs]float32{}
+			for i := k; i < k+n; i++ {
+				for r := range t.Rows {
+					for j := range 8 * t.Vecs {
+						acc[r][j] = fma(t.X[t.Idx[i]/4+s+j], t.W[i*t.Rows+r], acc[r][j])
+					}
 				}
 			}
+			row := b*t.Rows + r
+			acc[r][j] += t.Bias[row]                       // with FlagCol
+			acc[r][j] += t.R[row*t.LDR+s+j]                // with FlagAdd
+			acc[r][j] = acc[r][j] or, below 0, acc[r][j]*t.Slope[row] // with FlagPRelu
+			acc[r][j] = min(t.Hi, max(t.Lo, acc[r][j]))    // with FlagClamp; NaN stays
+			t.Y[row*t.LDY+s+j] = acc[r][j]
 		}
-		acc[r][j] += t.Bias[b*t.Rows+r]             // with FlagCol
-		acc[r][j] = min(t.Hi, max(t.Lo, acc[r][j])) // with FlagClamp; NaN stays
-		t.Y[(b*t.Rows+r)*t.LDY+j] = acc[r][j]
+		k += n
 	}`, "Sparse")
 	t := reg.R14
 	c.Load(c.Param("t"), t)
 	x, idxp, w, cnt, y, bias := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10, reg.R11
 	blocks, ldy, flags := reg.R12, reg.R13, reg.RDX
+	res, ldr, slope := reg.RDI, reg.R15, reg.RBP
+	strips, row0, res0 := c.AllocLocal(8), c.AllocLocal(8), c.AllocLocal(8)
 	c.MOVQ(mem(t, spX), x)
 	c.MOVQ(mem(t, spIdx), idxp)
 	c.MOVQ(mem(t, spW), w)
@@ -82,9 +90,13 @@ float32 and each step one FMA:
 	c.SHLQ(operand.U8(2), ldy)
 	c.MOVQ(mem(t, spBias), bias)
 	c.MOVQ(mem(t, spFlags), flags)
+	c.MOVQ(mem(t, spR), res)
+	c.MOVQ(mem(t, spLDR), ldr)
+	c.SHLQ(operand.U8(2), ldr)
+	c.MOVQ(mem(t, spSlope), slope)
 	c.MOVQ(mem(t, spRows), reg.RAX)
 	c.MOVQ(mem(t, spVecs), reg.RCX)
-	for _, f := range forms {
+	for _, f := range sparseVecs {
 		for v := 1; v <= f.vecs; v++ {
 			l := fmt.Sprintf("r%dv%dskip", f.rows, v)
 			c.CMPQ(reg.RAX, operand.U8(f.rows))
@@ -95,52 +107,40 @@ float32 and each step one FMA:
 		}
 	}
 	c.RET()
-	for _, f := range forms {
+	for _, f := range sparseVecs {
 		for v := 1; v <= f.vecs; v++ {
 			l := func(s string) string { return fmt.Sprintf("r%dv%d%s", f.rows, v, s) }
 			ref := func(s string) operand.LabelRef { return operand.LabelRef(l(s)) }
-			// A row's registers: of 16 floats in AVX-512, but an odd vector at the end.
-			u, bytes := v, 32
-			if avx512 {
-				u, bytes = (v+1)/2, 64
-			}
-			vec := func(i, j int) reg.VecPhysical {
-				if avx512 && 2*j+1 < v {
-					return zmm[i]
-				}
-				return ymm[i]
-			}
-			acc := func(r, j int) reg.VecPhysical { return vec(r*u+j, j) }
-			in := func(j int) reg.VecPhysical { return vec(f.rows*u+j, j) }
-			weight := func(j int) reg.VecPhysical { return vec(15, j) }
-			spread := func(m operand.Mem) { c.VBROADCASTSS(m, weight(0)) }
+			acc := func(r, j int) reg.VecPhysical { return ymm[r*v+j] }
+			in := func(j int) reg.VecPhysical { return ymm[f.rows*v+j] }
+			weight, tmp := ymm[15], ymm[14]
 			n, at := reg.RCX, reg.RAX
-			each := func(do func(a, w reg.VecPhysical)) {
-				for r := range f.rows {
-					for j := range u {
-						do(acc(r, j), weight(j))
-					}
-				}
-			}
 			c.Label(l(""))
-			each(func(a, _ reg.VecPhysical) { c.VXORPS(a, a, a) })
+			c.MOVQ(y, row0)
+			c.MOVQ(res, res0)
+			c.MOVQ(mem(t, spStrips), at)
+			c.MOVQ(at, strips)
+			c.Label(l("strip"))
+			for i := range f.rows * v {
+				c.VXORPS(ymm[i], ymm[i], ymm[i])
+			}
 			c.MOVLQSX(mem(cnt, 0), n)
 			c.TESTQ(n, n)
 			c.JZ(ref("end"))
 			c.Label(l("k"))
 			c.MOVLQSX(mem(idxp, 0), at)
 			if f.rows > 1 {
-				for j := range u {
-					c.VMOVUPS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: bytes * j}, in(j))
+				for j := range v {
+					c.VMOVUPS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: 32 * j}, in(j))
 				}
 			}
 			for r := range f.rows {
-				spread(mem(w, 4*r))
-				for j := range u {
+				c.VBROADCASTSS(mem(w, 4*r), weight)
+				for j := range v {
 					if f.rows > 1 {
-						c.VFMADD231PS(in(j), weight(j), acc(r, j))
+						c.VFMADD231PS(in(j), weight, acc(r, j))
 					} else {
-						c.VFMADD231PS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: bytes * j}, weight(j), acc(r, j))
+						c.VFMADD231PS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: 32 * j}, weight, acc(r, j))
 					}
 				}
 			}
@@ -150,30 +150,84 @@ float32 and each step one FMA:
 			c.JNZ(ref("k"))
 			c.Label(l("end"))
 			c.TESTQ(operand.U32(fCol), flags)
-			c.JZ(ref("clamp"))
+			c.JZ(ref("add"))
 			for r := range f.rows {
-				spread(mem(bias, 4*r))
-				for j := range u {
-					c.VADDPS(weight(j), acc(r, j), acc(r, j))
+				c.VBROADCASTSS(mem(bias, 4*r), weight)
+				for j := range v {
+					c.VADDPS(weight, acc(r, j), acc(r, j))
 				}
 			}
-			c.ADDQ(operand.U8(4*f.rows), bias)
+			c.Label(l("add"))
+			c.TESTQ(operand.U32(fAdd|fPRelu|fClamp), flags)
+			c.JZ(ref("store"))
+			c.TESTQ(operand.U32(fAdd), flags)
+			c.JZ(ref("prelu"))
+			c.MOVQ(res, at)
+			for r := range f.rows {
+				for j := range v {
+					c.VADDPS(mem(at, 32*j), acc(r, j), acc(r, j))
+				}
+				c.ADDQ(ldr, at)
+			}
+			c.Label(l("prelu"))
+			c.TESTQ(operand.U32(fPRelu), flags)
+			c.JZ(ref("clamp"))
+			for r := range f.rows {
+				c.VBROADCASTSS(mem(slope, 4*r), weight)
+				for j := range v {
+					c.VMULPS(weight, acc(r, j), tmp)
+					c.VBLENDVPS(acc(r, j), tmp, acc(r, j), acc(r, j))
+				}
+			}
 			c.Label(l("clamp"))
 			c.TESTQ(operand.U32(fClamp), flags)
 			c.JZ(ref("store"))
 			// The last operand of max and min wins where one is NaN: NaN stays NaN.
-			spread(mem(t, spLo))
-			each(func(a, w reg.VecPhysical) { c.VMAXPS(a, w, a) })
-			spread(mem(t, spHi))
-			each(func(a, w reg.VecPhysical) { c.VMINPS(a, w, a) })
-			c.Label(l("store"))
-			for r := range f.rows {
-				for j := range u {
-					c.VMOVUPS(acc(r, j), mem(y, bytes*j))
-				}
-				c.ADDQ(ldy, y)
+			c.VBROADCASTSS(mem(t, spLo), weight)
+			for i := range f.rows * v {
+				c.VMAXPS(ymm[i], weight, ymm[i])
 			}
+			c.VBROADCASTSS(mem(t, spHi), weight)
+			for i := range f.rows * v {
+				c.VMINPS(ymm[i], weight, ymm[i])
+			}
+			c.Label(l("store"))
+			c.MOVQ(y, at)
+			for r := range f.rows {
+				for j := range v {
+					c.VMOVUPS(acc(r, j), mem(at, 32*j))
+				}
+				if r+1 < f.rows {
+					c.ADDQ(ldy, at)
+				}
+			}
+			c.MOVQ(strips, n)
+			c.DECQ(n)
+			c.JZ(ref("next"))
+			// The next strip, by the block's steps again.
+			c.MOVQ(n, strips)
+			c.ADDQ(operand.U32(32*v), x)
+			c.ADDQ(operand.U32(32*v), y)
+			c.ADDQ(operand.U32(32*v), res)
+			c.MOVLQSX(mem(cnt, 0), n)
+			c.SHLQ(operand.U8(2), n)
+			c.SUBQ(n, idxp)
+			if f.rows > 1 {
+				c.IMUL3Q(operand.U8(f.rows), n, n)
+			}
+			c.SUBQ(n, w)
+			c.JMP(ref("strip"))
+			c.Label(l("next"))
+			c.ADDQ(operand.U8(4*f.rows), bias)
+			c.ADDQ(operand.U8(4*f.rows), slope)
 			c.ADDQ(operand.U8(4), cnt)
+			c.MOVQ(mem(t, spX), x)
+			c.MOVQ(row0, y)
+			c.MOVQ(res0, res)
+			for range f.rows {
+				c.ADDQ(ldy, y)
+				c.ADDQ(ldr, res)
+			}
 			c.DECQ(blocks)
 			c.JNZ(ref(""))
 			c.VZEROUPPER()
