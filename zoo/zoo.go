@@ -164,6 +164,7 @@ type builder struct {
 	params  int    // trainable values so far
 	macs    int64  // multiply-accumulates so far, of one sample
 	dry     bool   // count only: weights are empty
+	given   *given // trained weights instead of drawn ones; nil: draw
 	err     error  // the first; layers after it mean nothing
 }
 
@@ -180,6 +181,9 @@ func (b *builder) uniform(name string, k gain, in, out int, shape ...int) *graph
 	n := tensor.Shape(shape).NumElements()
 	b.params += n
 	b.draw++
+	if b.given != nil {
+		return b.given.value(b.g, name, shape...)
+	}
 	if b.dry || b.err != nil {
 		return b.g.NewConst(name, tensor.New(tensor.Float32, 0))
 	}
@@ -199,6 +203,9 @@ func (b *builder) uniform(name string, k gain, in, out int, shape ...int) *graph
 // fill is a vector of n equal values, trainable.
 func (b *builder) fill(name string, n int, v float32) *graph.Value {
 	b.params += n
+	if b.given != nil {
+		return b.given.value(b.g, name, n)
+	}
 	return b.stat(name, n, v)
 }
 
