@@ -14,7 +14,9 @@ import (
 
 	"whit/graph"
 	"whit/internal/modelfile"
+	"whit/internal/optest"
 	"whit/internal/pull"
+	"whit/tensor"
 	"whit/zoo"
 )
 
@@ -131,11 +133,26 @@ func TestModelPull(t *testing.T) {
 	}
 
 	// Card, source and terms stay with the model.
+	digits, recipe := filepath.Join(dir, "digits.npz"), filepath.Join(dir, "recipe.yaml")
+	y := make([]int64, 60)
+	for i := range y {
+		y[i] = int64(i % 10)
+	}
+	var npz bytes.Buffer
+	if err := tensor.WriteNPZ(&npz, []tensor.Named{{Name: "x", T: optest.Rand(1, tensor.Float32, 60, 1, 28, 28)}, {Name: "y", T: tensor.From(y, 60)}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(digits, npz.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(recipe, []byte("recipe: 1\nsteps:\n  - {method: codebook, bits: 4}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	back, small := filepath.Join(dir, "back.onnx"), filepath.Join(dir, "small.whit")
 	if code, _, errs := whit(t, "convert", out, back); code != exitOK {
 		t.Fatal(errs)
 	}
-	if code, _, errs := whit(t, "compress", onnx, "--data", "none", "--recipe", recipeFile(t), "-o", small); code != exitOK {
+	if code, _, errs := whit(t, "compress", onnx, "--data", digits, "--recipe", recipe, "-o", small); code != exitOK {
 		t.Fatal(errs)
 	}
 	for _, p := range []string{out, onnx, back, small} {
