@@ -24,7 +24,7 @@ func registerReorder[T element](name string, bits int, of func(*tensor.Tensor) [
 		Prepare: func(n *graph.Node, _ *Env) (*Prepared, error) {
 			s, from, to := n.In[0].Type.Shape, n.In[0].Layout, n.Out[0].Layout
 			run := func(c *Call, tile int, _ []byte) { reorderRow(of(c.In[0]), of(c.Out[0]), s, from, to, tile) }
-			return &Prepared{Phases: []Phase{{Tiles: s[0] * max(1, rows(s[2], to)), Run: run}}}, nil
+			return &Prepared{Phases: []Phase{{Tiles: s[0] * rows(s[2], to), Run: run}}}, nil
 		},
 	})
 }
@@ -64,7 +64,7 @@ func rows(h int, l graph.Layout) int {
 func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, tile int) {
 	fn, fc, fh, fw, fo := Stride(s, from)
 	tn, tc, th, tw, to0 := Stride(s, to)
-	r := max(1, rows(s[2], to))
+	r := rows(s[2], to)
 	img, y := tile/r, tile%r
 	if to.Order == graph.NHWC {
 		y -= to.Halo[0]

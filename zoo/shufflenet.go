@@ -82,7 +82,8 @@ var shufflenet2 = Arch{
 			half := out / 2
 			for i := range units {
 				name := fmt.Sprintf("stage%d.%d", stage+2, i+1)
-				left, dw := b.x, window{k: 3, stride: 1, pad: 1, group: half}
+				var left *graph.Value
+				dw := window{k: 3, stride: 1, pad: 1, group: half}
 				if i == 0 {
 					x := *b
 					b.convBN(name+".short.dw", b.c, window{k: 3, stride: 2, pad: 1, group: b.c}, glorot)
