@@ -25,7 +25,7 @@ func registerReorder[T element](name string, bits int, of func(*tensor.Tensor) [
 		Prepare: func(n *graph.Node, e *Env) (*Prepared, error) {
 			s, from, to, z := n.In[0].Type.Shape, n.In[0].Layout, n.Out[0].Layout, kern.ZipperOf(e.CPU)
 			run := func(c *Call, tile int, _ []byte) { reorderRow(of(c.In[0]), of(c.Out[0]), s, from, to, z, tile) }
-			return &Prepared{Phases: []Phase{{Tiles: s[0] * max(1, rows(s[2], to)), Run: run}}}, nil
+			return &Prepared{Phases: []Phase{{Tiles: s[0] * rows(s[2], to), Run: run}}}, nil
 		},
 	})
 }
@@ -65,7 +65,7 @@ func rows(h int, l graph.Layout) int {
 func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, z kern.Zipper, tile int) {
 	fn, fc, fh, fw, fo := Stride(s, from)
 	tn, tc, th, tw, to0 := Stride(s, to)
-	r := max(1, rows(s[2], to))
+	r := rows(s[2], to)
 	img, y := tile/r, tile%r
 	if to.Order == graph.NHWC {
 		y -= to.Halo[0]

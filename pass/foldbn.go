@@ -9,9 +9,10 @@ import (
 )
 
 // FoldBatchNorm folds BatchNormalization in inference mode into the convolution
-// before it, where all parameters are dense float32 constants and nothing else
-// reads the convolution: w' = w·s and b' = (b-mean)·s + beta with
-// s = gamma/sqrt(var+epsilon), in float64, rounded once.
+// before it, where all parameters are float32 constants, dense but for the
+// convolution's weight, and nothing else reads the convolution: w' = w·s and
+// b' = (b-mean)·s + beta with s = gamma/sqrt(var+epsilon), in float64, rounded once. An
+// encoded weight is expanded: zeros stay zeros, so that a sparse kernel finds them.
 func FoldBatchNorm(g *graph.Graph) {
 	uses := g.Uses()
 	for _, bn := range slices.Clone(g.Nodes) {
@@ -24,6 +25,9 @@ func FoldBatchNorm(g *graph.Graph) {
 			continue
 		}
 		w := dense(conv.In[1])
+		if v := conv.In[1]; v.IsConst() && v.Weight != nil && v.Type.DType == tensor.Float32 {
+			w = v.Tensor()
+		}
 		var par [4][]float64
 		ok := w != nil && len(w.Shape) > 0
 		for i := range par {

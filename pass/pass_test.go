@@ -9,6 +9,7 @@ import (
 	"whit/internal/optest"
 	"whit/op"
 	"whit/tensor"
+	"whit/weight"
 )
 
 func attrs(kv ...any) map[string]any {
@@ -53,6 +54,28 @@ func convNet() (*graph.Graph, map[string]*tensor.Tensor) {
 	g.Outputs = []*graph.Value{y}
 	y.Name = "y"
 	return g, map[string]*tensor.Tensor{"x": optest.Rand(20, tensor.Float32, 2, 3, 8, 8)}
+}
+
+// TestFoldBatchNormEncoded: a weight that is held under an encoding folds like a dense one.
+func TestFoldBatchNormEncoded(t *testing.T) {
+	g, feeds := convNet()
+	for _, n := range g.Nodes {
+		if n.Op == "Conv" {
+			c, ok := weight.CodebookOf(n.In[1].Tensor(), 1<<16)
+			if !ok {
+				t.Fatal("no codebook")
+			}
+			n.In[1] = g.NewWeight("", c)
+		}
+	}
+	want := eval(t, g, feeds)
+	FoldBatchNorm(g)
+	if s := g.String(); strings.Contains(s, "BatchNormalization") {
+		t.Errorf("a BatchNormalization stays:\n%s", s)
+	}
+	if d := optest.Diff(eval(t, g, feeds)[0], want[0]); d > 1e-5 {
+		t.Errorf("differs by %g", d)
+	}
 }
 
 func TestFoldBatchNorm(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package zoo holds network architectures as builders.
+// Package zoo holds network architectures as builders, and named models with trained
+// weights.
 //
 // Unstable: the package may change between releases.
 //
@@ -14,4 +15,9 @@
 // feedforward neural networks, 2010, section 4.2.1); biases are zero. Uniform
 // numbers need no transcendental function, so that the same seed gives the same
 // bytes on every CPU.
+//
+// A [Model] is pinned by package, version and SHA-256, fetched by the package tools or
+// taken from an archive ([Model.Load]), and built by the same builders from weights that
+// must fit by name and shape. Files of weights are data from outside: they are read within
+// bounds, and nothing in them is run.
 package zoo

@@ -19,14 +19,14 @@ licence: CC-BY-SA-3.0
 // with ReLU as in S. Han, H. Mao, W. J. Dally: Deep Compression, 2016.
 var lenet300 = Arch{
 	Name: "lenet300", About: "LeNet-300-100: 784-300-100-10, fully connected, ReLU",
-	Input: []int{1, 28, 28}, Classes: 10, Params: 266610, Card: mnistCard,
-	build: func(b *builder) *graph.Value {
+	Input: []int{1, 28, 28}, Classes: 10, Params: 266610, MACs: 266200, Card: mnistCard,
+	build: func(b *builder, a Arch) *graph.Value {
 		b.flatten("flatten")
-		b.fc("fc1", 784, 300, he)
+		b.fc("fc1", 300, he)
 		b.relu("relu1")
-		b.fc("fc2", 300, 100, he)
+		b.fc("fc2", 100, he)
 		b.relu("relu2")
-		b.fc("fc3", 100, 10, glorot)
+		b.fc("fc3", a.Classes, glorot)
 		return b.x
 	},
 }
@@ -35,16 +35,16 @@ var lenet300 = Arch{
 // others: Caffe, 2014): no nonlinearity but pooling between the convolutions.
 var lenet5 = Arch{
 	Name: "lenet5", About: "LeNet-5 as in Caffe: conv 5x5x20, pool, conv 5x5x50, pool, fc 500, fc 10",
-	Input: []int{1, 28, 28}, Classes: 10, Params: 431080, Card: mnistCard,
-	build: func(b *builder) *graph.Value {
-		b.conv("conv1", 1, 20, 5, glorot)
+	Input: []int{1, 28, 28}, Classes: 10, Params: 431080, MACs: 2293000, Card: mnistCard,
+	build: func(b *builder, a Arch) *graph.Value {
+		b.conv("conv1", 20, 5, glorot)
 		b.maxpool("pool1", 2)
-		b.conv("conv2", 20, 50, 5, glorot)
+		b.conv("conv2", 50, 5, glorot)
 		b.maxpool("pool2", 2)
 		b.flatten("flatten")
-		b.fc("fc1", 800, 500, he)
+		b.fc("fc1", 500, he)
 		b.relu("relu1")
-		b.fc("fc2", 500, 10, glorot)
+		b.fc("fc2", a.Classes, glorot)
 		return b.x
 	},
 }

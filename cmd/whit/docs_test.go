@@ -24,7 +24,7 @@ Exit codes: 0 done, 1 failed (one line on stderr that says what, where and what 
 
 | environment | meaning |
 |---|---|
-| ` + "`WHIT_CACHE`" + ` | the folder for fetched datasets; default: ` + "`whit`" + ` in the user's cache folder |
+| ` + "`WHIT_CACHE`" + ` | the folder for fetched datasets and models; default: ` + "`whit`" + ` in the user's cache folder |
 | ` + "`WHIT_OFFLINE=1`" + ` | forbids the network |
 
 `)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ import (
 	"whit/pass"
 	"whit/plan"
 	"whit/tensor"
+	"whit/zoo"
 )
 
 type inspectNode struct {
@@ -54,6 +56,9 @@ type inspectResult struct {
 	Plan    []plan.NodeInfo   `json:"plan,omitempty"`
 	Arena   int               `json:"arena_bytes,omitempty"`
 	Meta    map[string]string `json:"metadata,omitempty"`
+	Task    string            `json:"task,omitempty"`
+	Prep    string            `json:"preprocessing,omitempty"`
+	Licence string            `json:"licence,omitempty"`
 	Where   *inspectBytes     `json:"bytes,omitempty"`
 }
 
@@ -104,6 +109,9 @@ func inspectCmd() *cobra.Command {
 
 func inspect(f *modelfile.File, sh shapes, showPlan bool) (*inspectResult, error) {
 	r := &inspectResult{Schema: 1, Model: f.Base, Format: f.Format, Bytes: f.Bytes, Meta: f.Graph.Meta}
+	if f.Card != nil {
+		r.Task, r.Prep, r.Licence = f.Card.Task, f.Card.String(), f.Card.Licence
+	}
 	g, _ := f.Graph.Clone()
 	stored := map[string]format.WeightSize{}
 	if f.Sizes != nil {
@@ -207,6 +215,12 @@ func (r *inspectResult) add(n, bound *graph.Node) {
 func (r *inspectResult) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %s, %d bytes\n", r.Model, r.Format, r.Bytes)
 	fmt.Fprintf(w, "inputs   %s\noutputs  %s\n", strings.Join(r.Inputs, ", "), strings.Join(r.Outputs, ", "))
+	for _, l := range [][2]string{{"task", r.Task}, {"input", r.Prep}, {"licence", r.Licence},
+		{"source", r.Meta[zoo.MetaModel]}, {"terms", r.Meta[zoo.MetaTerms]}, {"trained", r.Meta[zoo.MetaTrained]}} {
+		if l[1] != "" {
+			fmt.Fprintf(w, "%-8s %s\n", l[0], printable(l[1]))
+		}
+	}
 	fmt.Fprintf(w, "%d parameters, %d bytes dense (%.1fx the file), %.3g MACs\n\n", r.Params, r.Dense, float64(r.Dense)/float64(max(1, r.Bytes)), float64(r.MACs))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "node\top\tshape\tMACs")
@@ -251,6 +265,16 @@ func (r *inspectResult) printBytes(w io.Writer) error {
 		fmt.Fprintf(tw, "%d\t  %s\n", l.n, l.name)
 	}
 	return tw.Flush()
+}
+
+// printable is text from a file for one line of a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
 }
 
 // sparsity is the fraction of zeros.

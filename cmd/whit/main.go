@@ -18,6 +18,7 @@ import (
 	"whit/internal/modelfile"
 	"whit/op"
 	"whit/tensor"
+	"whit/zoo"
 )
 
 // Exit codes: done, failed (one line on stderr), wrong use.
@@ -119,8 +120,8 @@ func newRoot() *cobra.Command {
 		Long: `whit makes a trained vision network a fraction of its size, shows on your own
 images exactly what was lost, and runs it on a CPU.
 
-Nothing leaves the machine. The network is used only to fetch a named dataset once
-(demo, data pull, --data mnist), and WHIT_OFFLINE=1 forbids that too.`,
+Nothing leaves the machine. The network is used only to fetch a named dataset or model
+once (demo, data pull, model pull, --data mnist), and WHIT_OFFLINE=1 forbids that too.`,
 		Example: `  whit demo
   whit check model.onnx
   whit compress model.onnx --data images/ --max-drop 0.5% -o model.whit --report report.html`,
@@ -158,7 +159,7 @@ Nothing leaves the machine. The network is used only to fetch a named dataset on
 func verbs() []*cobra.Command {
 	return []*cobra.Command{
 		demoCmd(), trainCmd(), evalCmd(), scanCmd(), compressCmd(), inspectCmd(), checkCmd(), runCmd(), benchCmd(),
-		encodeCmd(), decodeCmd(), convertCmd(), dataCmd(), versionCmd(),
+		encodeCmd(), decodeCmd(), convertCmd(), modelCmd(zoo.Models()), dataCmd(), versionCmd(),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/card"
 	"whit/data"
 	"whit/graph"
 	"whit/internal/modelfile"
@@ -53,7 +54,7 @@ are summarised on the terminal.`,
 			if err := supported(f); err != nil {
 				return err
 			}
-			feeds, err := readInputs(f, inputs)
+			feeds, err := readInputs(f, inputs, sh)
 			if err != nil {
 				return err
 			}
@@ -125,7 +126,7 @@ are summarised on the terminal.`,
 }
 
 // readInputs reads what --input names.
-func readInputs(f *modelfile.File, inputs []string) (map[string]*tensor.Tensor, error) {
+func readInputs(f *modelfile.File, inputs []string, sh shapes) (map[string]*tensor.Tensor, error) {
 	feeds := map[string]*tensor.Tensor{}
 	for _, arg := range inputs {
 		name, file, named := strings.Cut(arg, "=")
@@ -169,7 +170,7 @@ func readInputs(f *modelfile.File, inputs []string) (map[string]*tensor.Tensor, 
 				}
 			}
 		default:
-			t, err := readPicture(f, v, file)
+			t, err := readPicture(f, v, file, sh)
 			if err != nil {
 				return nil, err
 			}
@@ -221,8 +222,9 @@ func openSized(file string) (*os.File, int64, error) {
 	return r, st.Size(), nil
 }
 
-// readPicture turns a picture into one sample of the input as the card says.
-func readPicture(f *modelfile.File, v *graph.Value, file string) (*tensor.Tensor, error) {
+// readPicture turns a picture into one sample of the input as the card says. An input
+// of any size takes the picture's own, where the card neither resizes nor crops.
+func readPicture(f *modelfile.File, v *graph.Value, file string, sh shapes) (*tensor.Tensor, error) {
 	if f.Card == nil {
 		return nil, usage("%s has no model card: give --card FILE or --preprocess imagenet|unit|symmetric|raw", f.Base)
 	}
@@ -230,7 +232,22 @@ func readPicture(f *modelfile.File, v *graph.Value, file string) (*tensor.Tensor
 	if err != nil {
 		return nil, err
 	}
-	types, err := binding(&graph.Graph{Inputs: []*graph.Value{v}}, nil)
+	of := shapes{}
+	if s, ok := sh[v.Name]; ok {
+		of[v.Name] = s
+	} else if d := v.Decl.Dims; f.Card.Input.Resize == nil && f.Card.Input.Crop == (card.Size{}) && len(d) == 4 && f.Card.Channels() > 0 {
+		s := tensor.Shape{1, f.Card.Channels(), img.Bounds().Dy(), img.Bounds().Dx()}
+		if f.Card.Input.Layout == "nhwc" {
+			s = tensor.Shape{1, s[2], s[3], s[1]}
+		}
+		for i := range s {
+			if d[i].Size >= 0 {
+				s[i] = d[i].Size
+			}
+		}
+		of[v.Name] = s
+	}
+	types, err := binding(&graph.Graph{Inputs: []*graph.Value{v}}, of)
 	if err != nil {
 		return nil, err
 	}

@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"whit/card"
 	"whit/data"
 	"whit/internal/modelfile"
 	"whit/internal/safefile"
@@ -34,7 +37,8 @@ type trainResult struct {
 func trainCmd() *cobra.Command {
 	var (
 		arch, dataName, output, recipe string
-		threads                        int
+		threads, size                  int
+		width                          float64
 		resume, asJSON                 bool
 		o                              train.Options
 	)
@@ -42,11 +46,12 @@ func trainCmd() *cobra.Command {
 		Use:   "train",
 		Short: "Train an architecture of the zoo on a dataset",
 		Long: `Train an architecture of the zoo on a dataset and write it as .onnx (or .whit, by the
-ending of the output). What is not given is the architecture's default. The same
+ending of the output). The number of classes is the data's. What is not given is the
+architecture's default. The same
 seed, data and options give the same bytes, whatever the number of threads. An
 interrupted run goes on with --resume from OUT.work/. The error is measured on the
 test set, where there is one.`,
-		Example: "  whit train --arch lenet300 --data mnist -o lenet300.onnx\n  whit train --arch lenet5 --data mnist --epochs 20 --seed 7 -o lenet5.onnx --json",
+		Example: "  whit train --arch lenet300 --data mnist -o lenet300.onnx\n  whit train --arch lenet5 --data mnist --epochs 20 --seed 7 -o lenet5.onnx --json\n  whit train --arch resnet20 --data photos/ -o photos.onnx",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := zoo.Find(arch)
@@ -71,11 +76,16 @@ test set, where there is one.`,
 				return usageError{err}
 			}
 			ctx := c.Context()
-			crd, err := modelfile.ParseCard(a.Card)
-			if err != nil {
-				return err
+			if width != 0 || size != 0 {
+				o := zoo.Options{Width: width}
+				if size != 0 {
+					o.Input = []int{a.Input[0], size, size}
+				}
+				if a, err = a.With(o); err != nil {
+					return usageError{err}
+				}
 			}
-			sets, err := data.Open(ctx, dataName, crd, a.Input, data.Options{})
+			a, crd, sets, err := fitArch(ctx, a, dataName, size != 0)
 			if err != nil {
 				return err
 			}
@@ -92,7 +102,7 @@ test set, where there is one.`,
 			if err := os.MkdirAll(work, 0o755); err != nil {
 				return err
 			}
-			g, err := zoo.Build(arch, opt.Seed)
+			g, err := a.Build(opt.Seed)
 			if err != nil {
 				return err
 			}
@@ -136,7 +146,9 @@ test set, where there is one.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&arch, "arch", "lenet300", "architecture: lenet300, lenet5")
+	f.StringVar(&arch, "arch", "lenet300", "architecture: "+strings.Join(zoo.Names(), ", "))
+	f.Float64Var(&width, "width", 0, "factor on the channels, of architectures that have one (MobileNet, ShuffleNet)")
+	f.IntVar(&size, "size", 0, "height and width of the input (default: the architecture's, or that of the arrays in an .npz)")
 	f.StringVar(&dataName, "data", "mnist", "mnist, a folder of labelled images, a folder of idx files, or an .npz")
 	f.StringVarP(&output, "output", "o", "", "model to write, .onnx or .whit (default ARCH.onnx)")
 	f.IntVar(&o.Epochs, "epochs", 0, "epochs (default: the architecture's)")
@@ -154,6 +166,44 @@ test set, where there is one.`,
 	f.BoolVar(&resume, "resume", false, "go on where an interrupted run stopped")
 	f.BoolVar(&asJSON, "json", false, "one line of JSON")
 	return c
+}
+
+// fitArch opens the data and gives the architecture their classes. The digits' own
+// architectures stay as they are; for the others the card takes the data's class names,
+// and arrays from an .npz decide the input unless sized says that it is fixed.
+func fitArch(ctx context.Context, a zoo.Arch, name string, sized bool) (zoo.Arch, *card.Card, data.Sets, error) {
+	var sets data.Sets
+	crd, err := modelfile.ParseCard(a.Card)
+	if err != nil {
+		return a, nil, sets, err
+	}
+	in, own := a.Input, len(crd.Labels) > 0
+	if !own && !sized && strings.EqualFold(filepath.Ext(name), ".npz") {
+		in = nil
+	}
+	if sets, err = data.Open(ctx, name, crd, in, data.Options{}); err != nil || own {
+		return a, crd, sets, err
+	}
+	set := sets.Train
+	if set == nil {
+		set = sets.All
+	}
+	labels := set.Labels()
+	if len(labels) == 0 {
+		return a, nil, sets, fmt.Errorf("%s: the data have no labels to train on", filepath.Base(name))
+	}
+	o := zoo.Options{Classes: len(labels)}
+	if !slices.Equal(set.Shape(), a.Input) {
+		o.Input = set.Shape()
+	}
+	if a, err = a.With(o); err != nil {
+		return a, nil, sets, err
+	}
+	if crd, err = modelfile.ParseCard(a.Card); err != nil {
+		return a, nil, sets, err
+	}
+	crd.Labels = labels
+	return a, crd, sets, nil
 }
 
 // override copies the options whose flags were given.

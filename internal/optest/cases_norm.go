@@ -45,6 +45,9 @@ func init() {
 			Want: in(F32([]float32{1, 1, 1, 1, 1, 1, 1, 1}, 2, 2, 2), F32([]float32{2, 16}, 2), F32([]float32{4, 4}, 2))},
 		Case{Name: "batchnormgrad/training", Domain: "whit", Op: "BatchNormalizationGrad", Attrs: train, In: in(Fill(1, 2, 2, 2), x, two), Outs: 3,
 			Want: in(Fill(0, 2, 2, 2), Fill(0, 2), Fill(4, 2))},
+		Case{Name: "batchnormgrad/images", Domain: "whit", Op: "BatchNormalizationGrad", Attrs: train, In: in(Rand(1, f, 3, 5, 4, 7), Rand(2, f, 3, 5, 4, 7), Rand(3, f, 5)), Outs: 3},
+		Case{Name: "batchnorm/images", Op: "BatchNormalization", Attrs: attrs{"training_mode": int64(1), "momentum": float32(.7)}, Outs: 3,
+			In: in(Rand(1, f, 3, 5, 4, 7), Rand(2, f, 5), Rand(3, f, 5), Rand(4, f, 5), positive(5, 5))},
 		Case{Name: "batchnormgrad/fails", Domain: "whit", Op: "BatchNormalizationGrad", Attrs: train, In: in(Rand(1, f, 2, 2), x, two), Outs: 3, Err: true},
 
 		Case{Name: "instancenorm", Op: "InstanceNormalization", Attrs: attrs{"epsilon": eps0}, In: in(F32([]float32{1, 3, 2, 6}, 1, 2, 2), two, bias), Grad: []int{0, 1, 2},

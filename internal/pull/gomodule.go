@@ -24,7 +24,7 @@ func (m GoModule) Command() string { return "go mod download " + m.Path + "@" + 
 
 // Fetch runs `go mod download -json` in tmp, outside any module of the user's;
 // the user's proxy settings hold. Offline, the Go module cache alone is asked.
-func (m GoModule) Fetch(ctx context.Context, tmp string, offline bool) (string, error) {
+func (m GoModule) Fetch(ctx context.Context, tmp string, offline bool, _ []File) (string, error) {
 	gobin, err := exec.LookPath("go")
 	if err != nil {
 		return "", errors.New("the go tool is not installed or not in PATH")

@@ -46,10 +46,10 @@ type Spec struct {
 
 // Source brings a package.
 type Source interface {
-	// Fetch makes the package's files available and returns the folder that holds
-	// them. tmp is an empty folder that lives until the files are cached. Where
-	// offline is set it uses only what is already on this machine.
-	Fetch(ctx context.Context, tmp string, offline bool) (dir string, err error)
+	// Fetch makes the package's files, at least those of want, available and returns
+	// the folder that holds them. tmp is an empty folder that lives until the files are
+	// cached. Where offline is set it uses only what is already on this machine.
+	Fetch(ctx context.Context, tmp string, offline bool, want []File) (dir string, err error)
 	// Command is what a person would type to fetch the package.
 	Command() string
 }
@@ -91,7 +91,15 @@ func Cached(s Spec) bool {
 // Pull returns the folder that holds the files of s under their Names, each with
 // the pinned checksum, fetching them if the cache does not have them. Several
 // processes may pull the same Spec at once.
-func Pull(ctx context.Context, s Spec) (string, error) {
+func Pull(ctx context.Context, s Spec) (string, error) { return pull(ctx, s, "") }
+
+// PullFrom is Pull from an archive that somebody has already downloaded; s.Source is
+// an [Archive]. The network is not used.
+func PullFrom(ctx context.Context, s Spec, archive string) (string, error) {
+	return pull(ctx, s, archive)
+}
+
+func pull(ctx context.Context, s Spec, archive string) (string, error) {
 	dir, err := Dir(s)
 	if err != nil {
 		return "", err
@@ -104,15 +112,26 @@ func Pull(ctx context.Context, s Spec) (string, error) {
 		return "", fmt.Errorf("%s: %w", s.Name, err)
 	}
 	defer os.RemoveAll(tmp)
+	if archive != "" {
+		a, ok := s.Source.(Archive)
+		if !ok {
+			return "", fmt.Errorf("%s does not come from an archive; `%s` brings it", s.Name, s.Source.Command())
+		}
+		from, err := a.Unpack(ctx, archive, tmp, s.Files)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", s.Name, err)
+		}
+		return dir, s.keep(dir, from, filepath.Base(archive))
+	}
 	offline := Offline()
 	fetchCtx, cancel := context.WithTimeout(ctx, maxFetch)
 	defer cancel()
-	from, err := s.Source.Fetch(fetchCtx, tmp, offline)
+	from, err := s.Source.Fetch(fetchCtx, tmp, offline, s.Files)
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", fmt.Errorf("%s: %w", s.Name, ctx.Err())
 		}
-		if errors.Is(err, ErrChecksum) {
+		if errors.Is(err, ErrChecksum) || errors.Is(err, ErrArchive) {
 			return "", fmt.Errorf("%s: %w", s.Name, err)
 		}
 		why := oneLine(err.Error())
@@ -128,18 +147,23 @@ func Pull(ctx context.Context, s Spec) (string, error) {
 		}
 		return "", &unavailable{msg, err}
 	}
+	return dir, s.keep(dir, from, "`"+s.Source.Command()+"`")
+}
+
+// keep verifies the files in the folder from and stores them in dir.
+func (s Spec) keep(dir, from, by string) error {
 	if err := verify(from, s.Files, func(f File) string { return filepath.FromSlash(f.Path) }); err != nil {
-		return "", fmt.Errorf("%s: fetched by `%s`: %w", s.Name, s.Source.Command(), err)
+		return fmt.Errorf("%s: fetched by %s: %w", s.Name, by, err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("%s: cannot write the cache (set WHIT_CACHE to another folder): %w", s.Name, err)
+		return fmt.Errorf("%s: cannot write the cache (set WHIT_CACHE to another folder): %w", s.Name, err)
 	}
 	for _, f := range s.Files {
 		if err := store(filepath.Join(dir, f.Name), filepath.Join(from, filepath.FromSlash(f.Path)), f); err != nil {
-			return "", fmt.Errorf("%s: cannot write the cache (set WHIT_CACHE to another folder): %w", s.Name, err)
+			return fmt.Errorf("%s: cannot write the cache (set WHIT_CACHE to another folder): %w", s.Name, err)
 		}
 	}
-	return dir, nil
+	return nil
 }
 
 // unavailable has a message of its own: one line that says what to do.

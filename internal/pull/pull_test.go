@@ -17,8 +17,11 @@ type folder struct {
 	calls *int
 }
 
-func (f folder) Fetch(context.Context, string, bool) (string, error) { *f.calls++; return f.dir, f.err }
-func (f folder) Command() string                                     { return "fetch it" }
+func (f folder) Fetch(context.Context, string, bool, []File) (string, error) {
+	*f.calls++
+	return f.dir, f.err
+}
+func (f folder) Command() string { return "fetch it" }
 
 func pinned(name, path, content string) File {
 	h := sha256.Sum256([]byte(content))
@@ -92,13 +95,13 @@ func TestGoModule(t *testing.T) {
 	m := GoModule{Path: "example.com/none", Version: "v1.0.0"}
 	t.Run("no go tool", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		if _, err := m.Fetch(context.Background(), t.TempDir(), true); err == nil || !strings.Contains(err.Error(), "go tool") {
+		if _, err := m.Fetch(context.Background(), t.TempDir(), true, nil); err == nil || !strings.Contains(err.Error(), "go tool") {
 			t.Error(err)
 		}
 	})
 	t.Run("offline", func(t *testing.T) {
 		t.Setenv("GOMODCACHE", t.TempDir())
-		if _, err := m.Fetch(context.Background(), t.TempDir(), true); err == nil {
+		if _, err := m.Fetch(context.Background(), t.TempDir(), true, nil); err == nil {
 			t.Error("no error")
 		}
 	})
