@@ -23,14 +23,15 @@ params = {k: np.ascontiguousarray(z[k], np.float32) for k in z.files}
 os.makedirs(out, exist_ok=True)
 k = 0
 with open(os.path.join(out, "points.csv"), "w") as f:
-    # qp: -38 is the default, 4 steps halve the step size. nonweight_qp is that of the biases.
-    for qp, back, scale, unary in itertools.product(range(-26, -6, 2), (None, 4, 8, 14), (0.0, 0.5, 1.0, 2.0, 4.0), (10, 1)):
-        if unary != 10 and scale not in (0.0, 1.0):
+    # qp: -38 is the default, 4 steps halve the step size. nonweight_qp is that of the biases: 4 steps below the weights' was best of 4, 8, 14 and the default.
+    # lambda_scale weighs the rate in the choice of levels.
+    for qp, scale, unary, opt in itertools.product(range(-27, -8), (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0), (10, 1), (False, True)):
+        if opt and scale not in (0.0, 1.0, 2.0):
             continue
-        o = dict(qp=qp, use_dq=True, lambda_scale=scale, nonweight_qp=-75 if back is None else qp - back, cabac_unary_length_minus1=unary, row_skipping=True)
+        o = dict(qp=qp, use_dq=True, lambda_scale=scale, nonweight_qp=qp - 4, cabac_unary_length_minus1=unary, opt_qp=opt, row_skipping=True)
         bits = compression.compress(params, return_bitstream=True, bitstream_path=None, **o)
         rec = compression.decompress(bits)
         name = "%04d.npz" % k
         k += 1
         np.savez(os.path.join(out, name), **{n: np.asarray(rec[n], np.float32).reshape(params[n].shape) for n in params})
-        f.write("%s,%d,qp %d back %s lambda %g unary %d\n" % (name, len(bits), qp, back, scale, unary))
+        f.write("%s,%d,qp %d lambda %g unary %d opt_qp %s\n" % (name, len(bits), qp, scale, unary, opt))

@@ -37,7 +37,7 @@ var RDO = &method.Method{
 	Doc:  "chooses each weight's level by the bytes it costs and what it does to the decisions",
 	Params: []method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
-		{Name: "lambda", Kind: method.Float, Default: 3e-4, Min: 1e-9, Max: 1e3, Doc: "what a kilobyte is worth, as divergence of the softened decisions in nats; more gives smaller files"},
+		{Name: "lambda", Kind: method.Float, Default: 3e-4, Min: 1e-9, Max: 1e3, Doc: "nats of divergence of the softened decisions that a kilobyte is worth; more gives smaller files"},
 		{Name: "bytes", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "bytes that the layers' code may take: lambda is searched, from its value on; 0: lambda holds"},
 		{Name: "images", Kind: method.Int, Default: 500, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
 		{Name: "passes", Kind: method.Int, Default: 4, Min: 1, Max: 100, Doc: "passes over the weights"},
