@@ -1,8 +1,8 @@
 package entropy
 
 import (
-	"math"
 	"math/bits"
+	"sync"
 )
 
 // Cost says what symbols would cost under [Context], one after the other in coding
@@ -57,13 +57,25 @@ func price(p uint32, y int) float64 {
 	return bitsTab[p]
 }
 
-var bitsTab [65537]float64 // p -> -log2(p / 65536)
+// bitsTab is p -> -log2(p / 65536), made when it is first needed: squaring x in [1, 2) gives the
+// bits of its logarithm one by one. math.Log2 would not give the same bits on every machine.
+var bitsTab [65537]float64
 
-func init() {
-	for p := range bitsTab {
-		bitsTab[p] = 16 - math.Log2(float64(max(p, 1)))
+var fillBits = sync.OnceFunc(func() {
+	for p := 1; p <= 65536; p++ {
+		n := bits.Len(uint(p)) - 1
+		x, frac := uint64(p)<<(31-n), uint64(0) // in 1/2^31
+		for range 24 {
+			frac <<= 1
+			if x = x * x >> 31; x >= 1<<32 {
+				x >>= 1
+				frac |= 1
+			}
+		}
+		bitsTab[p] = float64(16-n) - float64(frac)/(1<<24)
 	}
-}
+	bitsTab[0] = 17 // never coded
+})
 
 // chance is the probability of a one, in 1/65536, that code would use.
 func (s *site) chance(set0, set1 int) uint32 {
@@ -83,7 +95,10 @@ func (s *site) chance(set0, set1 int) uint32 {
 }
 
 // NewCost is a Cost at the beginning of a code.
-func NewCost() *Cost { return &Cost{m: newModel(), rc: newEncoder(nil)} }
+func NewCost() *Cost {
+	fillBits()
+	return &Cost{m: newModel(), rc: newEncoder(nil)}
+}
 
 // Start begins the next block and returns the price of what precedes its symbols. The
 // block's Syms are looked at only where it is a matrix, to find its distances (see lags), and should be

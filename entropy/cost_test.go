@@ -65,6 +65,16 @@ func TestCost(t *testing.T) {
 	}
 }
 
+// The table of prices is that of the logarithm.
+func TestBits(t *testing.T) {
+	fillBits()
+	for p := 1; p <= 65536; p++ {
+		if want := 16 - math.Log2(float64(p)); math.Abs(bitsTab[p]-want) > 1e-6 {
+			t.Fatalf("%d: %v, want %v", p, bitsTab[p], want)
+		}
+	}
+}
+
 // banded is a matrix whose rows are images of the given width.
 func banded(rows, cols, width int) Block {
 	r := rand.New(rand.NewPCG(5, 6))

@@ -37,6 +37,23 @@ func (d noise) Read(_ context.Context, idx []int, x []float32, y []int32) error 
 	return nil
 }
 
+// many is a network of more classes than all count of.
+func many() *graph.Graph {
+	r := rand.New(rand.NewPCG(8, 2))
+	g := graph.New("small")
+	w := make([]float32, 40*98)
+	for i := range w {
+		w[i] = float32(r.NormFloat64() * 0.2)
+	}
+	x := g.AddInput("x", tensor.Float32, -1, 2, 7, 7)
+	f := g.Add("", "Flatten", nil, x)
+	f.Name = "fy"
+	y := g.Add("", "Gemm", map[string]any{"transB": int64(1)}, f, g.NewConst("w.weight", tensor.From(w, 40, 98)), g.NewConst("w.bias", tensor.New(tensor.Float32, 40)))
+	y.Name = "y"
+	g.Outputs = []*graph.Value{y}
+	return g
+}
+
 // small is a network with what jacobians tell apart: a strided and padded convolution in
 // groups, products with and without a transposed weight, and biases.
 func small() *graph.Graph {
@@ -83,7 +100,7 @@ func TestJacobians(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, g := range []*graph.Graph{small(), lenet} {
+	for _, g := range []*graph.Graph{small(), many(), lenet} {
 		for _, changed := range []bool{false, true} {
 			s := state(g, 61)
 			m, err := newResponse(ctx, s, 61, 3)

@@ -9,6 +9,8 @@ import (
 
 	"whit/compress/method"
 	"whit/graph"
+	"whit/internal/kern"
+	"whit/op"
 	"whit/plan"
 	"whit/tensor"
 	"whit/train"
@@ -21,19 +23,25 @@ import (
 //
 // for logits z and p = softmax(z) of the float model (the Fisher information of a categorical
 // distribution: J. Martens, New insights and perspectives on the natural gradient
-// method, 2020, section 9). rest holds these r of all images for the weights as they
+// method, 2020, section 9). Of more than maxDirs classes maxDirs are drawn from p for each image, which gives the
+// sum in the mean. rest holds the r of all images for the weights as they
 // stand, and jacobians say how a weight moves them.
 type response struct {
 	s       *method.State
 	soft    float64 // the temperature of p
-	n       int     // images
+	n, dirs int     // images; r's of an image
 	size    int     // elements of an image
 	x       []float32
 	logits  []float64 // of the float model [n, classes]
 	p       []float64 // likewise
 	classes int
-	rest    []float32 // [classes, n]
+	pick    []int32   // [dirs, n] the class of each r
+	root    []float64 // [dirs, n] and what its √p_k is
+	rest    []float32 // [dirs, n]
 }
+
+// maxDirs is the number of classes up to which all count.
+const maxDirs = 16
 
 // newResponse reads the first images of the training part.
 func newResponse(ctx context.Context, s *method.State, images int, soft float64) (*response, error) {
@@ -59,7 +67,23 @@ func newResponse(ctx context.Context, s *method.State, images int, soft float64)
 	for i := range m.n {
 		softmax(m.p[i*classes:(i+1)*classes], z[i*classes:(i+1)*classes], soft)
 	}
-	m.rest = make([]float32, m.classes*m.n)
+	m.dirs = min(classes, maxDirs)
+	m.rest, m.pick, m.root = make([]float32, m.dirs*m.n), make([]int32, m.dirs*m.n), make([]float64, m.dirs*m.n)
+	for r := range m.dirs {
+		for i := range m.n {
+			e, p := r*m.n+i, m.p[i*classes:][:classes]
+			if classes <= maxDirs {
+				m.pick[e], m.root[e] = int32(r), math.Sqrt(p[r])
+				continue
+			}
+			u := float64(op.Random(s.Seed, uint64(r), uint64(i))>>11) / (1 << 53)
+			k := 0
+			for ; k < classes-1 && u >= p[k]; k++ {
+				u -= p[k]
+			}
+			m.pick[e], m.root[e] = int32(k), math.Sqrt(1/float64(m.dirs))
+		}
+	}
 	return m, nil
 }
 
@@ -69,7 +93,7 @@ func softmax(p, z []float64, soft float64) {
 		top = max(top, v)
 	}
 	for k, v := range z {
-		p[k] = math.Exp((v - top) / soft)
+		p[k] = float64(kern.Exp(float32((v - top) / soft)))
 		sum += p[k]
 	}
 	for k := range p {
@@ -115,8 +139,10 @@ func (m *response) measure(ctx context.Context) error {
 		for k := range p {
 			mean += float64(p[k] * (z[at+k] - m.logits[at+k]))
 		}
-		for k := range p {
-			m.rest[k*m.n+i] = float32(math.Sqrt(p[k]) * (z[at+k] - m.logits[at+k] - mean) / m.soft)
+		for r := range m.dirs {
+			e := r*m.n + i
+			k := at + int(m.pick[e])
+			m.rest[e] = float32(m.root[e] * (z[k] - m.logits[k] - mean) / m.soft)
 		}
 	}
 	return nil
@@ -138,7 +164,7 @@ type dense struct {
 	m          *response
 	k          int
 	x          []float32 // [k, n] inputs
-	g          []float32 // [o, classes, n] what an output moves
+	g          []float32 // [o, dirs, n] what an output moves
 	s, q, took []float32 // Σ_r g r, Σ_r g², Σ_k moved x_k
 }
 
@@ -147,8 +173,8 @@ func (j *dense) begin(o int) {
 	clear(j.s)
 	clear(j.q)
 	clear(j.took)
-	for r := range j.m.classes {
-		g := j.g[(o*j.m.classes+r)*n:][:n]
+	for r := range j.m.dirs {
+		g := j.g[(o*j.m.dirs+r)*n:][:n]
 		rest := j.m.rest[r*n:][:n]
 		for i, v := range g {
 			j.s[i] += float32(v * rest[i])
@@ -188,8 +214,8 @@ func (j *dense) move(i int, by float32) {
 
 func (j *dense) end(o int) {
 	n := j.m.n
-	for r := range j.m.classes {
-		g := j.g[(o*j.m.classes+r)*n:][:n]
+	for r := range j.m.dirs {
+		g := j.g[(o*j.m.dirs+r)*n:][:n]
 		rest := j.m.rest[r*n:][:n]
 		for i, v := range g {
 			rest[i] += float32(v * j.took[i])
@@ -201,7 +227,7 @@ func (j *dense) end(o int) {
 type table struct {
 	m    *response
 	at   []int32   // of an element: its column, or -1
-	cols []float32 // [columns, classes*n]
+	cols []float32 // [columns, dirs*n]
 }
 
 func (j *table) col(i int) []float32 {
@@ -291,17 +317,18 @@ func (m *response) jacobians(ctx context.Context, l *method.Layer, fixed func(h 
 			}
 			have = n
 		}
-		for dir := range m.classes {
+		for dir := range m.dirs {
 			copy(tensor.Of[float32](sess.Input(in)), m.x[at*m.size:(at+n)*m.size])
 			seed := tensor.Of[float32](sess.Input(train.NameSeed))
 			for i := range n {
 				p := m.p[(at+i)*m.classes:][:m.classes]
+				e := dir*m.n + at + i
 				for k := range p {
 					d := -p[k]
-					if k == dir {
+					if k == int(m.pick[e]) {
 						d++
 					}
-					seed[i*m.classes+k] = float32(math.Sqrt(p[dir]) * d / m.soft)
+					seed[i*m.classes+k] = float32(m.root[e] * d / m.soft)
 				}
 			}
 			if err := sess.Run(ctx); err != nil {
@@ -395,7 +422,10 @@ func (b *builder) add(from, r int, xt, gt *tensor.Tensor) (err error) {
 	k := xt.Shape[1]
 	if b.dense == nil && b.w == nil {
 		if b.l.OutAxis == 0 {
-			b.dense = &dense{m: m, k: k, x: make([]float32, k*m.n), g: make([]float32, outs*m.classes*m.n),
+			if most := maxTable / 4 / m.n; k > most || outs*m.dirs > most {
+				return fmt.Errorf("%d inputs and %d outputs on %d images would take more than %d MiB: give fewer images", k, outs, m.n, maxTable>>20)
+			}
+			b.dense = &dense{m: m, k: k, x: make([]float32, k*m.n), g: make([]float32, outs*m.dirs*m.n),
 				s: make([]float32, m.n), q: make([]float32, m.n), took: make([]float32, m.n)}
 		} else if b.w, err = newTable(m, h, b.fixed); err != nil {
 			return err
@@ -410,7 +440,7 @@ func (b *builder) add(from, r int, xt, gt *tensor.Tensor) (err error) {
 				}
 			}
 			for o, v := range gi {
-				b.dense.g[(o*m.classes+r)*m.n+from+i] = v
+				b.dense.g[(o*m.dirs+r)*m.n+from+i] = v
 			}
 			continue
 		}
