@@ -12,7 +12,7 @@
 //	Context   mixed adaptive contexts and an arithmetic coder: the smallest
 //
 // [Streams] cuts what is large into parts that decode side by side. [AppendElements] does the same for floats and wide integers, whose bytes it
-// splits into planes.
+// splits into planes. [Cost] says what symbols would cost under Context, for those who choose them.
 //
 // All arithmetic is on integers, tables included: floating point would not decode on
 // every machine. A code may stand for at most [MaxSymbols] symbols, which decoders
