@@ -1,6 +1,9 @@
 package entropy
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Context is a context-modelled adaptive binary arithmetic coder. Each symbol is a
 // decision "not zero", a sign, and the magnitude as its length in bits (unary) and
@@ -34,7 +37,7 @@ func (Context) Append(dst []byte, blocks []Block) ([]byte, error) {
 		if err := m.block(&rc, b); err != nil {
 			return nil, err
 		}
-		ends[i] = len(rc.out) + rc.pend - start
+		ends[i] = rc.done() - start
 	}
 	dst = pad(rc.finish(start), start, n)
 	if len(ends) > 0 {
@@ -59,7 +62,7 @@ func (Context) Decode(blocks []Block, src []byte) error {
 		if rc.over() {
 			return corrupt("code ends within block %d", i)
 		}
-		ends[i] = min(max(rc.pos-3, 0), len(src))
+		ends[i] = rc.done()
 	}
 	if len(ends) > 0 {
 		ends[len(ends)-1] = len(src)
@@ -79,31 +82,37 @@ const (
 type model struct {
 	nonzero, negative, length, mantissa site
 
-	zFar    []counter // not zero: by neighbours at both distances, left and upper
-	zDiag   []counter // by the three neighbours at the first distance, and left
-	zKernel []counter // by the place in the kernel and what it holds so far
-	zUpper  []counter // in matrices: by densities, and two upper neighbours
-	zKin    []counter // by the density here and how much kin rows expect
+	// Not zero:
+	zFar     [256]counter     // by neighbours at both distances, left and upper
+	zDiag    [256]counter     // by the three neighbours at the first distance, and left
+	zKernel  [16 * 32]counter // by the place in the kernel and what it holds so far
+	zUpper   [1 << 14]counter // in matrices: by densities, and two upper neighbours
+	zKin     [1 << 10]counter // by the density here and how much kin rows expect
+	zNear    [512]counter     // by the density here and around, left and upper neighbour
+	zDensity [1 << 10]counter // by densities of column and row
 
-	sKin, sKinNear, sBoth, sLinear, sCross       []counter // negative
-	lPlain, lDensity, lEst, lNear, lFar, lLinear []counter // length
-	mPlain, mRow, mNear, mLinear                 []counter // mantissa
+	sKin, sKinNear, sBoth, sLinear, sCross, sUpper, sRow        []counter // negative
+	lPlain, lDensity, lEst, lNear, lFar, lLinear, lKin, lColumn []counter // length
+	mPlain, mRow, mNear, mLinear                                []counter // mantissa
 }
 
 func newModel() *model {
-	return &model{
-		nonzero:  newSite(6, 16, 121),
-		negative: newSite(6, 1, 1),
-		length:   newSite(6, 16, 16),
+	m := &model{
+		nonzero:  newSite(8, 16, 176),
+		negative: newSite(8, 1, 1),
+		length:   newSite(8, 16, 16),
 		mantissa: newSite(4, 256, 1),
 
-		zFar: newCounters(256), zDiag: newCounters(256), zKernel: newCounters(16 * 32),
-		zUpper: newCounters(22 * 22 * 16), zKin: newCounters(22 * 16 * 2),
-		sKin: newCounters(25 * 3), sKinNear: newCounters(25 * 9), sBoth: newCounters(25 * 25), sLinear: newCounters(25), sCross: newCounters(81),
-		lPlain: newCounters(16 * 2), lDensity: newCounters(16 * 121), lEst: newCounters(16 * 64),
-		lNear: newCounters(16 * 256), lFar: newCounters(16 * 256), lLinear: newCounters(16 * 16 * 25),
+		sKin: newCounters(25 * 3), sKinNear: newCounters(25 * 9), sBoth: newCounters(25 * 25), sLinear: newCounters(25),
+		sCross: newCounters(81), sUpper: newCounters(27), sRow: newCounters(81),
+		lPlain: newCounters(16 * 2), lDensity: newCounters(16 * 176), lEst: newCounters(16 * 64), lNear: newCounters(16 * 256),
+		lFar: newCounters(16 * 256), lLinear: newCounters(16 * 16 * 25), lKin: newCounters(16 * 16 * 25), lColumn: newCounters(16 * 256),
 		mPlain: newCounters(4096 * 2), mRow: newCounters(4096 * 16), mNear: newCounters(4096 * 16), mLinear: newCounters(4096 * 25),
 	}
+	for _, c := range [][]counter{m.zFar[:], m.zDiag[:], m.zKernel[:], m.zUpper[:], m.zKin[:], m.zNear[:], m.zDensity[:]} {
+		resetCounters(c)
+	}
+	return m
 }
 
 func abs(a int32) int32 {
@@ -135,6 +144,23 @@ func quarters(a int32) int {
 	return min(4*e-8+int(a>>(e-3)&3), 63)
 }
 
+// walk is what the model knows of the block that it codes.
+type walk struct {
+	*model
+	rc         *rangeCoder
+	kernel     int // symbols of one channel
+	width      int // of the kernel
+	far1, far2 int // distances of further neighbours, 0: none
+	// The row and those before, with margins, so that neighbours need no tests; symbols
+	// are clamped to maxMag.
+	cur, prev, prev2 []int32
+	colSign          []counter // negative, by column
+	colMag           []int32   // mean magnitude of the column's non-zeros, in 1/256
+	rowMag           int32     // of the row's, in 1/256
+	kin              *kin
+	lin              linear
+}
+
 // block codes one block, or decodes it into b.Syms.
 func (m *model) block(rc *rangeCoder, b Block) error {
 	if len(b.Syms) == 0 {
@@ -157,182 +183,241 @@ func (m *model) block(rc *rangeCoder, b Block) error {
 	if far2 > maxLag {
 		far2 = 0
 	}
-
-	// Rows with margins, so that neighbours need no tests; magnitudes are clamped.
-	cur, prev, prev2 := make([]int32, cols+2*margin), make([]int32, cols+2*margin), make([]int32, cols+2*margin)
-	// Their magnitudes, at most 3.
-	cur3, prev3, prev23 := make([]uint8, cols+2*margin), make([]uint8, cols+2*margin), make([]uint8, cols+2*margin)
-	column := newCounters(cols + 2*margin) // not zero, by column
-	colSign := newCounters(cols)           // negative, by column
-	colMag := make([]int32, cols)          // mean magnitude of the column's non-zeros, in 1/256
-	place := newCounters(kernel)           // not zero, by place in the kernel, within a row
-	kin := newKin(b.Rows, cols)
-	lin := linear{scale: newScale(64)}
-	matrix := kernel == 1
-	zFar, zDiag := (*[256]counter)(m.zFar), (*[256]counter)(m.zDiag)
-	nz, neg, length, mantissa := &m.nonzero, &m.negative, &m.length, &m.mantissa
-
+	const wide = 2 * margin
+	w := &walk{
+		model: m, rc: rc, kernel: kernel, width: b.W, far1: far1, far2: far2,
+		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
+		colSign: newCounters(cols), colMag: make([]int32, cols),
+		kin: newKin(b.Rows, cols), lin: linear{scale: newScale(64)},
+	}
+	// The rows' magnitudes, at most 3.
+	cur, prev, prev2 := make([]uint8, cols+wide), make([]uint8, cols+wide), make([]uint8, cols+wide)
+	column := newCounters(cols)  // not zero, by column
+	above := make([]above, cols) // what a row knows of its columns as it begins
+	logits := make([]int16, cols+wide)
+	place := newCounters(kernel) // not zero, by place in the kernel, within a row
+	beside := uint32(0x030303)
+	if far1 == 1 { // the symbol after the neighbour is this one
+		beside = 0x0303
+	}
+	in := [maxInputs]*counter{}
 	for r := range b.Rows {
+		look(above, column, logits, prev[margin:], prev2[margin:], far1)
 		row := counterHalf
+		rl := uint(row.logit() + zeroLogit)
 		resetCounters(place)
-		rowMag := int32(256)
-		inKernel := 0
-		kin.row(r)
-		syms := b.Syms[r*cols : (r+1)*cols]
+		w.rowMag = 256
+		inKernel, k := 0, 0
+		left := uint(0)
+		w.kin.row(r)
+		syms := b.Syms[r*cols:][:len(above)]
 		early := min(r, 3)
-		for c, k := 0, 0; c < cols; c, k = c+1, k+1 {
+		column, w.cur = column[:len(above)], w.cur[:len(above)+wide]
+		for c, over := range above {
 			if k == kernel {
-				k = 0
+				k, inKernel = 0, 0
 			}
-			if k == 0 {
-				inKernel = 0
-			}
-			i := c + margin
-			left3, up3 := uint(cur3[i-1]), uint(prev3[i])
-			near, diag := left3<<2|up3, left3
-			if far1 > 0 {
-				n13 := uint(cur3[i-far1])
-				near |= n13 << 6
-				diag |= n13<<6 | uint(cur3[i-far1+1])<<4 | uint(cur3[i-far1-1])<<2
+			n1, n2 := uint(0), uint(0)
+			if far1 > 0 { // the neighbours at the distance and beside it
+				n1 = uint(binary.LittleEndian.Uint32(cur[c+margin-1-far1:]) & beside)
 			}
 			if far2 > 0 {
-				near |= uint(cur3[i-far2]) << 4
+				n2 = uint(cur[c+margin-far2])
 			}
-			col := &column[i]
-			cl, rl := col.logit()+zeroLogit, row.logit()+zeroLogit
-			expect := kin.predict(c)
-			kq := kin.scale.steps(expect)
+			leftFlag, upFlag := (left+3)>>2, uint(over.mags&3+3)>>2
+			expect, kq := int64(0), 0
+			if w.kin.energy != 0 { // else this row is like none so far
+				expect = int64(w.kin.predict(c))
+				kq = w.kin.scale.steps(expect)
+			}
 
-			nz.ctx[0] = col
-			nz.ctx[1] = &place[k]
-			nz.ctx[2] = &zFar[near&255]
-			nz.ctx[3] = &zDiag[diag&255]
-			if matrix {
-				around := (column[i-1].logit() + column[i+1].logit()) >> 1
-				if far1 > 0 {
-					around = (2*around + column[i-far1].logit() + column[i+far1].logit()) >> 2
-				}
-				nz.ctx[4] = &m.zUpper[uint(rl>>8*22+(around+zeroLogit)>>8)<<4|up3<<2|uint(prev23[i])]
+			in[0] = &column[c]
+			in[1] = &place[k]
+			in[2] = &m.zFar[(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
+			in[3] = &m.zDiag[(n1>>2|n1>>12|n1<<2|left)&255]
+			if kernel == 1 {
+				in[4] = &m.zUpper[(rl>>8<<9|uint(over.mags))&(1<<14-1)]
 			} else {
-				nz.ctx[4] = &m.zKernel[min(inKernel, 15)*32+min(k, 31)]
+				in[4] = &m.zKernel[min(inKernel, 15)<<5|min(k, 31)]
 			}
-			leftFlag, upFlag := int(left3+3)>>2, int(up3+3)>>2
-			nz.ctx[5] = &m.zKin[int(cl+rl)>>9<<5|max(kq, -kq)<<1|leftFlag]
+			in[5] = &m.zKin[((uint(over.density)+rl>>8)>>1<<5|uint(max(kq, -kq))<<1|leftFlag)&1023]
+			in[6] = &m.zNear[(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
+			in[7] = &m.zDensity[(uint(over.density)<<5|rl>>8)&1023]
+			density := uint(over.density)>>1<<4 | rl>>9
 			s := syms[c]
 			y := 0
 			if s != 0 {
 				y = 1
 			}
-			y = nz.code(rc, y, leftFlag<<3|upFlag<<2|early, int(cl>>9*11+rl>>9))
-			row.update(int64(y)<<22, 60)
-			if y == 0 {
-				cur[i], cur3[i] = 0, 0
-				continue
-			}
-			left, up := cur[i-1], prev[i]
-			var n1, n1l, n1r, n2 int32
-			if far1 > 0 {
-				n1, n1l, n1r = cur[i-far1], cur[i-far1-1], cur[i-far1+1]
-			}
-			if far2 > 0 {
-				n2 = cur[i-far2]
-			}
-			inKernel++
-
-			left2, up2 := cur[i-2], prev2[i]
-			f := &lin.f
-			if kernel > 1 {
-				*f = features{0, 0, 0, 0, 0, n2, up, up2, 0}
-				kx := k % b.W
-				if kx > 0 {
-					f[1] = left
+			y = m.nonzero.code(rc, &in, y, int(leftFlag<<3|upFlag<<2)|early, int(density))
+			row.update(int32(y)<<22, 60)
+			rl = uint(row.logit() + zeroLogit)
+			left = 0
+			w.cur[c+margin] = 0
+			if y != 0 {
+				inKernel++
+				s, err := w.value(s, r, c, k, int(density), expect, kq)
+				if err != nil {
+					return err
 				}
-				if k >= b.W && far1 > 0 {
-					f[2] = n1
-					if kx > 0 {
-						f[3] = n1l
-					}
-					if kx < b.W-1 {
-						f[4] = n1r
-					}
-				}
-				if c >= 2*kernel && 2*kernel <= maxLag {
-					f[8] = cur[i-2*kernel]
-				}
-			} else {
-				*f = features{0, left, n1, n1l, n1r, n2, up, left2, up2}
-			}
-			hat := lin.predict(kin.scale.ratio(expect), rowMag)
-			hq := lin.scale.steps(hat)
-
-			neg.ctx[0] = &m.sKin[(kq+12)*3+sgn(left)]
-			neg.ctx[1] = &m.sKinNear[((kq+12)*3+sgn(n1))*3+sgn(up)]
-			neg.ctx[2] = &m.sBoth[(hq+12)*25+kq+12]
-			neg.ctx[3] = &m.sLinear[hq+12]
-			neg.ctx[4] = &colSign[c]
-			neg.ctx[5] = &m.sCross[((sgn(left)*3+sgn(up))*3+sgn(n1))*3+sgn(n2)]
-			sign := neg.code(rc, int(uint32(s)>>31), 0, 0)
-
-			a := uint32(s)
-			if s < 0 {
-				a = -a
-			}
-			if sign == 1 {
-				hq = -hq
-			}
-			close := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
-			rm := octaves(rowMag >> 5)
-			est := quarters((2*colMag[c] + 2*rowMag + close*25) / 5 >> 4)
-			nearQ, leftQ, upQ, n1Q, n2Q := octaves(close), octaves(abs(left)), octaves(abs(up)), octaves(abs(n1)), octaves(abs(n2))
-			density := int(cl>>9*11 + rl>>9)
-			last := bits.Len32(a) - 1 // -1 when decoding
-			e := 0
-			for ; e < 31; e++ {
-				y := 0
-				if e < last {
-					y = 1
-				}
-				q := min(e, 15)
-				length.ctx[0] = &m.lPlain[q*2+sign]
-				length.ctx[1] = &m.lDensity[q*121+density]
-				length.ctx[2] = &m.lEst[q*64+est]
-				length.ctx[3] = &m.lNear[(q*16+leftQ)*16+upQ]
-				length.ctx[4] = &m.lFar[(q*16+n1Q)*16+n2Q]
-				length.ctx[5] = &m.lLinear[(q*16+rm)*25+hq+12]
-				if length.code(rc, y, q, rm) == 0 {
-					break
-				}
-			}
-			tree, v := 1, uint32(1) // the bits so far, at most 8 of them as a context
-			for bit := e - 1; bit >= 0; bit-- {
-				q := min(e, 15)*256 + tree
-				mantissa.ctx[0] = &m.mPlain[q*2+sign]
-				mantissa.ctx[1] = &m.mRow[q*16+rm]
-				mantissa.ctx[2] = &m.mNear[q*16+nearQ]
-				mantissa.ctx[3] = &m.mLinear[q*25+hq+12]
-				y := mantissa.code(rc, int(a>>bit)&1, min(e, 15)*16+min(bit, 15), 0)
-				v = v<<1 | uint32(y)
-				tree = min(tree<<1|y, 255)
-			}
-			if rc.dec {
-				if v > 1<<31 || v == 1<<31 && sign == 0 {
-					return corrupt("symbol beyond 32 bits")
-				}
-				if sign == 1 {
-					v = -v
-				}
-				s = int32(v)
 				syms[c] = s
+				left = uint(min(uint32(abs(s)), 3))
 			}
-			t := min(max(s, -maxMag), maxMag)
-			cur[i], cur3[i] = t, uint8(min(abs(t), 3))
-			kin.learn(r, c, expect, t)
-			lin.learn(hat, t, rowMag)
-			rowMag += (abs(t)*256 - rowMag) / 32
-			colMag[c] += (abs(t)*256 - colMag[c]) / int32(min(16, r+1))
+			cur[c+margin] = uint8(left)
+			k++
 		}
+		w.cur, w.prev, w.prev2 = w.prev2, w.cur, w.prev
 		cur, prev, prev2 = prev2, cur, prev
-		cur3, prev3, prev23 = prev23, cur3, prev3
 	}
 	return nil
+}
+
+// above is what a row knows of a column as it begins.
+type above struct {
+	mags    uint16 // density around << 4 | the second upper neighbour << 2 | the upper one
+	density uint8  // logit of the column, by 256
+	around  uint8  // that and the density around, by 128
+}
+
+// look fills in above; logits is scratch with margins.
+func look(to []above, column []counter, logits []int16, prev, prev2 []uint8, far int) {
+	for i := range margin {
+		logits[i] = zeroLogit
+		logits[len(logits)-1-i] = zeroLogit
+	}
+	at := logits[margin:][:len(column)]
+	for c := range column {
+		at[c] = int16(column[c].logit() + zeroLogit)
+	}
+	before, after := logits[margin-1:][:len(at)], logits[margin+1:][:len(at)]
+	before1, after1 := logits[margin-far:][:len(at)], logits[margin+far:][:len(at)]
+	prev, prev2, to = prev[:len(at)], prev2[:len(at)], to[:len(at)]
+	for c, l := range at {
+		around := uint(before[c]) + uint(after[c])
+		if far > 0 {
+			around = (around + uint(before1[c]) + uint(after1[c])) >> 1
+		}
+		to[c] = above{
+			mags:    uint16(around>>9<<4) | uint16(prev2[c]<<2|prev[c]),
+			density: uint8(l >> 8),
+			around:  uint8((uint(l) + around>>1) >> 7),
+		}
+	}
+}
+
+// value codes the sign and magnitude of symbol s, which is not zero, or decodes and
+// returns it. It stands in row r and column c, at place k of its kernel; expect and kq
+// are what kin expects.
+func (w *walk) value(s int32, r, c, k, density int, expect int64, kq int) (int32, error) {
+	m, rc, cur, prev, prev2, kernel := w.model, w.rc, w.cur, w.prev, w.prev2, w.kernel
+	i := c + margin
+	left, up := cur[i-1], prev[i]
+	left2, up2 := cur[i-2], prev2[i]
+	var n1, n1l, n1r, n2 int32
+	if f := w.far1; f > 0 {
+		n1, n1l, n1r = cur[i-f], cur[i-f-1], cur[i-f+1]
+	}
+	if f := w.far2; f > 0 {
+		n2 = cur[i-f]
+	}
+	rowMag := w.rowMag
+	x := &w.lin.x
+	*x = [9]int64{0: w.kin.scale.ratio(expect) * int64(rowMag) >> 8, 5: int64(n2) << 6, 6: int64(up) << 6}
+	if kernel > 1 {
+		x[7] = int64(up2) << 6
+		kx := k % w.width
+		if kx > 0 {
+			x[1] = int64(left) << 6
+		}
+		if k >= w.width && w.far1 > 0 {
+			x[2] = int64(n1) << 6
+			if kx > 0 {
+				x[3] = int64(n1l) << 6
+			}
+			if kx < w.width-1 {
+				x[4] = int64(n1r) << 6
+			}
+		}
+		if c >= 2*kernel && 2*kernel <= maxLag {
+			x[8] = int64(cur[i-2*kernel]) << 6
+		}
+	} else {
+		x[1], x[2], x[3], x[4] = int64(left)<<6, int64(n1)<<6, int64(n1l)<<6, int64(n1r)<<6
+		x[7], x[8] = int64(left2)<<6, int64(up2)<<6
+	}
+	hat := w.lin.predict()
+	hq := w.lin.scale.steps(hat)
+
+	var in [maxInputs]*counter
+	in[0] = &m.sKin[(kq+12)*3+sgn(left)]
+	in[1] = &m.sKinNear[((kq+12)*3+sgn(n1))*3+sgn(up)]
+	in[2] = &m.sBoth[(hq+12)*25+kq+12]
+	in[3] = &m.sLinear[hq+12]
+	in[4] = &w.colSign[c]
+	in[5] = &m.sCross[((sgn(left)*3+sgn(up))*3+sgn(n1))*3+sgn(n2)]
+	in[6] = &m.sUpper[(sgn(up)*3+sgn(up2))*3+sgn(left2)]
+	in[7] = &m.sRow[((sgn(left)*3+sgn(left2))*3+sgn(prev[i-1]))*3+sgn(prev[i+1])]
+	sign := m.negative.code(rc, &in, int(uint32(s)>>31), 0, 0)
+
+	a := uint32(s)
+	if s < 0 {
+		a = -a
+	}
+	if sign == 1 {
+		kq = -kq
+		hq = -hq
+	}
+	near := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
+	rm, cm := octaves(rowMag>>5), octaves(w.colMag[c]>>5)
+	est := quarters((2*w.colMag[c] + 2*rowMag + near*25) / 5 >> 4)
+	pairUp := octaves(abs(left))<<4 | octaves(abs(up))
+	pairFar := octaves(abs(n1))<<4 | octaves(abs(n2))
+	last := bits.Len32(a) - 1 // -1 when decoding
+	e := 0
+	for ; e < 31; e++ {
+		y := 0
+		if e < last {
+			y = 1
+		}
+		q := min(e, 15)
+		in[0] = &m.lPlain[q<<1|sign]
+		in[1] = &m.lDensity[q*176+density]
+		in[2] = &m.lEst[q<<6|est]
+		in[3] = &m.lNear[q<<8|pairUp]
+		in[4] = &m.lFar[q<<8|pairFar]
+		in[5] = &m.lLinear[(q<<4|rm)*25+hq+12]
+		in[6] = &m.lKin[(q<<4|rm)*25+kq+12]
+		in[7] = &m.lColumn[(q<<4|cm)<<4|rm]
+		if m.length.code(rc, &in, y, q, rm) == 0 {
+			break
+		}
+	}
+	nearQ := octaves(near)
+	tree, v := 1, uint32(1) // the bits so far, at most 8 of them as a context
+	for bit := e - 1; bit >= 0; bit-- {
+		q := min(e, 15)<<8 | tree
+		in[0] = &m.mPlain[q<<1|sign]
+		in[1] = &m.mRow[q<<4|rm]
+		in[2] = &m.mNear[q<<4|nearQ]
+		in[3] = &m.mLinear[q*25+hq+12]
+		y := m.mantissa.code(rc, &in, int(a>>bit)&1, min(e, 15)<<4|min(bit, 15), 0)
+		v = v<<1 | uint32(y)
+		tree = min(tree<<1|y, 255)
+	}
+	if rc.dec != 0 {
+		if v > 1<<31 || v == 1<<31 && sign == 0 {
+			return 0, corrupt("symbol beyond 32 bits")
+		}
+		if sign == 1 {
+			v = -v
+		}
+		s = int32(v)
+	}
+	t := min(max(s, -maxMag), maxMag)
+	cur[i] = t
+	w.kin.learn(r, c, expect, t)
+	w.lin.learn(hat, t, rowMag)
+	w.rowMag += (abs(t)*256 - rowMag) / 32
+	w.colMag[c] += (abs(t)*256 - w.colMag[c]) / int32(min(16, r+1))
+	return s, nil
 }

@@ -14,7 +14,8 @@
 // [Streams] cuts what is large into parts that decode side by side. [AppendElements] does the same for floats and wide integers, whose bytes it
 // splits into planes. [Cost] says what symbols would cost under Context, for those who choose them.
 //
-// All arithmetic is on integers, tables included: floating point would not decode on
+// All arithmetic is on integers, tables included, and what runs in assembly is specified
+// by the portable Go beside it: floating point would not decode on
 // every machine. A code may stand for at most [MaxSymbols] symbols, which decoders
 // check before they allocate; they never panic. docs/format.md specifies every code
 // bit by bit.

@@ -122,7 +122,7 @@ func AppendElements(dst []byte, arrays []Elements, fast bool) ([]byte, error) {
 	ends := make([]int, len(arrays))
 	for i, e := range arrays {
 		m.array(&rc, e, e.planes())
-		ends[i] = len(rc.out) + rc.pend - start
+		ends[i] = rc.done() - start
 	}
 	dst = padElements(rc.finish(start), start, total)
 	elementShares(arrays, ends, len(dst)-start)
@@ -215,7 +215,7 @@ func DecodeElements(arrays []Elements, src []byte, fast bool) error {
 			}
 		}
 		e.join(ps)
-		ends[i] = min(max(rc.pos-3, 0), len(src))
+		ends[i] = rc.done()
 	}
 	if !fast {
 		elementShares(arrays, ends, len(src))
@@ -240,9 +240,10 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 	if e.N == 0 {
 		return
 	}
+	var in [maxInputs]*counter
 	for p, cur := range planes {
 		mode := 0
-		if !rc.dec && noise(cur) {
+		if rc.dec == 0 && noise(cur) {
 			mode = 1
 		}
 		if rc.bit(mode, 1<<15) == 1 {
@@ -271,11 +272,11 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 			}
 			x, v := int(cur[i]), 1
 			for k := 7; k >= 0; k-- {
-				m.bit.ctx[0] = &t.plain[v]
-				m.bit.ctx[1] = &t.upper[int(upper)<<8|v]
-				m.bit.ctx[2] = &t.last[int(last)<<8|v]
-				m.bit.ctx[3] = &t.above[int(above)<<8|v]
-				v = v<<1 | m.bit.code(rc, x>>k&1, p*8+k, p)
+				in[0] = &t.plain[v]
+				in[1] = &t.upper[int(upper)<<8|v]
+				in[2] = &t.last[int(last)<<8|v]
+				in[3] = &t.above[int(above)<<8|v]
+				v = v<<1 | m.bit.code(rc, &in, x>>k&1, p*8+k, p)
 			}
 			cur[i] = byte(v)
 			last = cur[i]

@@ -12,7 +12,7 @@ func lags(rc *rangeCoder, b Block, cols int) (first, second int) {
 	if cols < minLagCols {
 		return 0, 2
 	}
-	if !rc.dec {
+	if rc.dec == 0 {
 		first, second = findLags(b, cols)
 	}
 	half := func(lag int) int {

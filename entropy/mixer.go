@@ -16,9 +16,10 @@ const (
 
 // The tables' sizes make tests of their indices needless.
 var (
-	squashTab  [8192]uint16 // logit + zeroLogit -> probability
-	stretchTab [4096]int16  // probability / 16 -> logit
-	rateTab    [1024]uint16 // count -> 65536 / (count + 1.5)
+	squashTab  [8192]uint16  // logit + zeroLogit -> probability
+	stretchTab [4096]int16   // probability / 16 -> logit
+	rateTab    [256]uint16   // count -> share of the error that a counter takes, in 1/4096
+	mixVec     [10][8]uint32 // constants of the assembly
 )
 
 func init() {
@@ -39,12 +40,32 @@ func init() {
 		stretchTab[i] = int16(j - zeroLogit)
 	}
 	for i := range rateTab {
-		rateTab[i] = uint16(131072 / (2*uint32(i) + 3))
+		if i < 16 {
+			rateTab[i] = uint16(16 * (512 / (2*i + 3)))
+		} else {
+			rateTab[i] = uint16(4096 / (i&^15 + 9))
+		}
+	}
+	min := int32(-logitMax)
+	for i, x := range [...]uint32{uint32(min), logitMax, zeroLogit, 1 << 13, 1, counterLimit, 0x80808070, 0, 0, 1 << 22} {
+		for k := range mixVec[i] {
+			mixVec[i][k] = x
+		}
+	}
+	for i := range 16 {
+		low, high := uint32(rateTab[i]>>4), uint32(rateTab[16*i])
+		if i == 0 {
+			high = 0
+		}
+		for k := i / 4; k < 8; k += 4 {
+			mixVec[7][k] |= low << (8 * (i % 4))
+			mixVec[8][k] |= high << (8 * (i % 4))
+		}
 	}
 }
 
 // counter is an adaptive probability: 22 bits of probability above 10 bits of
-// count. While the count is small it averages what it saw (nearly the
+// count, at most 255. While the count is small it averages what it saw (nearly the
 // Krichevsky-Trofimov estimate); at the limit it forgets exponentially.
 type counter uint32
 
@@ -65,13 +86,13 @@ func resetCounters(c []counter) {
 	}
 }
 
-func (c counter) logit() int64 { return int64(stretchTab[c>>20]) }
+func (c counter) logit() int32 { return int32(stretchTab[c>>20]) }
 
 // update moves the counter towards target, 0 or 1<<22.
-func (c *counter) update(target int64, limit uint32) {
-	n := uint32(*c) & 1023
-	p := int64(*c >> 10)
-	p += (target - p) * int64(rateTab[n]) >> 16
+func (c *counter) update(target int32, limit uint32) {
+	n := uint32(*c) & 255
+	p := int32(*c >> 10)
+	p += (target - p) >> 4 * int32(rateTab[n]) >> 8
 	*c = counter(uint32(p)<<10 | min(n+1, limit))
 }
 
@@ -83,13 +104,12 @@ const (
 	minProb = 24
 )
 
-// site is one kind of binary decision. Its inputs are counters that the model
+// site is one kind of binary decision. Its n inputs are counters that the model
 // picks by its contexts; two sets of mixing weights, each picked by a small context
 // of its own, give two logits. Each set learns from its own error. What the mean of
 // the two says is corrected by an adaptive map under the second context.
 type site struct {
-	n    int                 // 4, 6 or 8
-	ctx  [maxInputs]*counter // the inputs of the next decision
+	n    int // inputs: 4 or 8
 	sets [2][]mixing
 }
 
@@ -97,6 +117,7 @@ type site struct {
 type mixing struct {
 	w   [maxInputs]int32 // weights in 1/65536, at first 1/n; they wrap around
 	fix [46]int32        // the probability for every 128th logit, in 1/65536; the second set's
+	_   [10]int32
 }
 
 func newSite(n, sets0, sets1 int) site {
@@ -117,66 +138,78 @@ func newSite(n, sets0, sets1 int) site {
 	return s
 }
 
-// code codes y, or decodes and returns it. It is written out because this is where
-// the time goes.
-func (s *site) code(rc *rangeCoder, y int, set0, set1 int) int {
-	m0, m1, c := &s.sets[0][set0], &s.sets[1][set1], &s.ctx
+// code codes y, or decodes and returns it: a decoder passes y = 0. c are the inputs.
+func (s *site) code(rc *rangeCoder, c *[maxInputs]*counter, y int, set0, set1 int) int {
+	m0, m1 := &s.sets[0][set0], &s.sets[1][set1]
+	if !simd {
+		return mix(rc, s.n, c, m0, m1, y)
+	}
+	before := rc.at
+	if s.n == 4 {
+		y = mix4AVX2(rc, c, m0, m1, y)
+	} else {
+		y = mix8AVX2(rc, c, m0, m1, y)
+	}
+	if rc.dec == 0 && rc.at < before {
+		rc.carry()
+	}
+	if rc.rng < 1<<32 {
+		rc.shift()
+	}
+	return y
+}
+
+// mix is code in portable Go, written out because this is where the time goes.
+func mix(rc *rangeCoder, n int, c *[maxInputs]*counter, m0, m1 *mixing, y int) int {
 	w0, w1 := &m0.w, &m1.w
 	x0, x1, x2, x3 := c[0].logit(), c[1].logit(), c[2].logit(), c[3].logit()
-	var x4, x5, x6, x7 int64
-	d0 := x0*int64(w0[0]) + x1*int64(w0[1]) + x2*int64(w0[2]) + x3*int64(w0[3])
-	d1 := x0*int64(w1[0]) + x1*int64(w1[1]) + x2*int64(w1[2]) + x3*int64(w1[3])
-	if s.n > 4 {
-		x4, x5 = c[4].logit(), c[5].logit()
-		d0 += x4*int64(w0[4]) + x5*int64(w0[5])
-		d1 += x4*int64(w1[4]) + x5*int64(w1[5])
-	}
-	if s.n > 6 {
-		x6, x7 = c[6].logit(), c[7].logit()
-		d0 += x6*int64(w0[6]) + x7*int64(w0[7])
-		d1 += x6*int64(w1[6]) + x7*int64(w1[7])
+	var x4, x5, x6, x7 int32
+	d0 := x0*w0[0] + x1*w0[1] + x2*w0[2] + x3*w0[3]
+	d1 := x0*w1[0] + x1*w1[1] + x2*w1[2] + x3*w1[3]
+	if n > 4 {
+		x4, x5, x6, x7 = c[4].logit(), c[5].logit(), c[6].logit(), c[7].logit()
+		d0 += x4*w0[4] + x5*w0[5] + x6*w0[6] + x7*w0[7]
+		d1 += x4*w1[4] + x5*w1[5] + x6*w1[6] + x7*w1[7]
 	}
 	l0 := min(max(d0>>16, -logitMax), logitMax) + zeroLogit
 	l1 := min(max(d1>>16, -logitMax), logitMax) + zeroLogit
 	l := (l0 + l1) >> 1 & 8191
-	at, part := l>>7, int32(l&127)
+	at, part := l>>7, l&127
 	fix := &m1.fix
 	a := fix[at]<<7 + (fix[at+1]-fix[at])*part
 	p := min(max((int32(squashTab[l])<<7+a)>>8, minProb), 65536-minProb)
 	y = rc.bit(y, uint32(p))
 
 	one := int32(y << 16)
-	at += int64(part >> 6)
+	at += part >> 6
 	fix[at] += (one - fix[at]) >> 7
-	e0 := int64(one-int32(squashTab[l0&8191])) * mixRate >> 8
-	e1 := int64(one-int32(squashTab[l1&8191])) * mixRate >> 8
-	target := int64(y) << 22
-	w0[0] += int32((x0*e0 + 1<<13) >> 14)
-	w1[0] += int32((x0*e1 + 1<<13) >> 14)
+	e0 := (one - int32(squashTab[l0&8191])) * mixRate >> 8
+	e1 := (one - int32(squashTab[l1&8191])) * mixRate >> 8
+	target := int32(y) << 22
+	w0[0] += (x0*e0 + 1<<13) >> 14
+	w1[0] += (x0*e1 + 1<<13) >> 14
 	c[0].update(target, counterLimit)
-	w0[1] += int32((x1*e0 + 1<<13) >> 14)
-	w1[1] += int32((x1*e1 + 1<<13) >> 14)
+	w0[1] += (x1*e0 + 1<<13) >> 14
+	w1[1] += (x1*e1 + 1<<13) >> 14
 	c[1].update(target, counterLimit)
-	w0[2] += int32((x2*e0 + 1<<13) >> 14)
-	w1[2] += int32((x2*e1 + 1<<13) >> 14)
+	w0[2] += (x2*e0 + 1<<13) >> 14
+	w1[2] += (x2*e1 + 1<<13) >> 14
 	c[2].update(target, counterLimit)
-	w0[3] += int32((x3*e0 + 1<<13) >> 14)
-	w1[3] += int32((x3*e1 + 1<<13) >> 14)
+	w0[3] += (x3*e0 + 1<<13) >> 14
+	w1[3] += (x3*e1 + 1<<13) >> 14
 	c[3].update(target, counterLimit)
-	if s.n > 4 {
-		w0[4] += int32((x4*e0 + 1<<13) >> 14)
-		w1[4] += int32((x4*e1 + 1<<13) >> 14)
+	if n > 4 {
+		w0[4] += (x4*e0 + 1<<13) >> 14
+		w1[4] += (x4*e1 + 1<<13) >> 14
 		c[4].update(target, counterLimit)
-		w0[5] += int32((x5*e0 + 1<<13) >> 14)
-		w1[5] += int32((x5*e1 + 1<<13) >> 14)
+		w0[5] += (x5*e0 + 1<<13) >> 14
+		w1[5] += (x5*e1 + 1<<13) >> 14
 		c[5].update(target, counterLimit)
-	}
-	if s.n > 6 {
-		w0[6] += int32((x6*e0 + 1<<13) >> 14)
-		w1[6] += int32((x6*e1 + 1<<13) >> 14)
+		w0[6] += (x6*e0 + 1<<13) >> 14
+		w1[6] += (x6*e1 + 1<<13) >> 14
 		c[6].update(target, counterLimit)
-		w0[7] += int32((x7*e0 + 1<<13) >> 14)
-		w1[7] += int32((x7*e1 + 1<<13) >> 14)
+		w0[7] += (x7*e0 + 1<<13) >> 14
+		w1[7] += (x7*e1 + 1<<13) >> 14
 		c[7].update(target, counterLimit)
 	}
 	return y

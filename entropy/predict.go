@@ -53,18 +53,25 @@ const (
 // are kept, of rows the number modulo kinRows.
 type kin struct {
 	on     bool
-	alike  [kinRows]int64 // <this, j> * norm[j] / 16
-	norm   [kinRows]int64 // 2^24 / <j, j>
-	ring   []uint16       // by column and number modulo kinDepth: row << 7 | value + 64
-	count  []uint32       // non-zeros of the column so far
-	energy int64          // <this, this> so far
+	alike  [kinRows]int32 // <this, j> / <j, j>, in 1/2^17
+	norm   [kinRows]int32 // 2^24 / <j, j>
+	cols   []kinColumn
+	count  []uint32 // non-zeros of the column so far
+	energy int64    // <this, this> so far
 	scale  scale
 }
 
+// kinColumn are a column's latest non-zeros, by their number modulo kinDepth. Those that
+// are not in use are 0 in row 0.
+type kinColumn struct {
+	row   [kinDepth]uint16
+	value [kinDepth]int8
+}
+
 func newKin(rows, cols int) *kin {
-	k := &kin{on: rows > 1 && cols >= 4, scale: newScale(1 << 20)}
+	k := &kin{on: rows > 1 && cols >= 4, scale: newScale(1 << 17)}
 	if k.on {
-		k.ring = make([]uint16, cols*kinDepth)
+		k.cols = make([]kinColumn, cols)
 		k.count = make([]uint32, cols)
 	}
 	return k
@@ -76,19 +83,24 @@ func (k *kin) row(r int) {
 		return
 	}
 	if r > 0 {
-		k.norm[(r-1)%kinRows] = 1 << 24 / max(1, k.energy)
+		k.norm[(r-1)%kinRows] = int32(1 << 24 / max(1, k.energy))
 	}
 	k.energy = 0
 	clear(k.alike[:])
 }
 
-func (k *kin) predict(c int) int64 {
-	if !k.on {
-		return 0
+// predict is the prediction for column c, in 1/2^17 of values.
+func (k *kin) predict(c int) int32 {
+	col := &k.cols[c]
+	if simd {
+		if k.count[c] > kinDepth/2 {
+			return kin32AVX2(&k.alike, col)
+		}
+		return kin16AVX2(&k.alike, col)
 	}
-	sum := int64(0)
-	for _, e := range k.ring[c*kinDepth : c*kinDepth+int(min(k.count[c], kinDepth))] {
-		sum += k.alike[e>>7] * (int64(e&127) - 64)
+	sum := int32(0)
+	for i := range min(k.count[c], kinDepth) {
+		sum += k.alike[col.row[i]%kinRows] * int32(col.value[i])
 	}
 	return sum
 }
@@ -98,56 +110,45 @@ func (k *kin) learn(r, c int, expect int64, t int32) {
 	if !k.on {
 		return
 	}
-	v := int64(quarters(abs(t)))
+	v := int32(quarters(abs(t)))
 	if t < 0 {
 		v = -v
 	}
-	n := int(k.count[c])
-	for _, e := range k.ring[c*kinDepth : c*kinDepth+min(n, kinDepth)] {
-		k.alike[e>>7] += (int64(e&127) - 64) * v * k.norm[e>>7] >> 4
+	col, n := &k.cols[c], k.count[c]
+	for i := range min(n, kinDepth) {
+		j := col.row[i] % kinRows
+		k.alike[j] += int32(int64(int32(col.value[i])*v) * int64(k.norm[j]) >> 7)
 	}
-	k.ring[c*kinDepth+n%kinDepth] = uint16(r%kinRows)<<7 | uint16(v+64)
+	col.row[n%kinDepth], col.value[n%kinDepth] = uint16(r%kinRows), int8(v)
 	k.count[c]++
-	k.energy += v * v
+	k.energy += int64(v * v)
 	k.scale.learn(expect)
 }
 
-// features are the symbols that a linear prediction is made of; the first is kin's.
-type features [9]int32
-
-// linear predicts a symbol by a sum of features whose weights it learns by normalised
+// linear predicts a symbol by a sum of 9 features whose weights it learns by normalised
 // least mean squares (B. Widrow, M. Hoff: Adaptive switching circuits, 1960).
 type linear struct {
-	f     features
-	w     [len(features{})]int64 // in 1/65536
-	x     [len(features{})]int64 // the features in 1/64
+	x     [9]int64 // the features in 1/64: kin's prediction, then symbols
+	w     [9]int64 // in 1/65536
 	scale scale
 }
 
-// predict takes kin's prediction relative to its mean, in 1/64, and the row's mean
-// magnitude; it returns the prediction in 1/64.
-func (l *linear) predict(kin int64, rowMag int32) int64 {
-	sum := int64(0)
-	for i, f := range l.f {
-		l.x[i] = int64(f) << 6
-	}
-	l.x[0] = kin * int64(rowMag) >> 8
-	for i, x := range l.x {
-		sum += x * l.w[i]
-	}
-	return sum >> 16
+// predict returns the prediction from x, in 1/64.
+func (l *linear) predict() int64 {
+	x, w := &l.x, &l.w
+	return (x[0]*w[0] + x[1]*w[1] + x[2]*w[2] + x[3]*w[3] + x[4]*w[4] + x[5]*w[5] + x[6]*w[6] + x[7]*w[7] + x[8]*w[8]) >> 16
 }
 
 func (l *linear) learn(hat int64, t, rowMag int32) {
+	x, w := &l.x, &l.w
 	e := int64(t)<<6 - hat
 	e = min(max(e, -1<<22), 1<<22)
-	energy := int64(rowMag) * int64(rowMag)
-	for _, x := range l.x {
-		energy += x * x
-	}
+	energy := int64(rowMag)*int64(rowMag) + x[0]*x[0] + x[1]*x[1] + x[2]*x[2] + x[3]*x[3] + x[4]*x[4] + x[5]*x[5] + x[6]*x[6] + x[7]*x[7] + x[8]*x[8]
 	g := e << 27 / energy
-	for i, x := range l.x {
-		l.w[i] = min(max(l.w[i]+x*g>>16, -1<<20), 1<<20)
+	for i, x := range x {
+		if x != 0 {
+			w[i] = min(max(w[i]+x*g>>16, -1<<20), 1<<20)
+		}
 	}
 	l.scale.learn(hat)
 }

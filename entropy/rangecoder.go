@@ -1,115 +1,131 @@
 package entropy
 
-// The binary range coder: a 32-bit range with carry, as in LZMA (Igor Pavlov;
-// G. N. N. Martin: Range encoding, 1979), with 16-bit probabilities and products
-// taken in 64 bits. docs/format.md, "Range coder", is its specification.
+import "encoding/binary"
+
+// The binary range coder: an interval of 64 bits with carry (G. N. N. Martin: Range
+// encoding, 1979), of which 32 bits are moved at a time, and 16-bit probabilities.
+// docs/format.md, "Range coder", is its specification.
 
 // rangeCoder codes or decodes bits: which, is decided when it is made, so that a
-// model has one code path for both.
+// model has one code path for both. Assembly reads the first three fields.
 type rangeCoder struct {
-	low   uint64 // encoder: the interval's low end, 33 bits
-	rng   uint32
-	code  uint32 // decoder: the input's distance from the interval's low end
-	cache byte
-	pend  int  // encoder: bytes that a carry may still change: cache and pend-1 times 255
-	begun bool // encoder: the first byte out, which is always zero, has been dropped
-	out   []byte
-	in    []byte
-	pos   int
-	dec   bool
+	rng uint64
+	at  uint64 // encoder: the interval's low end; decoder: the input's distance from it
+	dec int64  // -1: decoder, else 0
+	out []byte
+	in  []byte
+	pos int
 }
 
 // maxTail is how many zero bytes beyond the end of the code a decoder may need: an
 // encoder drops no more, so that a code which was cut short is told from a whole one.
 const maxTail = 8
 
-func newEncoder(dst []byte) rangeCoder { return rangeCoder{rng: 1<<32 - 1, pend: 1, out: dst} }
+func newEncoder(dst []byte) rangeCoder { return rangeCoder{rng: 1<<64 - 1, out: dst} }
 
 func newDecoder(src []byte) rangeCoder {
-	r := rangeCoder{rng: 1<<32 - 1, in: src, dec: true}
-	for range 4 {
-		r.code = r.code<<8 | uint32(r.next())
-	}
+	r := rangeCoder{rng: 1<<64 - 1, in: src, dec: -1}
+	r.at = uint64(r.next())<<32 | uint64(r.next())
 	return r
 }
 
-// next is the next byte of the input, zero beyond its end.
-func (r *rangeCoder) next() byte {
-	r.pos++
+// next is the next 4 bytes of the input, zeros beyond its end.
+func (r *rangeCoder) next() uint32 {
+	r.pos += 4
 	if r.pos <= len(r.in) {
-		return r.in[r.pos-1]
+		return binary.BigEndian.Uint32(r.in[r.pos-4:])
 	}
-	return 0
+	v := uint32(0)
+	for k := r.pos - 4; k < r.pos; k++ {
+		v <<= 8
+		if k < len(r.in) {
+			v |= uint32(r.in[k])
+		}
+	}
+	return v
 }
 
 // bit codes y (encoder), or returns the decoded bit; p1 is the probability of a
 // one in 1/65536, 1..65535.
 func (r *rangeCoder) bit(y int, p1 uint32) int {
-	bound := uint32(uint64(r.rng) * uint64(p1) >> 16)
-	if r.dec {
-		if r.code < bound {
-			r.rng, y = bound, 1
-		} else {
-			r.code -= bound
-			r.rng -= bound
-			y = 0
+	bound := r.rng >> 16 * uint64(p1)
+	if r.dec != 0 {
+		y = 0
+		if r.at < bound {
+			y = 1
 		}
-		for r.rng < 1<<24 {
-			r.code = r.code<<8 | uint32(r.next())
-			r.rng <<= 8
-		}
-		return y
 	}
 	if y != 0 {
 		r.rng = bound
 	} else {
-		r.low += uint64(bound)
 		r.rng -= bound
+		r.skip(bound)
 	}
-	for r.rng < 1<<24 {
+	if r.rng < 1<<32 {
 		r.shift()
-		r.rng <<= 8
 	}
 	return y
+}
+
+// skip leaves out the first n numbers of the interval.
+func (r *rangeCoder) skip(n uint64) {
+	if r.dec != 0 {
+		r.at -= n
+		return
+	}
+	r.at += n
+	if r.at < n {
+		r.carry()
+	}
+}
+
+// carry adds one to what was written.
+func (r *rangeCoder) carry() {
+	for i := len(r.out) - 1; ; i-- {
+		if r.out[i]++; r.out[i] != 0 {
+			return
+		}
+	}
+}
+
+// shift moves 32 bits out or in.
+func (r *rangeCoder) shift() {
+	r.rng <<= 32
+	if r.dec != 0 {
+		r.at = r.at<<32 | uint64(r.next())
+		return
+	}
+	r.out = binary.BigEndian.AppendUint32(r.out, uint32(r.at>>32))
+	r.at <<= 32
 }
 
 // over reports whether the decoder read more zeros beyond the end than an encoder drops.
 func (r *rangeCoder) over() bool { return r.pos > len(r.in)+maxTail }
 
-// shift moves the top byte of low out, holding back what a carry may still change.
-func (r *rangeCoder) shift() {
-	if r.low < 0xff000000 || r.low >= 1<<32 {
-		carry := byte(r.low >> 32)
-		if r.begun {
-			r.out = append(r.out, r.cache+carry)
-		}
-		r.begun = true
-		for ; r.pend > 1; r.pend-- {
-			r.out = append(r.out, 0xff+carry)
-		}
-		r.pend = 0
-		r.cache = byte(r.low >> 24)
+// done is about how many bytes of code the symbols so far have taken.
+func (r *rangeCoder) done() int {
+	if r.dec != 0 {
+		return min(max(r.pos-7, 0), len(r.in))
 	}
-	r.pend++
-	r.low = r.low << 8 & 0xffffffff
+	return len(r.out) + 1
 }
 
 // finish returns the output: of all numbers in the last interval it writes the
 // one with the most trailing zeros, and drops up to maxTail trailing zero bytes (a
 // decoder reads zeros beyond the end), but none of the first keep bytes.
 func (r *rangeCoder) finish(keep int) []byte {
-	for k := 32; k >= 0; k-- {
+	for k := 63; k >= 0; k-- {
 		mask := uint64(1)<<k - 1
-		v := (r.low + mask) &^ mask
-		if v < r.low+uint64(r.rng) {
-			r.low = v
+		v := (r.at + mask) &^ mask
+		if v-r.at < r.rng { // v may have wrapped around
+			if v < r.at {
+				r.carry()
+			}
+			r.at = v
 			break
 		}
 	}
-	for range 5 {
-		r.shift()
-	}
-	out := r.out
+	out := binary.BigEndian.AppendUint64(r.out, r.at)
 	for keep = max(keep, len(out)-maxTail); len(out) > keep && out[len(out)-1] == 0; {
 		out = out[:len(out)-1]
 	}

@@ -1,3 +1,3 @@
 package kern
 
-//go:generate go -C _gen run . ..
+//go:generate go -C _gen run .

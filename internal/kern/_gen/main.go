@@ -1,5 +1,5 @@
-// Command _gen writes the assembly of package kern: one file a micro-kernel and
-// its Go declaration. Run it by go generate in internal/kern.
+// Command _gen writes the assembly of packages kern and entropy: one file a
+// micro-kernel and its Go declaration. Run it by go generate in internal/kern.
 package main
 
 import (
@@ -24,22 +24,29 @@ type kernel struct {
 	f    func(c *build.Context)
 }
 
-var kernels []kernel
+// kernels are those of package kern, coders those of package entropy.
+var kernels, coders []kernel
 
+// main writes into the packages' folders, or all into the one that is named.
 func main() {
-	dir := ".."
-	if len(os.Args) > 1 {
-		dir = os.Args[1]
-	}
-	for _, k := range kernels {
-		if err := write(dir, k); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)
-			os.Exit(1)
+	all := []struct {
+		dir, pkg string
+		kernels  []kernel
+	}{{"..", "kern", kernels}, {"../../../entropy", "entropy", coders}}
+	for _, p := range all {
+		if len(os.Args) > 1 {
+			p.dir = os.Args[1]
+		}
+		for _, k := range p.kernels {
+			if err := write(p.dir, p.pkg, k); err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)
+				os.Exit(1)
+			}
 		}
 	}
 }
 
-func write(dir string, k kernel) error {
+func write(dir, pkg string, k kernel) error {
 	c := build.NewContext()
 	c.ConstraintExpr("!noasm")
 	k.f(c)
@@ -50,7 +57,7 @@ func write(dir string, k kernel) error {
 	if err := pass.Compile.Execute(file); err != nil {
 		return err
 	}
-	cfg := printer.Config{Name: "_gen", Pkg: "kern"}
+	cfg := printer.Config{Name: "_gen", Pkg: pkg}
 	for _, o := range []struct {
 		ext string
 		p   printer.Printer
@@ -67,7 +74,7 @@ func write(dir string, k kernel) error {
 }
 
 // function begins a function without result, of the signature expr in which the
-// named struct types of package kern may stand behind pointers.
+// named struct types of the package may stand behind pointers.
 func function(c *build.Context, name, expr, doc string, structs ...string) {
 	pkg := types.NewPackage("kern", "kern")
 	for _, s := range structs {

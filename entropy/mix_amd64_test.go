@@ -1,0 +1,153 @@
+//go:build !noasm
+
+package entropy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+)
+
+// TestLayout holds the offsets that internal/kern/_gen knows.
+func TestLayout(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"mixing.w", unsafe.Offsetof(mixing{}.w), 0},
+		{"mixing.fix", unsafe.Offsetof(mixing{}.fix), 32},
+		{"rangeCoder.rng", unsafe.Offsetof(rangeCoder{}.rng), 0},
+		{"rangeCoder.at", unsafe.Offsetof(rangeCoder{}.at), 8},
+		{"rangeCoder.dec", unsafe.Offsetof(rangeCoder{}.dec), 16},
+		{"kinColumn.value", unsafe.Offsetof(kinColumn{}.value), 64},
+		{"a row of mixVec", unsafe.Sizeof(mixVec[0]), 32},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s at %d, want %d", c.name, c.got, c.want)
+		}
+	}
+}
+
+// portable runs f without assembly.
+func portable(f func()) {
+	was := simd
+	simd = false
+	defer func() { simd = was }()
+	f()
+}
+
+// TestVariants codes with and without assembly: the same bytes and symbols, from whole
+// codes and from damaged ones.
+func TestVariants(t *testing.T) {
+	if !simd {
+		t.Skip("this CPU has no AVX2")
+	}
+	all := samples()
+	all["deep"] = []Block{random(12, Dims{120, 64, 1, 1}, .4, 9)} // more non-zeros of a column than kin keeps
+	for name, blocks := range all {
+		t.Run(name, func(t *testing.T) {
+			code, err := Context{}.Append(nil, blocks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			portable(func() {
+				if plain, _ := (Context{}).Append(nil, blocks); string(plain) != string(code) {
+					t.Error("other bytes without assembly")
+				}
+			})
+			r := rand.New(rand.NewPCG(1, 1))
+			for i := range 20 {
+				if i > 0 && len(code) > 0 {
+					code[r.IntN(len(code))] = byte(r.Uint32())
+				}
+				decode := func() string {
+					back := make([]Block, len(blocks))
+					for i := range back {
+						back[i].Dims = blocks[i].Dims
+					}
+					err := Context{}.Decode(back, code)
+					return fmt.Sprint(back, err)
+				}
+				got, want := decode(), ""
+				portable(func() { want = decode() })
+				if got != want {
+					t.Fatalf("decoded otherwise without assembly, damage %d", i)
+				}
+			}
+		})
+	}
+	in := elementSamples()
+	code, err := AppendElements(nil, in, false)
+	portable(func() {
+		plain, err2 := AppendElements(nil, in, false)
+		if err != nil || err2 != nil || string(plain) != string(code) {
+			t.Errorf("elements: other bytes without assembly (%v, %v)", err, err2)
+		}
+	})
+}
+
+// TestDecisionVariants compares single decisions on random states, weights and counters
+// beyond what a model reaches included.
+func TestDecisionVariants(t *testing.T) {
+	if !simd {
+		t.Skip("this CPU has no AVX2")
+	}
+	r := rand.New(rand.NewPCG(2, 2))
+	for i := range 2000 {
+		n := 4 + 4*(i%2)
+		var m [2]mixing
+		counters := make([]counter, 8)
+		for k := range counters {
+			counters[k] = counter(r.Uint32())&^1023 | counter(r.IntN(256))
+			for j := range m {
+				m[j].w[k] = int32(r.Uint32()) >> r.IntN(32)
+			}
+		}
+		for k := range m[1].fix {
+			m[1].fix[k] = r.Int32N(65537)
+		}
+		rc := rangeCoder{rng: 1<<32 | r.Uint64(), at: r.Uint64(), dec: -int64(i / 2 % 2), out: []byte{1, 2, 3}, in: []byte("abcdefgh")}
+		y := 0
+		if rc.dec == 0 {
+			y = r.IntN(2)
+		}
+		run := func() string {
+			c, m, rc := append([]counter(nil), counters...), m, rc
+			rc.out = append([]byte(nil), rc.out...)
+			s := site{n: n, sets: [2][]mixing{m[:1], m[1:]}}
+			var in [maxInputs]*counter
+			for k := range in {
+				in[k] = &c[k]
+			}
+			return fmt.Sprint(s.code(&rc, &in, y, 0, 0), c, m, rc)
+		}
+		got, want := run(), ""
+		portable(func() { want = run() })
+		if got != want {
+			t.Fatalf("decision %d:\n%s\nwant\n%s", i, got, want)
+		}
+	}
+}
+
+func TestKinVariants(t *testing.T) {
+	if !simd {
+		t.Skip("this CPU has no AVX2")
+	}
+	r := rand.New(rand.NewPCG(3, 3))
+	for n := range 40 {
+		k := newKin(2, 4)
+		k.count[0] = uint32(n)
+		for i := range k.alike {
+			k.alike[i] = int32(r.Uint32()) >> r.IntN(20)
+		}
+		for i := range min(n, kinDepth) {
+			k.cols[0].row[i], k.cols[0].value[i] = uint16(r.IntN(kinRows)), int8(r.IntN(127)-63)
+		}
+		got, want := k.predict(0), int32(0)
+		portable(func() { want = k.predict(0) })
+		if got != want {
+			t.Errorf("%d entries: %d, want %d", n, got, want)
+		}
+	}
+}
