@@ -1,6 +1,7 @@
 package entropy
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"sync"
 )
@@ -16,37 +17,37 @@ import (
 // together. Prices are float64 and serve decisions only: what is coded stays integer
 // arithmetic. A Cost is not safe for concurrent use.
 type Cost struct {
-	m  *model
-	rc rangeCoder // what the sites code into; its output is dropped
+	w  walk
+	rc rangeCoder // what the sites code into; its output is of no use
 
 	// The block.
-	cols, kernel, width, rows int
-	far1, far2                int
-	cur, prev, prev2          []int32
-	cur3, prev3, prev23       []uint8
-	column, colSign, place    []counter
-	colMag                    []int32
-	kin                       *kin
-	lin                       linear
+	cols, rows       int
+	cur, prev, prev2 []uint8 // the rows' magnitudes, at most 3
+	column, place    []counter
+	above            []above
+	logits           []int16
+	beside           uint32
 
 	// The row and the position in it.
 	r, c, k  int
 	row      counter
-	rowMag   int32
 	inKernel int
+	left     uint
 
-	// What the next symbol's contexts are made of.
-	set0, density               int // the nonzero site's sets
-	expect, hat                 int64
-	kq, hq                      int
-	rm, est                     int
-	nearQ, leftQ, upQ, n1Q, n2Q int
+	in            [maxInputs]*counter // the nonzero site's
+	set0, density int                 // and its sets
+	expect        int64
+	kq            int
 
-	zero, some float64      // prices of "zero" and "not zero"
-	priced     bool         // what follows "not zero" has been prepared
-	sign       [2]float64   // prices of a positive and a negative symbol
-	length     [2][]float64 // by sign and length in bits - 1, as far as asked for
-	open       [2]float64   // price of "longer" at each of those
+	zero, some float64 // prices of "zero" and "not zero"
+
+	// What a symbol that is not zero is priced from.
+	priced                 bool // it has been prepared
+	hq, rm, cm, est        int
+	nearQ, pairUp, pairFar int
+	sign                   [2]float64   // prices of a positive and a negative symbol
+	length                 [2][]float64 // by sign and length in bits - 1, as far as asked for
+	open                   [2]float64   // price of "longer" at each of those
 }
 
 // price is the price in bits of bit y where a one has probability p / 65536.
@@ -78,18 +79,18 @@ var fillBits = sync.OnceFunc(func() {
 })
 
 // chance is the probability of a one, in 1/65536, that code would use.
-func (s *site) chance(set0, set1 int) uint32 {
+func (s *site) chance(c *[maxInputs]*counter, set0, set1 int) uint32 {
 	m0, m1 := &s.sets[0][set0], &s.sets[1][set1]
-	var d0, d1 int64
+	var d0, d1 int32
 	for i := range s.n {
-		x := s.ctx[i].logit()
-		d0 += x * int64(m0.w[i])
-		d1 += x * int64(m1.w[i])
+		x := c[i].logit()
+		d0 += x * m0.w[i]
+		d1 += x * m1.w[i]
 	}
 	l0 := min(max(d0>>16, -logitMax), logitMax) + zeroLogit
 	l1 := min(max(d1>>16, -logitMax), logitMax) + zeroLogit
-	l := (l0 + l1) >> 1
-	at, part := l>>7, int32(l&127)
+	l := (l0 + l1) >> 1 & 8191
+	at, part := l>>7, l&127
 	a := m1.fix[at]<<7 + (m1.fix[at+1]-m1.fix[at])*part
 	return uint32(min(max((int32(squashTab[l])<<7+a)>>8, minProb), 65536-minProb))
 }
@@ -97,207 +98,201 @@ func (s *site) chance(set0, set1 int) uint32 {
 // NewCost is a Cost at the beginning of a code.
 func NewCost() *Cost {
 	fillBits()
-	return &Cost{m: newModel(), rc: newEncoder(nil)}
+	c := &Cost{rc: newEncoder(nil)}
+	c.w.model, c.w.rc = newModel(), &c.rc
+	return c
 }
 
 // Start begins the next block and returns the price of what precedes its symbols. The
 // block's Syms are looked at only where it is a matrix, to find its distances (see lags), and should be
 // about what will be taken; nil: it has no distances.
 func (c *Cost) Start(b Block) (head float64) {
-	c.kernel, c.width, c.rows = b.H*b.W, b.W, b.Rows
-	c.cols = b.C * c.kernel
+	kernel := b.H * b.W
+	c.rows, c.cols = b.Rows, b.C*kernel
 	c.r, c.c, c.k = 0, 0, 0
 	if c.rows == 0 || c.cols == 0 {
 		return 0
 	}
-	c.far1, c.far2 = 0, c.kernel
+	far1, far2 := 0, kernel
 	if b.H > 1 {
-		c.far1 = b.W
+		far1 = b.W
 	}
-	if c.kernel == 1 {
-		c.far1, c.far2 = 0, 2
+	if kernel == 1 {
+		far1, far2 = 0, 2
 		if c.cols >= minLagCols {
 			head = 2
 			if b.Syms != nil {
-				c.far1, c.far2 = lags(&c.rc, b, c.cols)
-				if c.far1 != 0 {
+				far1, far2 = lags(&c.rc, b, c.cols)
+				if far1 != 0 {
 					head += 8
 				}
-				if c.far2 != 2 {
+				if far2 != 2 {
 					head += 8
 				}
 			}
 		}
 	}
-	if c.far1 > maxLag {
-		c.far1 = 0
+	if far1 > maxLag {
+		far1 = 0
 	}
-	if c.far2 > maxLag {
-		c.far2 = 0
+	if far2 > maxLag {
+		far2 = 0
 	}
 	n := c.cols + 2*margin
-	c.cur, c.prev, c.prev2 = make([]int32, n), make([]int32, n), make([]int32, n)
-	c.cur3, c.prev3, c.prev23 = make([]uint8, n), make([]uint8, n), make([]uint8, n)
-	c.column, c.colSign, c.place = newCounters(n), newCounters(c.cols), newCounters(c.kernel)
-	c.colMag = make([]int32, c.cols)
-	c.kin = newKin(b.Rows, c.cols)
-	c.lin = linear{scale: newScale(64)}
+	c.w = walk{
+		model: c.w.model, rc: &c.rc, kernel: kernel, width: b.W, far1: far1, far2: far2,
+		cur: make([]int32, n), prev: make([]int32, n), prev2: make([]int32, n),
+		colSign: newCounters(c.cols), colMag: make([]int32, c.cols),
+		kin: newKin(b.Rows, c.cols), lin: linear{scale: newScale(64)},
+	}
+	c.cur, c.prev, c.prev2 = make([]uint8, n), make([]uint8, n), make([]uint8, n)
+	c.column, c.place = newCounters(c.cols), newCounters(kernel)
+	c.above, c.logits = make([]above, c.cols), make([]int16, n)
+	c.beside = 0x030303
+	if far1 == 1 {
+		c.beside = 0x0303
+	}
 	c.startRow()
 	c.contexts()
 	return head
 }
 
 func (c *Cost) startRow() {
-	c.row = counterHalf
+	look(c.above, c.column, c.logits, c.prev[margin:], c.prev2[margin:], c.w.far1)
+	c.row, c.w.rowMag, c.left = counterHalf, 256, 0
 	resetCounters(c.place)
-	c.rowMag = 256
-	c.kin.row(c.r)
+	c.w.kin.row(c.r)
 }
 
 // contexts sets the nonzero site for the symbol at the position.
 func (c *Cost) contexts() {
-	if c.k == c.kernel {
+	if c.k == c.w.kernel {
 		c.k = 0
 	}
 	if c.k == 0 {
 		c.inKernel = 0
 	}
-	m, i := c.m, c.c+margin
-	left3, up3 := uint(c.cur3[i-1]), uint(c.prev3[i])
-	near, diag := left3<<2|up3, left3
-	if c.far1 > 0 {
-		n13 := uint(c.cur3[i-c.far1])
-		near |= n13 << 6
-		diag |= n13<<6 | uint(c.cur3[i-c.far1+1])<<4 | uint(c.cur3[i-c.far1-1])<<2
+	m, over := c.w.model, c.above[c.c]
+	n1, n2 := uint(0), uint(0)
+	if f := c.w.far1; f > 0 {
+		n1 = uint(binary.LittleEndian.Uint32(c.cur[c.c+margin-1-f:]) & c.beside)
 	}
-	if c.far2 > 0 {
-		near |= uint(c.cur3[i-c.far2]) << 4
+	if f := c.w.far2; f > 0 {
+		n2 = uint(c.cur[c.c+margin-f])
 	}
-	col := &c.column[i]
-	cl, rl := col.logit()+zeroLogit, c.row.logit()+zeroLogit
-	c.expect = c.kin.predict(c.c)
-	c.kq = c.kin.scale.steps(c.expect)
-
-	nz := &m.nonzero
-	nz.ctx[0] = col
-	nz.ctx[1] = &c.place[c.k]
-	nz.ctx[2] = &m.zFar[near&255]
-	nz.ctx[3] = &m.zDiag[diag&255]
-	if c.kernel == 1 {
-		around := (c.column[i-1].logit() + c.column[i+1].logit()) >> 1
-		if c.far1 > 0 {
-			around = (2*around + c.column[i-c.far1].logit() + c.column[i+c.far1].logit()) >> 2
-		}
-		nz.ctx[4] = &m.zUpper[uint(rl>>8*22+(around+zeroLogit)>>8)<<4|up3<<2|uint(c.prev23[i])]
+	left, rl := c.left, uint(c.row.logit()+zeroLogit)
+	leftFlag, upFlag := (left+3)>>2, uint(over.mags&3+3)>>2
+	c.expect, c.kq = 0, 0
+	if c.w.kin.energy != 0 {
+		c.expect = int64(c.w.kin.predict(c.c))
+		c.kq = c.w.kin.scale.steps(c.expect)
+	}
+	c.in[0] = &c.column[c.c]
+	c.in[1] = &c.place[c.k]
+	c.in[2] = &m.zFar[(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
+	c.in[3] = &m.zDiag[(n1>>2|n1>>12|n1<<2|left)&255]
+	if c.w.kernel == 1 {
+		c.in[4] = &m.zUpper[(rl>>8<<9|uint(over.mags))&(1<<14-1)]
 	} else {
-		nz.ctx[4] = &m.zKernel[min(c.inKernel, 15)*32+min(c.k, 31)]
+		c.in[4] = &m.zKernel[min(c.inKernel, 15)<<5|min(c.k, 31)]
 	}
-	leftFlag, upFlag := int(left3+3)>>2, int(up3+3)>>2
-	nz.ctx[5] = &m.zKin[int(cl+rl)>>9<<5|max(c.kq, -c.kq)<<1|leftFlag]
-	c.set0 = leftFlag<<3 | upFlag<<2 | min(c.r, 3)
-	c.density = int(cl>>9*11 + rl>>9)
-	p := nz.chance(c.set0, c.density)
+	c.in[5] = &m.zKin[((uint(over.density)+rl>>8)>>1<<5|uint(max(c.kq, -c.kq))<<1|leftFlag)&1023]
+	c.in[6] = &m.zNear[(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
+	c.in[7] = &m.zDensity[(uint(over.density)<<5|rl>>8)&1023]
+	c.set0, c.density = int(leftFlag<<3|upFlag<<2)|min(c.r, 3), int(uint(over.density)>>1<<4|rl>>9)
+	p := m.nonzero.chance(&c.in, c.set0, c.density)
 	c.zero, c.some = price(p, 0), price(p, 1)
 	c.priced = false
 }
 
-// expand sets what a symbol that is not zero is predicted from.
+// expand sets what a symbol that is not zero is priced from, as walk.value does.
 func (c *Cost) expand() {
 	if c.priced {
 		return
 	}
 	c.priced = true
-	m, i := c.m, c.c+margin
-	left, up, left2, up2 := c.cur[i-1], c.prev[i], c.cur[i-2], c.prev2[i]
+	w, m, i := &c.w, c.w.model, c.c+margin
+	cur, prev := w.cur, w.prev
+	left, up, left2, up2 := cur[i-1], prev[i], cur[i-2], w.prev2[i]
 	var n1, n1l, n1r, n2 int32
-	if c.far1 > 0 {
-		n1, n1l, n1r = c.cur[i-c.far1], c.cur[i-c.far1-1], c.cur[i-c.far1+1]
+	if f := w.far1; f > 0 {
+		n1, n1l, n1r = cur[i-f], cur[i-f-1], cur[i-f+1]
 	}
-	if c.far2 > 0 {
-		n2 = c.cur[i-c.far2]
+	if f := w.far2; f > 0 {
+		n2 = cur[i-f]
 	}
-	f := &c.lin.f
-	if c.kernel > 1 {
-		*f = features{0, 0, 0, 0, 0, n2, up, up2, 0}
-		kx := c.k % c.width
+	x := &w.lin.x
+	*x = [9]int64{0: w.kin.scale.ratio(c.expect) * int64(w.rowMag) >> 8, 5: int64(n2) << 6, 6: int64(up) << 6}
+	if w.kernel > 1 {
+		x[7] = int64(up2) << 6
+		kx := c.k % w.width
 		if kx > 0 {
-			f[1] = left
+			x[1] = int64(left) << 6
 		}
-		if c.k >= c.width && c.far1 > 0 {
-			f[2] = n1
+		if c.k >= w.width && w.far1 > 0 {
+			x[2] = int64(n1) << 6
 			if kx > 0 {
-				f[3] = n1l
+				x[3] = int64(n1l) << 6
 			}
-			if kx < c.width-1 {
-				f[4] = n1r
+			if kx < w.width-1 {
+				x[4] = int64(n1r) << 6
 			}
 		}
-		if c.c >= 2*c.kernel && 2*c.kernel <= maxLag {
-			f[8] = c.cur[i-2*c.kernel]
+		if c.c >= 2*w.kernel && 2*w.kernel <= maxLag {
+			x[8] = int64(cur[i-2*w.kernel]) << 6
 		}
 	} else {
-		*f = features{0, left, n1, n1l, n1r, n2, up, left2, up2}
+		x[1], x[2], x[3], x[4] = int64(left)<<6, int64(n1)<<6, int64(n1l)<<6, int64(n1r)<<6
+		x[7], x[8] = int64(left2)<<6, int64(up2)<<6
 	}
-	c.hat = c.lin.predict(c.kin.scale.ratio(c.expect), c.rowMag)
-	c.hq = c.lin.scale.steps(c.hat)
-	neg := &m.negative
-	neg.ctx[0] = &m.sKin[(c.kq+12)*3+sgn(left)]
-	neg.ctx[1] = &m.sKinNear[((c.kq+12)*3+sgn(n1))*3+sgn(up)]
-	neg.ctx[2] = &m.sBoth[(c.hq+12)*25+c.kq+12]
-	neg.ctx[3] = &m.sLinear[c.hq+12]
-	neg.ctx[4] = &c.colSign[c.c]
-	neg.ctx[5] = &m.sCross[((sgn(left)*3+sgn(up))*3+sgn(n1))*3+sgn(n2)]
-	p := neg.chance(0, 0)
+	c.hq = w.lin.scale.steps(w.lin.predict())
+	var in [maxInputs]*counter
+	in[0] = &m.sKin[(c.kq+12)*3+sgn(left)]
+	in[1] = &m.sKinNear[((c.kq+12)*3+sgn(n1))*3+sgn(up)]
+	in[2] = &m.sBoth[(c.hq+12)*25+c.kq+12]
+	in[3] = &m.sLinear[c.hq+12]
+	in[4] = &w.colSign[c.c]
+	in[5] = &m.sCross[((sgn(left)*3+sgn(up))*3+sgn(n1))*3+sgn(n2)]
+	in[6] = &m.sUpper[(sgn(up)*3+sgn(up2))*3+sgn(left2)]
+	in[7] = &m.sRow[((sgn(left)*3+sgn(left2))*3+sgn(prev[i-1]))*3+sgn(prev[i+1])]
+	p := m.negative.chance(&in, 0, 0)
 	c.sign = [2]float64{price(p, 0), price(p, 1)}
 
-	close := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
-	c.rm = octaves(c.rowMag >> 5)
-	c.est = quarters((2*c.colMag[c.c] + 2*c.rowMag + close*25) / 5 >> 4)
-	c.nearQ, c.leftQ, c.upQ, c.n1Q, c.n2Q = octaves(close), octaves(abs(left)), octaves(abs(up)), octaves(abs(n1)), octaves(abs(n2))
+	near := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
+	c.rm, c.cm = octaves(w.rowMag>>5), octaves(w.colMag[c.c]>>5)
+	c.est = quarters((2*w.colMag[c.c] + 2*w.rowMag + near*25) / 5 >> 4)
+	c.nearQ = octaves(near)
+	c.pairUp = octaves(abs(left))<<4 | octaves(abs(up))
+	c.pairFar = octaves(abs(n1))<<4 | octaves(abs(n2))
 	for s := range 2 {
 		c.length[s], c.open[s] = c.length[s][:0], 0
 	}
 }
 
-// signed is the linear prediction as seen from a sign (1: negative).
-func (c *Cost) signed(sign int) int {
+// longer is the chance that a symbol of that sign has more than e+1 bits, where it has e+1.
+func (c *Cost) longer(e, sign int) uint32 {
+	m, q, kq, hq := c.w.model, min(e, 15), c.kq, c.hq
 	if sign == 1 {
-		return -c.hq
+		kq, hq = -kq, -hq
 	}
-	return c.hq
-}
-
-func (c *Cost) lengthContexts(e, sign int) {
-	m, q := c.m, min(e, 15)
-	s := &m.length
-	s.ctx[0] = &m.lPlain[q*2+sign]
-	s.ctx[1] = &m.lDensity[q*121+c.density]
-	s.ctx[2] = &m.lEst[q*64+c.est]
-	s.ctx[3] = &m.lNear[(q*16+c.leftQ)*16+c.upQ]
-	s.ctx[4] = &m.lFar[(q*16+c.n1Q)*16+c.n2Q]
-	s.ctx[5] = &m.lLinear[(q*16+c.rm)*25+c.signed(sign)+12]
-}
-
-func (c *Cost) mantissaContexts(e, tree, sign int) {
-	m, q := c.m, min(e, 15)*256+tree
-	s := &m.mantissa
-	s.ctx[0] = &m.mPlain[q*2+sign]
-	s.ctx[1] = &m.mRow[q*16+c.rm]
-	s.ctx[2] = &m.mNear[q*16+c.nearQ]
-	s.ctx[3] = &m.mLinear[q*25+c.signed(sign)+12]
+	in := [maxInputs]*counter{
+		&m.lPlain[q<<1|sign], &m.lDensity[q*176+c.density], &m.lEst[q<<6|c.est], &m.lNear[q<<8|c.pairUp],
+		&m.lFar[q<<8|c.pairFar], &m.lLinear[(q<<4|c.rm)*25+hq+12], &m.lKin[(q<<4|c.rm)*25+kq+12], &m.lColumn[(q<<4|c.cm)<<4|c.rm],
+	}
+	return m.length.chance(&in, q, c.rm)
 }
 
 // Bits is the price, in bits, of s as the next symbol. What it does to the prices of later
-// symbols is not in it, nor what its own first bits teach the model about the rest, so that
-// Take may find a slightly different one.
+// symbols is not in it, nor what its own first bits teach the model about the rest.
 func (c *Cost) Bits(s int32) float64 {
 	if s == 0 {
 		return c.zero
 	}
 	c.expand()
 	sign, a := int(uint32(s)>>31), uint32(s)
+	hq := c.hq
 	if s < 0 {
-		a = -a
+		a, hq = -a, -hq
 	}
 	last := bits.Len32(a) - 1
 	for e := len(c.length[sign]); e <= last; e++ {
@@ -305,17 +300,16 @@ func (c *Cost) Bits(s int32) float64 {
 			c.length[sign] = append(c.length[sign], c.open[sign])
 			break
 		}
-		c.lengthContexts(e, sign)
-		p := c.m.length.chance(min(e, 15), c.rm)
+		p := c.longer(e, sign)
 		c.length[sign] = append(c.length[sign], c.open[sign]+price(p, 0))
 		c.open[sign] += price(p, 1)
 	}
 	sum := c.some + c.sign[sign] + c.length[sign][last]
-	tree := 1
+	m, tree := c.w.model, 1
 	for bit := last - 1; bit >= 0; bit-- {
-		c.mantissaContexts(last, tree, sign)
-		y := int(a>>bit) & 1
-		sum += price(c.m.mantissa.chance(min(last, 15)*16+min(bit, 15), 0), y)
+		q, y := min(last, 15)<<8|tree, int(a>>bit)&1
+		in := [maxInputs]*counter{&m.mPlain[q<<1|sign], &m.mRow[q<<4|c.rm], &m.mNear[q<<4|c.nearQ], &m.mLinear[q*25+hq+12]}
+		sum += price(m.mantissa.chance(&in, min(last, 15)<<4|min(bit, 15), 0), y)
 		tree = min(tree<<1|y, 255)
 	}
 	return sum
@@ -323,55 +317,28 @@ func (c *Cost) Bits(s int32) float64 {
 
 // Take makes s the next symbol: the model learns it. It returns the symbol's price.
 func (c *Cost) Take(s int32) float64 {
-	c.rc.out = c.rc.out[:0]
-	m, i := c.m, c.c+margin
-	y, sum := 0, c.zero
+	sum := c.Bits(s)
+	y := 0
 	if s != 0 {
-		c.expand()
-		y, sum = 1, c.some
+		y = 1
 	}
-	m.nonzero.code(&c.rc, y, c.set0, c.density)
-	c.row.update(int64(y)<<22, 60)
-	c.cur[i], c.cur3[i] = 0, 0
+	c.w.model.nonzero.code(&c.rc, &c.in, y, c.set0, c.density)
+	c.row.update(int32(y)<<22, 60)
+	c.left = 0
+	c.w.cur[c.c+margin] = 0
 	if s != 0 {
 		c.inKernel++
-		sign, a := int(uint32(s)>>31), uint32(s)
-		if s < 0 {
-			a = -a
+		if _, err := c.w.value(s, c.r, c.c, c.k, c.density, c.expect, c.kq); err != nil {
+			panic(err) // decoders only
 		}
-		sum += c.sign[sign]
-		m.negative.code(&c.rc, sign, 0, 0)
-		last := bits.Len32(a) - 1
-		for e := 0; e < min(last+1, 31); e++ {
-			y := 0
-			if e < last {
-				y = 1
-			}
-			c.lengthContexts(e, sign)
-			sum += price(m.length.chance(min(e, 15), c.rm), y)
-			m.length.code(&c.rc, y, min(e, 15), c.rm)
-		}
-		tree := 1
-		for bit := last - 1; bit >= 0; bit-- {
-			c.mantissaContexts(last, tree, sign)
-			y := int(a>>bit) & 1
-			set := min(last, 15)*16 + min(bit, 15)
-			sum += price(m.mantissa.chance(set, 0), y)
-			m.mantissa.code(&c.rc, y, set, 0)
-			tree = min(tree<<1|y, 255)
-		}
-		t := min(max(s, -maxMag), maxMag)
-		c.cur[i], c.cur3[i] = t, uint8(min(abs(t), 3))
-		c.kin.learn(c.r, c.c, c.expect, t)
-		c.lin.learn(c.hat, t, c.rowMag)
-		c.rowMag += (abs(t)*256 - c.rowMag) / 32
-		c.colMag[c.c] += (abs(t)*256 - c.colMag[c.c]) / int32(min(16, c.r+1))
+		c.left = uint(min(uint32(abs(s)), 3))
 	}
+	c.cur[c.c+margin] = uint8(c.left)
 	c.c, c.k = c.c+1, c.k+1
 	if c.c == c.cols {
 		c.r, c.c, c.k = c.r+1, 0, 0
+		c.w.cur, c.w.prev, c.w.prev2 = c.w.prev2, c.w.cur, c.w.prev
 		c.cur, c.prev, c.prev2 = c.prev2, c.cur, c.prev
-		c.cur3, c.prev3, c.prev23 = c.prev23, c.cur3, c.prev3
 		if c.r < c.rows {
 			c.startRow()
 		}
