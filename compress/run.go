@@ -615,6 +615,8 @@ func (r *run) layers(sizes format.Sizes) {
 			Codebook: len(l.Weight.Centroids), Bits: p.Bits, IndexBits: p.IndexBits, CodeBits: p.CodeBits, GapBits: p.GapBits,
 			Pruned: p.Pruned, Quantised: p.Quantised, Huffman: p.Huffman, Dense: 4 * int64(p.Weights), File: at[l.Weight.Value]}
 		switch {
+		case l.Weight.Step != 0:
+			row.Encoding = "int8"
 		case l.Weight.Mask != nil && l.Weight.Centroids != nil:
 			row.Encoding = "sparse(codebook)"
 		case l.Weight.Mask != nil:

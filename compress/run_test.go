@@ -159,6 +159,14 @@ func TestRun(t *testing.T) {
 				t.Errorf("accuracy %v", r.Metric.After)
 			}
 		}},
+		{"levels", Data{Set: set, Test: own}, Options{Recipe: parse(t, "recipe: 1\nsteps:\n  - {method: rdo, images: 200, lambda: 1e-3}\n")}, false, func(t *testing.T, r *Result) {
+			if r.Layers[0].Encoding != "int8" || r.Layers[0].Codebook == 0 || len(r.Histograms[0].Marks) == 0 {
+				t.Errorf("layer %+v", r.Layers[0])
+			}
+			if r.Bytes.After*4 > r.Bytes.Before || r.Metric.After.Value < r.Metric.Before.Value-0.03 {
+				t.Errorf("%+v, %+v", r.Bytes, r.Metric)
+			}
+		}},
 		{"search", Data{Set: set}, Options{Budget: Budget{MaxDrop: drop(0.05)}, Batch: 32, Steps: 40}, false, func(t *testing.T, r *Result) {
 			if r.Splits[0].N != 360 || r.Splits[1].N != 270 || r.Splits[2].N != 270 {
 				t.Errorf("splits %+v", r.Splits)

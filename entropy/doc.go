@@ -13,7 +13,8 @@
 //
 // [Streams] cuts what is large into parts that decode side by side. [AppendElements]
 // codes floats and wide integers, whose bytes it splits into planes, [TextWriter] short
-// texts that resemble samples, and [AppendDelta] symbols given older ones.
+// texts that resemble samples, and [AppendDelta] symbols given older ones. [Cost] says what
+// symbols would cost under Context, for those who choose them.
 //
 // All arithmetic is on integers, tables included, and what runs in assembly is specified
 // by the portable Go beside it: floating point would not decode on

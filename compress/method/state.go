@@ -75,6 +75,9 @@ type Held struct {
 	// Index has an entry for every element, stored or not. nil: no codebook.
 	Centroids []float32
 	Index     []uint16
+	// Step, if not 0, says that the codebook is one of multiples of it, by at most 127: the
+	// elements are held as such levels, and not by their index.
+	Step float32
 }
 
 // Data is the constant's elements; they must not be written.
@@ -120,7 +123,7 @@ func (h *Held) Share(centroids []float32, index []uint16) {
 			centroids[i] = r
 		}
 	}
-	h.Centroids, h.Index = centroids, index
+	h.Centroids, h.Index, h.Step = centroids, index, 0
 	x := make([]float32, len(index))
 	for i, k := range index {
 		x[i] = centroids[k]
@@ -128,10 +131,49 @@ func (h *Held) Share(centroids []float32, index []uint16) {
 	h.Set(x)
 }
 
+// Quantise makes element i float32(levels[i]) * step, levels being -127..127. Where any
+// are 0 the mask names the others.
+func (h *Held) Quantise(levels []int8, step float32) {
+	var used [256]bool
+	mask := make([]uint64, weight.MaskWords(len(levels)))
+	h.Mask = nil
+	for i, q := range levels {
+		if q == 0 {
+			h.Mask = mask
+			continue
+		}
+		mask[i/64] |= 1 << (i % 64)
+		used[int(q)+128] = true
+	}
+	var at [256]uint16
+	var c []float32
+	for k, u := range used {
+		if u {
+			at[k] = uint16(len(c))
+			c = append(c, float32(k-128)*step)
+		}
+	}
+	if c == nil {
+		c = []float32{0}
+	}
+	index := make([]uint16, len(levels))
+	for i, q := range levels {
+		index[i] = at[int(q)+128]
+	}
+	h.Share(c, index)
+	h.Step = step
+}
+
 // freeze is the constant as a weight; nil: dense as it stands.
 func (h *Held) freeze() (weight.Weight, error) {
 	shape := h.Value.Type.Shape
 	switch {
+	case h.Step != 0:
+		q := tensor.New(tensor.Int8, shape...)
+		for i, x := range h.Data() {
+			tensor.Of[int8](q)[i] = int8(math.RoundToEven(float64(x) / float64(h.Step)))
+		}
+		return weight.NewInt8(q, weight.PerTensor, []float32{h.Step}, nil)
 	case h.Mask == nil && h.Centroids == nil:
 		return nil, nil
 	case h.Centroids == nil:

@@ -14,4 +14,5 @@ func Example() {
 	// scan
 	// magnitude
 	// codebook
+	// rdo
 }

@@ -1,0 +1,354 @@
+package quant
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"whit/compress/method"
+	"whit/entropy"
+)
+
+// RDO chooses uniform levels weight by weight, in the order in which the file holds them,
+// each as the one that costs least: lambda times the bits that the context coder would
+// take for it now, plus what it adds to the divergence of the decisions from the float model's.
+// The weights may be pruned; zeros stay zeros.
+//
+// The rate is that of S. Wiedemann et al.: DeepCABAC (2020, section IV), except that the
+// prices are the coder's own, with all that it has learned up to there. The error is of second
+// order, with compensation by the weights that follow, as in E. Frantar, S. P. Singh, D. Alistarh: Optimal
+// Brain Compression (2022, section 4) and E. Frantar et al.: GPTQ (2022, section 3), except that
+//
+//   - the error is that of the decisions, not of the layer's output: it is carried along as the
+//     vector of what all images' decisions are off by, which every choice moves (see response);
+//   - so a weight makes good what any weight before it did, in its row or another's, and
+//     no inverse of a Hessian is needed. Several passes let the first ones answer the last ones;
+//   - few images say less about pairs of weights than about single ones: the Hessian is shrunk
+//     towards its diagonal (O. Ledoit, M. Wolf: A well-conditioned estimator for
+//     large-dimensional covariance matrices, 2004);
+//   - decisions are softened by a temperature (G. Hinton, O. Vinyals, J. Dean: Distilling the knowledge in a
+//     neural network, 2015, section 2): images of which the model is certain would say nothing.
+//
+// Levels that depend on those before (P. Haase et al.: Dependent scalar quantization for neural
+// network compression, 2020) are not used.
+var RDO = &method.Method{
+	Name: "rdo",
+	Doc:  "chooses each weight's level by the bytes it costs and what it does to the decisions",
+	Params: []method.Param{
+		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
+		{Name: "lambda", Kind: method.Float, Default: 3e-4, Min: 1e-9, Max: 1e3, Doc: "nats of divergence of the softened decisions that a kilobyte is worth; more gives smaller files"},
+		{Name: "bytes", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "bytes that the layers' code may take: lambda is searched, from its value on; 0: lambda holds"},
+		{Name: "images", Kind: method.Int, Default: 500, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
+		{Name: "passes", Kind: method.Int, Default: 4, Min: 1, Max: 100, Doc: "passes over the weights"},
+		{Name: "step", Kind: method.Float, Default: 2.0, Min: 0.01, Max: 100, Doc: "first step between levels, of the one that would be best at a high rate without compensation"},
+		{Name: "shrink", Kind: method.Float, Default: 0.8, Min: 0, Max: 1, Doc: "how much less is believed of pairs of weights than of single ones"},
+		{Name: "temperature", Kind: method.Float, Default: 8.0, Min: 0.1, Max: 100, Doc: "temperature of the decisions that are compared"},
+	},
+	Apply: rdo,
+}
+
+func rdo(ctx context.Context, s *method.State, a method.Args) error {
+	layers, err := s.Match(a.String("layers"))
+	if err != nil {
+		return err
+	}
+	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes")}
+	for _, l := range layers {
+		if suited(l) {
+			z.layers = append(z.layers, l)
+		}
+	}
+	if z.layers == nil {
+		return fmt.Errorf("rdo: none of the layers %q is one that it knows: Conv of images with its pads given, Gemm or MatMul of plain matrices", a.String("layers"))
+	}
+	if z.m, err = newResponse(ctx, s, a.Int("images"), a.Float("temperature")); err != nil {
+		return fmt.Errorf("rdo: %w", err)
+	}
+	if err := z.prepare(); err != nil {
+		return fmt.Errorf("rdo: %w", err)
+	}
+	lambda := a.Float("lambda")
+	run := func(lambda float64) (float64, error) {
+		bits, err := z.run(ctx, lambda/8000*float64(z.m.n)) // of a bit, for the sum over images
+		if err == nil {
+			s.Tell(method.Event{Stage: "levels", Message: fmt.Sprintf("lambda %.3g: %.0f bytes", lambda, bits/8)})
+		}
+		return bits / 8, err
+	}
+	bytes, err := run(lambda)
+	if want := float64(a.Int("bytes")); err == nil && want > 0 {
+		bytes, err = seek(lambda, bytes, want, run)
+		if err == nil && bytes > want {
+			err = fmt.Errorf("%.0f bytes are the fewest that were found, want %.0f", bytes, want)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("rdo: %w", err)
+	}
+	_, shared, huffman := s.Bytes()
+	st, err := s.Stage(ctx, "shared", shared)
+	if err != nil {
+		return err
+	}
+	st.Name, st.Bytes = "huffman", huffman
+	s.Stages = append(s.Stages, st)
+	return nil
+}
+
+// seek looks for the least lambda that gives at most the wanted bytes, by bisection of its
+// logarithm, and ends with a run of it.
+func seek(lambda, bytes, want float64, run func(float64) (float64, error)) (float64, error) {
+	const factor, rounds = 4, 6
+	var err error
+	lo, hi := lambda, lambda
+	for k := 0; bytes > want && k < rounds; k++ {
+		lo, hi = hi, hi*factor
+		if bytes, err = run(hi); err != nil {
+			return 0, err
+		}
+	}
+	for k := 0; lo == hi && k < rounds; k++ { // the first was small enough
+		lo /= factor
+		b, err := run(lo)
+		if err != nil {
+			return 0, err
+		}
+		if b > want {
+			break
+		}
+		hi = lo
+	}
+	last := lo
+	for range rounds {
+		if last = math.Sqrt(lo * hi); lo == hi {
+			break
+		}
+		b, err := run(last)
+		if err != nil {
+			return 0, err
+		}
+		if b > want {
+			lo = last
+		} else {
+			hi, bytes = last, b
+		}
+	}
+	if last != hi {
+		bytes, err = run(hi)
+	}
+	return bytes, err
+}
+
+// rounder holds what all runs of one step share.
+type rounder struct {
+	m            *response
+	layers       []*method.Layer
+	step, shrink float64
+	passes       int
+	held         [][]*rounded // of each layer: the weight, and the bias if there is one
+	of           map[*method.Held]*rounded
+}
+
+// rounded is a constant in the order of the file, with its levels so far.
+type rounded struct {
+	h      *method.Held
+	rows   int
+	cols   int
+	float  []float32 // as it came
+	fixed  []bool    // zero, and stays so
+	levels []int8
+	step   float64
+	j      jacobian
+}
+
+func (q *rounded) value(l int8) float32 { return float32(l) * float32(q.step) }
+
+func (z *rounder) prepare() error {
+	z.of = map[*method.Held]*rounded{}
+	for _, l := range z.layers {
+		var pair []*rounded
+		for i, h := range []*method.Held{&l.Weight, l.Bias} {
+			if h == nil {
+				continue
+			}
+			q := &rounded{h: h, rows: h.Value.Type.Shape[0], float: h.Data(), fixed: make([]bool, h.Len()), levels: make([]int8, h.Len())}
+			q.cols = len(q.float) / q.rows
+			for e, v := range q.float {
+				if v != v || math.IsInf(float64(v), 0) {
+					return fmt.Errorf("layer %s: element %d of %q is not finite", l.Name, e, h.Value.Name)
+				}
+				q.fixed[e] = v == 0 && i == 0
+			}
+			pair = append(pair, q)
+			z.of[h] = q
+		}
+		z.held = append(z.held, pair)
+	}
+	return nil
+}
+
+// run chooses all levels, starting from the floats, and returns the bits of their code. Of its passes
+// the one counts whose sum of error and rate is least.
+func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err error) {
+	for _, pair := range z.held {
+		for _, q := range pair {
+			q.h.Mask, q.h.Centroids, q.h.Index, q.h.Step = nil, nil, nil, 0
+			q.h.Set(slices.Clone(q.float))
+		}
+	}
+	fixed := func(h *method.Held, i int) bool { return z.of[h].fixed[i] }
+	type saved struct {
+		levels []int8
+		step   float64
+	}
+	best, kept := math.Inf(1), map[*rounded]saved{}
+	for pass := range z.passes {
+		cost := entropy.NewCost()
+		sum := 0.0
+		for k, l := range z.layers {
+			j, err := z.m.jacobians(ctx, l, fixed)
+			if err != nil {
+				return 0, fmt.Errorf("layer %s: %w", l.Name, err)
+			}
+			if err := z.m.measure(ctx); err != nil {
+				return 0, err
+			}
+			for i, q := range z.held[k] {
+				q.j = j[i]
+				if pass == 0 {
+					q.begin(lambda, z.step)
+				}
+				sum += q.walk(cost, lambda, z.shrink)
+				if pass < z.passes-1 {
+					q.rescale(z.m)
+				}
+				q.h.Quantise(q.levels, float32(q.step))
+				q.j = nil
+			}
+		}
+		if err := z.m.measure(ctx); err != nil {
+			return 0, err
+		}
+		if all := dot(z.m.rest, z.m.rest)/2 + float64(lambda*sum); all < best {
+			best, bits = all, sum
+			for _, q := range z.of {
+				kept[q] = saved{slices.Clone(q.levels), q.step}
+			}
+		}
+	}
+	if len(kept) == 0 {
+		return 0, fmt.Errorf("the decisions are not finite")
+	}
+	for _, pair := range z.held {
+		for _, q := range pair {
+			q.levels, q.step = kept[q].levels, kept[q].step
+			q.h.Quantise(q.levels, float32(q.step))
+		}
+	}
+	return bits, nil
+}
+
+// each calls f with all elements between begin and end of their rows.
+func (q *rounded) each(f func(i int)) {
+	for r := range q.rows {
+		q.j.begin(r)
+		for i := r * q.cols; i < (r+1)*q.cols; i++ {
+			f(i)
+		}
+		q.j.end(r)
+	}
+}
+
+// begin sets the first step: levels Δ apart are off by Δ²/12 in the mean square, which costs
+// h Δ²/24 at a curvature h, and Δ twice as large saves a bit: their sum is least at
+// Δ² = 12 lambda / (h ln 2). Compensation and zeros lower the error: the best is factor times that.
+func (q *rounded) begin(lambda, factor float64) {
+	sum, n, top := 0.0, 0, 0.0
+	q.each(func(i int) {
+		if !q.fixed[i] {
+			sum += q.j.norm(i)
+			n++
+			top = max(top, math.Abs(float64(q.float[i])))
+		}
+	})
+	if top == 0 {
+		q.step = 1
+		return
+	}
+	q.step = top
+	if sum > 0 {
+		q.step = factor * math.Sqrt(12*lambda*float64(n)/(math.Ln2*sum))
+	}
+	q.step = min(max(q.step, top/127), top)
+}
+
+// walk chooses the levels in coding order and returns their bits. What is off from the float
+// weight by d costs h d²/2 + g d, with the curvature h and the gradient g that everything else that is off leaves.
+func (q *rounded) walk(cost *entropy.Cost, lambda, shrink float64) (bits float64) {
+	x := q.h.Data()
+	syms := make([]int32, len(x))
+	for i, v := range x {
+		syms[i] = int32(math.RoundToEven(float64(v) / q.step))
+	}
+	bits = cost.Start(entropy.Block{Dims: entropy.DimsOf(q.h.Value.Type.Shape), Syms: syms})
+	q.each(func(i int) {
+		if q.fixed[i] {
+			bits += cost.Take(0)
+			return
+		}
+		w := float64(q.float[i])
+		h, now := q.j.norm(i), float64(x[i])-w
+		g := (1 - shrink) * (q.j.grad(i) - float64(h*now))
+		at := w / q.step
+		if h > 0 {
+			at -= g / h / q.step
+		}
+		lo := math.Floor(at)
+		inner := max(lo-1, 0) // one further towards zero
+		if lo < 0 {
+			inner = min(lo+2, 0)
+		}
+		best, least := int8(0), math.Inf(1)
+		for k, c := range [...]float64{0, lo, lo + 1, inner} {
+			l := int8(min(max(c, -127), 127))
+			if k > 0 && l == 0 {
+				continue // that was the first
+			}
+			d := float64(q.value(l)) - w
+			if v := float64(h*d*d)/2 + float64(g*d) + float64(lambda*cost.Bits(int32(l))); v < least {
+				best, least = l, v
+			}
+		}
+		q.levels[i] = best
+		bits += cost.Take(int32(best))
+		if v := q.value(best); v != x[i] {
+			q.j.move(i, v-x[i])
+		}
+	})
+	return bits
+}
+
+// rescale moves the step to where the error is least for the levels as they are.
+func (q *rounded) rescale(m *response) {
+	const try, most = 0.01, 0.1
+	before := slices.Clone(m.rest)
+	q.each(func(i int) {
+		if q.levels[i] != 0 {
+			q.j.move(i, float32(try*q.step*float64(q.levels[i])))
+		}
+	})
+	along := make([]float32, len(before))
+	for i, v := range m.rest {
+		along[i] = (v - before[i]) / try
+	}
+	copy(m.rest, before)
+	t := 0.0
+	if h := dot(along, along); h > 0 {
+		t = min(max(-dot(along, before)/h, -most), most)
+	}
+	q.step *= 1 + t
+	for i, v := range along {
+		m.rest[i] += float32(float32(t) * v)
+	}
+}
