@@ -123,6 +123,10 @@ func (h *Held) Share(centroids []float32, index []uint16) {
 			centroids[i] = r
 		}
 	}
+	h.share(centroids, index)
+}
+
+func (h *Held) share(centroids []float32, index []uint16) {
 	h.Centroids, h.Index, h.Step = centroids, index, 0
 	x := make([]float32, len(index))
 	for i, k := range index {
@@ -160,7 +164,7 @@ func (h *Held) Quantise(levels []int8, step float32) {
 	for i, q := range levels {
 		index[i] = at[int(q)+128]
 	}
-	h.Share(c, index)
+	h.share(c, index) // not rounded: the file holds levels and the step
 	h.Step = step
 }
 
