@@ -144,28 +144,46 @@ func quarters(a int32) int {
 	return min(4*e-8+int(a>>(e-3)&3), 63)
 }
 
-// walk is what the model knows of the block that it codes.
+// walk is the model on its way through a block: what it knows of it so far.
 type walk struct {
 	*model
 	rc         *rangeCoder
-	kernel     int // symbols of one channel
-	width      int // of the kernel
-	far1, far2 int // distances of further neighbours, 0: none
+	cols       int
+	kernel     int    // symbols of one channel
+	width      int    // of the kernel
+	far1, far2 int    // distances of further neighbours, 0: none
+	beside     uint32 // of the neighbours at and beside far1, those that are known
 	// The row and those before, with margins, so that neighbours need no tests; symbols
 	// are clamped to maxMag.
-	cur, prev, prev2 []int32
-	colSign          []counter // negative, by column
-	colMag           []int32   // mean magnitude of the column's non-zeros, in 1/256
-	rowMag           int32     // of the row's, in 1/256
-	kin              *kin
-	lin              linear
+	cur, prev, prev2    []int32
+	mags, mags1, mags2  []uint8   // their magnitudes, at most 3
+	column, place       []counter // not zero: by column; by place in the kernel, within a row
+	colSign             []counter // negative, by column
+	colMag              []int32   // mean magnitude of the column's non-zeros, in 1/256
+	above               []above   // what the row knows of its columns as it begins
+	logits              []int16   // scratch of look
+	kin                 *kin
+	lin                 linear
+	r, c, k             int // the position: row, column, and place in its kernel
+	row                 counter
+	rowMag              int32 // of the row's non-zeros, in 1/256
+	inKernel            int   // non-zeros so far
+	left, near, density int   // what nonzero sees: left neighbour, flags, densities
+	expect              int64 // what kin expects
+	kq                  int   // its steps
+	value               value
 }
 
-// block codes one block, or decodes it into b.Syms.
-func (m *model) block(rc *rangeCoder, b Block) error {
-	if len(b.Syms) == 0 {
-		return nil
-	}
+// value is what a symbol's sign and magnitude are coded by, beside their own first bits.
+type value struct {
+	hat                    int64 // what lin expects, in 1/64
+	hq                     int   // its steps
+	rm, cm, est            int   // mean magnitudes of the row and the column, and both with neighbours
+	nearQ, pairUp, pairFar int   // magnitudes of neighbours
+}
+
+// newWalk is a walk that has coded the distances, or decoded them.
+func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 	kernel := b.H * b.W
 	cols := b.C * kernel
 	// The distances of further neighbours: a line and a channel of a kernel, or in
@@ -183,93 +201,113 @@ func (m *model) block(rc *rangeCoder, b Block) error {
 	if far2 > maxLag {
 		far2 = 0
 	}
-	const wide = 2 * margin
-	w := &walk{
-		model: m, rc: rc, kernel: kernel, width: b.W, far1: far1, far2: far2,
-		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
-		colSign: newCounters(cols), colMag: make([]int32, cols),
-		kin: newKin(b.Rows, cols), lin: linear{scale: newScale(64)},
-	}
-	// The rows' magnitudes, at most 3.
-	cur, prev, prev2 := make([]uint8, cols+wide), make([]uint8, cols+wide), make([]uint8, cols+wide)
-	column := newCounters(cols)  // not zero, by column
-	above := make([]above, cols) // what a row knows of its columns as it begins
-	logits := make([]int16, cols+wide)
-	place := newCounters(kernel) // not zero, by place in the kernel, within a row
 	beside := uint32(0x030303)
 	if far1 == 1 { // the symbol after the neighbour is this one
 		beside = 0x0303
 	}
-	in := [maxInputs]*counter{}
-	for r := range b.Rows {
-		look(above, column, logits, prev[margin:], prev2[margin:], far1)
-		row := counterHalf
-		rl := uint(row.logit() + zeroLogit)
-		resetCounters(place)
-		w.rowMag = 256
-		inKernel, k := 0, 0
-		left := uint(0)
-		w.kin.row(r)
-		syms := b.Syms[r*cols:][:len(above)]
-		early := min(r, 3)
-		column, w.cur = column[:len(above)], w.cur[:len(above)+wide]
-		for c, over := range above {
-			if k == kernel {
-				k, inKernel = 0, 0
-			}
-			n1, n2 := uint(0), uint(0)
-			if far1 > 0 { // the neighbours at the distance and beside it
-				n1 = uint(binary.LittleEndian.Uint32(cur[c+margin-1-far1:]) & beside)
-			}
-			if far2 > 0 {
-				n2 = uint(cur[c+margin-far2])
-			}
-			leftFlag, upFlag := (left+3)>>2, uint(over.mags&3+3)>>2
-			expect, kq := int64(0), 0
-			if w.kin.energy != 0 { // else this row is like none so far
-				expect = int64(w.kin.predict(c))
-				kq = w.kin.scale.steps(expect)
-			}
+	const wide = 2 * margin
+	return &walk{
+		model: m, rc: rc, cols: cols, kernel: kernel, width: b.W, far1: far1, far2: far2, beside: beside,
+		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
+		mags: make([]uint8, cols+wide), mags1: make([]uint8, cols+wide), mags2: make([]uint8, cols+wide),
+		column: newCounters(cols), place: newCounters(kernel), colSign: newCounters(cols), colMag: make([]int32, cols),
+		above: make([]above, cols), logits: make([]int16, cols+wide),
+		kin: newKin(b.Rows, cols), lin: linear{scale: newScale(64)},
+	}
+}
 
-			in[0] = &column[c]
-			in[1] = &place[k]
-			in[2] = &m.zFar[(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
-			in[3] = &m.zDiag[(n1>>2|n1>>12|n1<<2|left)&255]
-			if kernel == 1 {
-				in[4] = &m.zUpper[(rl>>8<<9|uint(over.mags))&(1<<14-1)]
-			} else {
-				in[4] = &m.zKernel[min(inKernel, 15)<<5|min(k, 31)]
+// block codes one block, or decodes it into b.Syms.
+func (m *model) block(rc *rangeCoder, b Block) error {
+	if len(b.Syms) == 0 {
+		return nil
+	}
+	w := m.newWalk(rc, b)
+	for r := range b.Rows {
+		w.begin(r)
+		syms := b.Syms[r*w.cols:][:w.cols]
+		for c, s := range syms {
+			s, err := w.next(s)
+			if err != nil {
+				return err
 			}
-			in[5] = &m.zKin[((uint(over.density)+rl>>8)>>1<<5|uint(max(kq, -kq))<<1|leftFlag)&1023]
-			in[6] = &m.zNear[(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
-			in[7] = &m.zDensity[(uint(over.density)<<5|rl>>8)&1023]
-			density := uint(over.density)>>1<<4 | rl>>9
-			s := syms[c]
-			y := 0
-			if s != 0 {
-				y = 1
-			}
-			y = m.nonzero.code(rc, &in, y, int(leftFlag<<3|upFlag<<2)|early, int(density))
-			row.update(int32(y)<<22, 60)
-			rl = uint(row.logit() + zeroLogit)
-			left = 0
-			w.cur[c+margin] = 0
-			if y != 0 {
-				inKernel++
-				s, err := w.value(s, r, c, k, int(density), expect, kq)
-				if err != nil {
-					return err
-				}
-				syms[c] = s
-				left = uint(min(uint32(abs(s)), 3))
-			}
-			cur[c+margin] = uint8(left)
-			k++
+			syms[c] = s
 		}
-		w.cur, w.prev, w.prev2 = w.prev2, w.cur, w.prev
-		cur, prev, prev2 = prev2, cur, prev
 	}
 	return nil
+}
+
+// begin begins row r.
+func (w *walk) begin(r int) {
+	w.cur, w.prev, w.prev2 = w.prev2, w.cur, w.prev
+	w.mags, w.mags1, w.mags2 = w.mags2, w.mags, w.mags1
+	look(w.above, w.column, w.logits, w.mags1[margin:], w.mags2[margin:], w.far1)
+	resetCounters(w.place)
+	w.r, w.c, w.k = r, 0, 0
+	w.row, w.rowMag, w.inKernel, w.left = counterHalf, 256, 0, 0
+	w.kin.row(r)
+}
+
+// next codes the row's next symbol s, or decodes and returns it.
+func (w *walk) next(s int32) (int32, error) {
+	var in [maxInputs]*counter
+	w.nonzeroInputs(&in)
+	y := 0
+	if s != 0 {
+		y = 1
+	}
+	y = w.nonzero.code(w.rc, &in, y, w.near, w.density)
+	w.row.update(int32(y)<<22, 60)
+	i := w.c + margin
+	w.left, w.cur[i] = 0, 0
+	if y != 0 {
+		w.inKernel++
+		var err error
+		if s, err = w.code(&in, s); err != nil {
+			return 0, err
+		}
+		w.left = int(min(uint32(abs(s)), 3))
+	}
+	w.mags[i] = uint8(w.left)
+	w.c++
+	if w.k++; w.k == w.kernel {
+		w.k, w.inKernel = 0, 0
+	}
+	return s, nil
+}
+
+// nonzeroInputs sets the inputs of the decision "not zero".
+func (w *walk) nonzeroInputs(in *[maxInputs]*counter) {
+	m, c, k := w.model, w.c, w.k
+	over, left, rl := w.above[c], uint(w.left), uint(w.row.logit()+zeroLogit)
+	n1, n2 := uint(0), uint(0)
+	if w.far1 > 0 { // the neighbours at the distance and beside it
+		n1 = uint(binary.LittleEndian.Uint32(w.mags[c+margin-1-w.far1:]) & w.beside)
+	}
+	if w.far2 > 0 {
+		n2 = uint(w.mags[c+margin-w.far2])
+	}
+	leftFlag, upFlag := (left+3)>>2, uint(over.mags&3+3)>>2
+	expect, kq := int64(0), 0
+	if w.kin.energy != 0 { // else this row is like none so far
+		expect = int64(w.kin.predict(c))
+		kq = w.kin.scale.steps(expect)
+	}
+	w.expect, w.kq = expect, kq
+	w.near = int(leftFlag<<3|upFlag<<2) | min(w.r, 3)
+	w.density = int(uint(over.density)>>1<<4 | rl>>9)
+
+	in[0] = &w.column[c]
+	in[1] = &w.place[k]
+	in[2] = &m.zFar[(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
+	in[3] = &m.zDiag[(n1>>2|n1>>12|n1<<2|left)&255]
+	if w.kernel == 1 {
+		in[4] = &m.zUpper[(rl>>8<<9|uint(over.mags))&(1<<14-1)]
+	} else {
+		in[4] = &m.zKernel[min(w.inKernel, 15)<<5|min(k, 31)]
+	}
+	in[5] = &m.zKin[((uint(over.density)+rl>>8)>>1<<5|uint(max(kq, -kq))<<1|leftFlag)&1023]
+	in[6] = &m.zNear[(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
+	in[7] = &m.zDensity[(uint(over.density)<<5|rl>>8)&1023]
 }
 
 // above is what a row knows of a column as it begins.
@@ -305,11 +343,56 @@ func look(to []above, column []counter, logits []int16, prev, prev2 []uint8, far
 	}
 }
 
-// value codes the sign and magnitude of symbol s, which is not zero, or decodes and
-// returns it. It stands in row r and column c, at place k of its kernel; expect and kq
-// are what kin expects.
-func (w *walk) value(s int32, r, c, k, density int, expect int64, kq int) (int32, error) {
-	m, rc, cur, prev, prev2, kernel := w.model, w.rc, w.cur, w.prev, w.prev2, w.kernel
+// code codes the sign and magnitude of symbol s, which is not zero, or decodes and
+// returns it.
+func (w *walk) code(in *[maxInputs]*counter, s int32) (int32, error) {
+	m, rc := w.model, w.rc
+	w.negativeInputs(in)
+	sign := m.negative.code(rc, in, int(uint32(s)>>31), 0, 0)
+	a := uint32(s)
+	if s < 0 {
+		a = -a
+	}
+	last := bits.Len32(a) - 1 // -1 when decoding
+	e := 0
+	for ; e < 31; e++ {
+		y := 0
+		if e < last {
+			y = 1
+		}
+		w.lengthInputs(in, sign, e)
+		if m.length.code(rc, in, y, min(e, 15), w.value.rm) == 0 {
+			break
+		}
+	}
+	tree, v := 1, uint32(1) // the bits so far, at most 8 of them as a context
+	for bit := e - 1; bit >= 0; bit-- {
+		w.mantissaInputs(in, sign, e, tree)
+		y := m.mantissa.code(rc, in, int(a>>bit)&1, mantissaSet(e, bit), 0)
+		v = v<<1 | uint32(y)
+		tree = min(tree<<1|y, 255)
+	}
+	if rc.dec != 0 {
+		if v > 1<<31 || v == 1<<31 && sign == 0 {
+			return 0, corrupt("symbol beyond 32 bits")
+		}
+		if sign == 1 {
+			v = -v
+		}
+		s = int32(v)
+	}
+	t, c := min(max(s, -maxMag), maxMag), w.c
+	w.cur[c+margin] = t
+	w.kin.learn(w.r, c, w.expect, t)
+	w.lin.learn(w.value.hat, t, w.rowMag)
+	w.rowMag += (abs(t)*256 - w.rowMag) / 32
+	w.colMag[c] += (abs(t)*256 - w.colMag[c]) / int32(min(16, w.r+1))
+	return s, nil
+}
+
+// negativeInputs sets the inputs of the decision "negative", and value.
+func (w *walk) negativeInputs(in *[maxInputs]*counter) {
+	m, cur, prev, prev2, kernel, c, k := w.model, w.cur, w.prev, w.prev2, w.kernel, w.c, w.k
 	i := c + margin
 	left, up := cur[i-1], prev[i]
 	left2, up2 := cur[i-2], prev2[i]
@@ -320,9 +403,9 @@ func (w *walk) value(s int32, r, c, k, density int, expect int64, kq int) (int32
 	if f := w.far2; f > 0 {
 		n2 = cur[i-f]
 	}
-	rowMag := w.rowMag
+	rowMag, colMag := w.rowMag, w.colMag[c]
 	x := &w.lin.x
-	*x = [9]int64{0: w.kin.scale.ratio(expect) * int64(rowMag) >> 8, 5: int64(n2) << 6, 6: int64(up) << 6}
+	*x = [9]int64{0: w.kin.scale.ratio(w.expect) * int64(rowMag) >> 8, 5: int64(n2) << 6, 6: int64(up) << 6}
 	if kernel > 1 {
 		x[7] = int64(up2) << 6
 		kx := k % w.width
@@ -346,9 +429,14 @@ func (w *walk) value(s int32, r, c, k, density int, expect int64, kq int) (int32
 		x[7], x[8] = int64(left2)<<6, int64(up2)<<6
 	}
 	hat := w.lin.predict()
-	hq := w.lin.scale.steps(hat)
+	hq, kq := w.lin.scale.steps(hat), w.kq
+	near := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
+	w.value = value{
+		hat: hat, hq: hq, rm: octaves(rowMag >> 5), cm: octaves(colMag >> 5),
+		est:   quarters((2*colMag + 2*rowMag + near*25) / 5 >> 4),
+		nearQ: octaves(near), pairUp: octaves(abs(left))<<4 | octaves(abs(up)), pairFar: octaves(abs(n1))<<4 | octaves(abs(n2)),
+	}
 
-	var in [maxInputs]*counter
 	in[0] = &m.sKin[(kq+12)*3+sgn(left)]
 	in[1] = &m.sKinNear[((kq+12)*3+sgn(n1))*3+sgn(up)]
 	in[2] = &m.sBoth[(hq+12)*25+kq+12]
@@ -357,67 +445,31 @@ func (w *walk) value(s int32, r, c, k, density int, expect int64, kq int) (int32
 	in[5] = &m.sCross[((sgn(left)*3+sgn(up))*3+sgn(n1))*3+sgn(n2)]
 	in[6] = &m.sUpper[(sgn(up)*3+sgn(up2))*3+sgn(left2)]
 	in[7] = &m.sRow[((sgn(left)*3+sgn(left2))*3+sgn(prev[i-1]))*3+sgn(prev[i+1])]
-	sign := m.negative.code(rc, &in, int(uint32(s)>>31), 0, 0)
-
-	a := uint32(s)
-	if s < 0 {
-		a = -a
-	}
-	if sign == 1 {
-		kq = -kq
-		hq = -hq
-	}
-	near := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
-	rm, cm := octaves(rowMag>>5), octaves(w.colMag[c]>>5)
-	est := quarters((2*w.colMag[c] + 2*rowMag + near*25) / 5 >> 4)
-	pairUp := octaves(abs(left))<<4 | octaves(abs(up))
-	pairFar := octaves(abs(n1))<<4 | octaves(abs(n2))
-	last := bits.Len32(a) - 1 // -1 when decoding
-	e := 0
-	for ; e < 31; e++ {
-		y := 0
-		if e < last {
-			y = 1
-		}
-		q := min(e, 15)
-		in[0] = &m.lPlain[q<<1|sign]
-		in[1] = &m.lDensity[q*176+density]
-		in[2] = &m.lEst[q<<6|est]
-		in[3] = &m.lNear[q<<8|pairUp]
-		in[4] = &m.lFar[q<<8|pairFar]
-		in[5] = &m.lLinear[(q<<4|rm)*25+hq+12]
-		in[6] = &m.lKin[(q<<4|rm)*25+kq+12]
-		in[7] = &m.lColumn[(q<<4|cm)<<4|rm]
-		if m.length.code(rc, &in, y, q, rm) == 0 {
-			break
-		}
-	}
-	nearQ := octaves(near)
-	tree, v := 1, uint32(1) // the bits so far, at most 8 of them as a context
-	for bit := e - 1; bit >= 0; bit-- {
-		q := min(e, 15)<<8 | tree
-		in[0] = &m.mPlain[q<<1|sign]
-		in[1] = &m.mRow[q<<4|rm]
-		in[2] = &m.mNear[q<<4|nearQ]
-		in[3] = &m.mLinear[q*25+hq+12]
-		y := m.mantissa.code(rc, &in, int(a>>bit)&1, min(e, 15)<<4|min(bit, 15), 0)
-		v = v<<1 | uint32(y)
-		tree = min(tree<<1|y, 255)
-	}
-	if rc.dec != 0 {
-		if v > 1<<31 || v == 1<<31 && sign == 0 {
-			return 0, corrupt("symbol beyond 32 bits")
-		}
-		if sign == 1 {
-			v = -v
-		}
-		s = int32(v)
-	}
-	t := min(max(s, -maxMag), maxMag)
-	cur[i] = t
-	w.kin.learn(r, c, expect, t)
-	w.lin.learn(hat, t, rowMag)
-	w.rowMag += (abs(t)*256 - rowMag) / 32
-	w.colMag[c] += (abs(t)*256 - w.colMag[c]) / int32(min(16, r+1))
-	return s, nil
 }
+
+// lengthInputs sets the inputs of the decision "longer than e+1 bits" about a symbol
+// of the given sign.
+func (w *walk) lengthInputs(in *[maxInputs]*counter, sign, e int) {
+	m, v, q := w.model, &w.value, min(e, 15)
+	in[0] = &m.lPlain[q<<1|sign]
+	in[1] = &m.lDensity[q*176+w.density]
+	in[2] = &m.lEst[q<<6|v.est]
+	in[3] = &m.lNear[q<<8|v.pairUp]
+	in[4] = &m.lFar[q<<8|v.pairFar]
+	in[5] = &m.lLinear[(q<<4|v.rm)*25+(v.hq^-sign)+sign+12]
+	in[6] = &m.lKin[(q<<4|v.rm)*25+(w.kq^-sign)+sign+12]
+	in[7] = &m.lColumn[(q<<4|v.cm)<<4|v.rm]
+}
+
+// mantissaInputs sets the inputs of the next bit below the leading one, of e; tree are
+// those so far.
+func (w *walk) mantissaInputs(in *[maxInputs]*counter, sign, e, tree int) {
+	m, v, q := w.model, &w.value, min(e, 15)<<8|tree
+	in[0] = &m.mPlain[q<<1|sign]
+	in[1] = &m.mRow[q<<4|v.rm]
+	in[2] = &m.mNear[q<<4|v.nearQ]
+	in[3] = &m.mLinear[q*25+(v.hq^-sign)+sign+12]
+}
+
+// mantissaSet is the set of weights of bit number bit of those e.
+func mantissaSet(e, bit int) int { return min(e, 15)<<4 | min(bit, 15) }

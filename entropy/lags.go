@@ -44,7 +44,7 @@ func lags(rc *rangeCoder, b Block, cols int) (first, second int) {
 // stands out by five standard deviations.
 func findLags(b Block, cols int) (first, second int) {
 	const maxRows = 256 // a sample of rows is enough
-	if cols > 1<<20 {
+	if len(b.Syms) == 0 || cols > 1<<20 {
 		return 0, 0
 	}
 	step := (b.Rows + maxRows - 1) / maxRows

@@ -159,6 +159,30 @@ func (s *site) code(rc *rangeCoder, c *[maxInputs]*counter, y int, set0, set1 in
 	return y
 }
 
+// logit is that of a sum of weighted logits, with zeroLogit added.
+func logit(sum int32) int32 { return min(max(sum>>16, -logitMax), logitMax) + zeroLogit }
+
+// chance is the probability of a one where l is the mean of both sets' logits, which m,
+// the second set, corrects.
+func (m *mixing) chance(l int32) uint32 {
+	at, part := l>>7, l&127
+	fix := &m.fix
+	a := fix[at]<<7 + (fix[at+1]-fix[at])*part
+	return uint32(min(max((int32(squashTab[l])<<7+a)>>8, minProb), 65536-minProb))
+}
+
+// chance is the probability of a one that code would code with.
+func (s *site) chance(c *[maxInputs]*counter, set0, set1 int) uint32 {
+	m0, m1 := &s.sets[0][set0], &s.sets[1][set1]
+	var d0, d1 int32
+	for i := range s.n {
+		x := c[i].logit()
+		d0 += x * m0.w[i]
+		d1 += x * m1.w[i]
+	}
+	return m1.chance((logit(d0) + logit(d1)) >> 1 & 8191)
+}
+
 // mix is code in portable Go, written out because this is where the time goes.
 func mix(rc *rangeCoder, n int, c *[maxInputs]*counter, m0, m1 *mixing, y int) int {
 	w0, w1 := &m0.w, &m1.w
@@ -171,17 +195,12 @@ func mix(rc *rangeCoder, n int, c *[maxInputs]*counter, m0, m1 *mixing, y int) i
 		d0 += x4*w0[4] + x5*w0[5] + x6*w0[6] + x7*w0[7]
 		d1 += x4*w1[4] + x5*w1[5] + x6*w1[6] + x7*w1[7]
 	}
-	l0 := min(max(d0>>16, -logitMax), logitMax) + zeroLogit
-	l1 := min(max(d1>>16, -logitMax), logitMax) + zeroLogit
+	l0, l1 := logit(d0), logit(d1)
 	l := (l0 + l1) >> 1 & 8191
-	at, part := l>>7, l&127
-	fix := &m1.fix
-	a := fix[at]<<7 + (fix[at+1]-fix[at])*part
-	p := min(max((int32(squashTab[l])<<7+a)>>8, minProb), 65536-minProb)
-	y = rc.bit(y, uint32(p))
+	y = rc.bit(y, m1.chance(l))
 
 	one := int32(y << 16)
-	at += part >> 6
+	fix, at := &m1.fix, (l+64)>>7
 	fix[at] += (one - fix[at]) >> 7
 	e0 := (one - int32(squashTab[l0&8191])) * mixRate >> 8
 	e1 := (one - int32(squashTab[l1&8191])) * mixRate >> 8

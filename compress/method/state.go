@@ -164,7 +164,7 @@ func (h *Held) Quantise(levels []int8, step float32) {
 	for i, q := range levels {
 		index[i] = at[int(q)+128]
 	}
-	h.share(c, index)
+	h.share(c, index) // not rounded: the file holds levels and the step
 	h.Step = step
 }
 

@@ -141,7 +141,7 @@ func (w Winograd) FilterRows(dst, g []float32, ldd, ldg, n int) {
 		panic("kern: Winograd filters")
 	}
 	_, _ = dst[(a*a-1)*ldd+n-1], g[(n-1)*ldg+8]
-	if w.isa != isaGo {
+	if w.isa != isaGo && w.isa != isaNEON {
 		w.filterRows(dst, g, ldd, ldg, n)
 		return
 	}

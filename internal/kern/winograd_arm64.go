@@ -25,3 +25,9 @@ func (w Winograd) out(t *WinogradOut) {
 }
 
 func (w Winograd) filters([]float32, []float32, int, int, int) { panic("kern: no assembly") }
+
+func (w Winograd) filterRows([]float32, []float32, int, int, int) { panic("kern: no assembly") }
+
+func (w Winograd) trial([]float32, []float64, []float32, []float64, []float32, []float32) {
+	panic("kern: no assembly")
+}

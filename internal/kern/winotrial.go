@@ -6,7 +6,7 @@ package kern
 // and g the inputs [36] and filters [9][16] themselves. All variants give the same bits.
 func (w Winograd) Trial(m []float32, exact []float64, v []float32, d []float64, f, g []float32) {
 	_, _, _, _, _, _ = m[575], exact[255], v[35], d[35], f[575], g[143]
-	if w.isa != isaGo {
+	if w.isa != isaGo && w.isa != isaNEON {
 		w.trial(m, exact, v, d, f, g)
 		return
 	}
