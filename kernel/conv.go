@@ -115,22 +115,9 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	pk := convPacking(u, n.In[1], groups)
 	packed := e.packParts(n.In[1], fmt.Sprintf("f32_conv_panels/%d/%d", u.NR, groups), pk)
 
-	// Segments of k within the image.
-	t := kern.Tile{K: cin, RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: y.sw, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
-	contiguous := groups == 1 && w.dw == 1 && x.sw == cin
-	for i := range w.kh {
-		if contiguous {
-			t.Off = append(t.Off, i*w.dh*x.sh)
-			continue
-		}
-		for j := range w.kw {
-			t.Off = append(t.Off, i*w.dh*x.sh+j*w.dw*x.sw)
-		}
-	}
-	if contiguous {
-		t.K = cin * w.kw
-	}
-	blocks := blockSegments(t.Off, t.K, u.NR)
+	t := kern.Tile{RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: y.sw, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
+	off, segment := convSegments(&w, &x, cin, groups)
+	blocks := blockSegments(off, segment, u.NR)
 	var panels []convPanel
 	for g := range groups {
 		for o := 0; o < og; o += u.NR {
@@ -250,6 +237,26 @@ type kBlock struct {
 	off []int
 	k   int
 	at  int
+}
+
+// convSegments are where the segments of k lie in the image, from an output's first
+// pixel on, and how long each is: a row of the window where its pixels follow each
+// other, else one pixel.
+func convSegments(w *window, x *view, cin, groups int) (off []int, k int) {
+	contiguous := groups == 1 && w.dw == 1 && x.sw == cin
+	for i := range w.kh {
+		if contiguous {
+			off = append(off, i*w.dh*x.sh)
+			continue
+		}
+		for j := range w.kw {
+			off = append(off, i*w.dh*x.sh+j*w.dw*x.sw)
+		}
+	}
+	if contiguous {
+		return off, cin * w.kw
+	}
+	return off, cin
 }
 
 // blockSegments divides segments of k each so that a block's panel of weights fits a

@@ -126,21 +126,9 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	step = min(step, dw.oh)
 	lines := (step-1)*dw.sh + dw.extentH()
 
-	t := kern.Tile{K: cin, RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: u.NR, Lo: pair.act.lo, Hi: pair.act.hi, Flags: pair.act.flags(), Ahead: k * u.NR}
-	contiguous := w.dw == 1 && x.sw == cin
-	for i := range w.kh {
-		if contiguous {
-			t.Off = append(t.Off, i*w.dh*x.sh)
-			continue
-		}
-		for j := range w.kw {
-			t.Off = append(t.Off, i*w.dh*x.sh+j*w.dw*x.sw)
-		}
-	}
-	if contiguous {
-		t.K = cin * w.kw
-	}
-	blocks := blockSegments(t.Off, t.K, u.NR)
+	t := kern.Tile{RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: u.NR, Lo: pair.act.lo, Hi: pair.act.hi, Flags: pair.act.flags(), Ahead: k * u.NR}
+	off, segment := convSegments(&w, &x, cin, 1)
+	blocks := blockSegments(off, segment, u.NR)
 	bias := pair.conv.Input(2) != nil
 	if bias {
 		t.Flags |= kern.FlagCol
