@@ -1,0 +1,54 @@
+"""Time from opening a model to the end of its first inference, whit against ONNX Runtime.
+
+Every measurement is a fresh process, the two in turn, with the file in the page cache;
+the peer's imports are not counted. whit says its own: bench --json, load_ms + first_ms.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+
+def first(model, threads):
+    import numpy as np
+    import onnxruntime as ort
+
+    opt = ort.SessionOptions()
+    opt.intra_op_num_threads = threads
+    t = time.perf_counter()
+    session = ort.InferenceSession(model, opt, providers=["CPUExecutionProvider"])
+    port = session.get_inputs()[0]
+    shape = [d if isinstance(d, int) else 1 for d in port.shape]
+    session.run(None, {port.name: np.random.default_rng(0).standard_normal(shape).astype(np.float32)})
+    print((time.perf_counter() - t) * 1e3)
+
+
+def main():
+    if sys.argv[1:2] == ["--first"]:
+        return first(sys.argv[2], int(sys.argv[3]))
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--whit", default="./whit")
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--rounds", type=int, default=5)
+    ap.add_argument("models", nargs="+")
+    a = ap.parse_args()
+    print(f"{'model':24}{'ONNX Runtime':>14}{'whit':>10}{'ratio':>8}")
+    for model in a.models:
+        with open(model, "rb") as f:
+            f.read()
+        peer, ours = [], []
+        for _ in range(a.rounds):
+            out = subprocess.run([sys.executable, __file__, "--first", model, str(a.threads)], check=True, capture_output=True, text=True).stdout
+            peer.append(float(out))
+            out = subprocess.run([a.whit, "bench", model, "--iters", "1", "--threads", str(a.threads), "--json"], check=True, capture_output=True, text=True).stdout
+            j = json.loads(out)
+            ours.append(j["load_ms"] + j["first_ms"])
+        p, w = statistics.median(peer), statistics.median(ours)
+        print(f"{os.path.basename(model):24}{p:14.1f}{w:10.1f}{p / w:8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
