@@ -116,7 +116,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	packed := e.packParts(n.In[1], fmt.Sprintf("f32_conv_panels/%d/%d", u.NR, groups), pk)
 
 	t := kern.Tile{RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: y.sw, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
-	off, segment := convSegments(&w, &x, cin, groups)
+	off, segment := w.segments(x.sh, x.sw, cin, groups == 1 && x.sw == cin)
 	blocks := blockSegments(off, segment, u.NR)
 	var panels []convPanel
 	for g := range groups {
@@ -192,13 +192,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 			ya := y.at + img*y.sn + oy*y.sh + from*t.LDC
 			ra := r.at + img*r.sn + oy*r.sh + from*t.LDR
 			for j, kb := range blocks {
-				t.Off, t.K, t.Flags = kb.off, kb.k, flags
-				if j > 0 {
-					t.Flags |= kern.FlagAcc
-				}
-				if j < len(blocks)-1 {
-					t.Flags &= kern.FlagAcc
-				}
+				kb.set(&t, flags, j == 0, j == len(blocks)-1)
 				for _, pn := range panels[p0:p1] {
 					t.N, t.A, t.B, t.C = pn.n, in[xa+pn.a:], packed[pn.b-base+kb.at:], out[ya+pn.c:]
 					if bias {
@@ -239,24 +233,16 @@ type kBlock struct {
 	at  int
 }
 
-// convSegments are where the segments of k lie in the image, from an output's first
-// pixel on, and how long each is: a row of the window where its pixels follow each
-// other, else one pixel.
-func convSegments(w *window, x *view, cin, groups int) (off []int, k int) {
-	contiguous := groups == 1 && w.dw == 1 && x.sw == cin
-	for i := range w.kh {
-		if contiguous {
-			off = append(off, i*w.dh*x.sh)
-			continue
-		}
-		for j := range w.kw {
-			off = append(off, i*w.dh*x.sh+j*w.dw*x.sw)
-		}
+// set makes t sum over the block; flags are those of all of k, what they say of the
+// sum is left to the last block.
+func (b *kBlock) set(t *kern.Tile, flags int, first, last bool) {
+	t.Off, t.K, t.Flags = b.off, b.k, flags
+	if !first {
+		t.Flags |= kern.FlagAcc
 	}
-	if contiguous {
-		return off, cin * w.kw
+	if !last {
+		t.Flags &= kern.FlagAcc
 	}
-	return off, cin
 }
 
 // blockSegments divides segments of k each so that a block's panel of weights fits a

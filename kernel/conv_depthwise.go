@@ -127,7 +127,7 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	lines := (step-1)*dw.sh + dw.extentH()
 
 	t := kern.Tile{RSA: w.sw * x.sw, CSA: 1, LDB: u.NR, LDC: u.NR, Lo: pair.act.lo, Hi: pair.act.hi, Flags: pair.act.flags(), Ahead: k * u.NR}
-	off, segment := convSegments(&w, &x, cin, 1)
+	off, segment := w.segments(x.sh, x.sw, cin, x.sw == cin)
 	blocks := blockSegments(off, segment, u.NR)
 	bias := pair.conv.Input(2) != nil
 	if bias {
@@ -209,13 +209,7 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 						xa := x.at + img*x.sn + ((r0-halo[0])*w.sh-w.ph)*x.sh - w.pw*x.sw
 						ma := (r0-first)*pitch + halo[1]*u.NR
 						for j, kb := range blocks {
-							t.Off, t.K, t.Flags = kb.off, kb.k, flags
-							if j > 0 {
-								t.Flags |= kern.FlagAcc
-							}
-							if j < len(blocks)-1 {
-								t.Flags &= kern.FlagAcc
-							}
+							kb.set(&t, flags, j == 0, j == len(blocks)-1)
 							t.A, t.B, t.C = in[xa:], packed[ch*k-base+kb.at:], mid[ma:]
 							if spread > 0 {
 								t.C = flat

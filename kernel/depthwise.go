@@ -15,13 +15,8 @@ func init() {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_depthwise", Priority: 20, Parts: true,
 			Match: func(n *graph.Node, _ *Env) bool {
-				m, _, add := unfuseSum(n, "Conv")
-				if m == nil || add >= 0 || !f32Node(m) || !m.In[1].IsConst() || m.In[1].Type.Shape.NumElements() == 0 {
-					return false
-				}
-				_, ok := convWindow(m)
-				s := m.In[1].Type.Shape
-				return ok && s[1] == 1 && s[0] > 1 && int(m.Int("group", 1)) == s[0]
+				_, _, ok := depthwiseOf(n)
+				return ok
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 				m, _, _ := unfuseSum(n, "Conv")
@@ -31,6 +26,18 @@ func init() {
 			Prepare: prepareDepthwise,
 		})
 	}
+}
+
+// depthwiseOf is a depthwise convolution of constant weights, alone or with an activation,
+// as if it stood alone, and its window.
+func depthwiseOf(n *graph.Node) (m *graph.Node, w window, ok bool) {
+	m, _, add := unfuseSum(n, "Conv")
+	if m == nil || add >= 0 || !f32Node(m) || !m.In[1].IsConst() || m.In[1].Type.Shape.NumElements() == 0 {
+		return nil, w, false
+	}
+	w, ok = convWindow(m)
+	s := m.In[1].Type.Shape
+	return m, w, ok && s[1] == 1 && s[0] > 1 && int(m.Int("group", 1)) == s[0]
 }
 
 func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {

@@ -20,13 +20,8 @@ func init() {
 
 // planarDepthwise reports whether a node is a depthwise convolution of this file.
 func planarDepthwise(n *graph.Node) bool {
-	m, _, add := unfuseSum(n, "Conv")
-	if m == nil || add >= 0 || !f32Node(m) || !m.In[1].IsConst() || m.In[1].Type.Shape.NumElements() == 0 || m.In[0].IsConst() {
-		return false
-	}
-	w, ok := convWindow(m)
-	s := m.In[1].Type.Shape
-	return ok && s[1] == 1 && s[0] > 1 && int(m.Int("group", 1)) == s[0] && m.In[0].Type.Shape.NumElements() > 0 &&
+	m, w, ok := depthwiseOf(n)
+	return ok && !m.In[0].IsConst() && m.In[0].Type.Shape.NumElements() > 0 &&
 		w.kh*w.kw <= 49 && w.sh <= 2 && w.sw <= 2 && (w.ow+w.kw)*(w.kh+1)*w.sh*w.sw <= depthwisePlane
 }
 

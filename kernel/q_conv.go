@@ -148,23 +148,35 @@ const slack = 32
 
 func (w *qwindow) scratch() int { return w.ih*w.iw*w.px + slack }
 
-// block16 is block for the 16 channels from ch on alone, whose pixels then follow each other.
-func (w *qwindow) block16(a []int16, in []byte, img, b, ch int) (y0, x0, h, wd int) {
+// lines calls line for every line of what block b of an image needs, r of them before
+// it: its columns [left,right) are the image's, from at on, the others padding.
+// It returns the first output row and column of the block, and its size.
+func (w *qwindow) lines(b int, line func(r, at, left, right int)) (y0, x0, h, wd int) {
 	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
 	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
 	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
 	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix))
 	right = max(left, right)
 	for r := range (h-1)*w.sh + w.extentH() {
-		d := a[r*w.iw*16:][:w.iw*16]
-		y := iy + r
-		if y < 0 || y >= w.h || left == right {
-			clear(d)
-			continue
+		if y := iy + r; y < 0 || y >= w.h {
+			line(r, 0, 0, 0)
+		} else {
+			line(r, w.x.at+y*w.x.sh+(ix+left)*w.x.sw, left, right)
 		}
+	}
+	return y0, x0, h, wd
+}
+
+// block16 is block for the 16 channels from ch on alone, whose pixels then follow each other.
+func (w *qwindow) block16(a []int16, in []byte, img, b, ch int) (y0, x0, h, wd int) {
+	return w.lines(b, func(r, at, left, right int) {
+		d := a[r*w.iw*16:][:w.iw*16]
 		clear(d[:left*16])
 		clear(d[right*16:])
-		src, n := in[w.x.at+img*w.x.sn+y*w.x.sh+(ix+left)*w.x.sw+ch:], right-left
+		if left == right {
+			return
+		}
+		src, n := in[img*w.x.sn+at+ch:], right-left
 		for (n-1)*w.x.sw+16 > len(src) { // the last pixels of the last image, where a pixel has fewer than 16 bytes left
 			n--
 			t := d[(left+n)*16:][:16]
@@ -173,32 +185,21 @@ func (w *qwindow) block16(a []int16, in []byte, img, b, ch int) (y0, x0, h, wd i
 			w.ints.Widen(t[:len(s)], s, w.signed, w.zero)
 		}
 		w.ints.Widen16(d[left*16:right*16], src, n, w.x.sw, w.signed, w.zero)
-	}
-	return y0, x0, h, wd
+	})
 }
 
 // block widens what block b of image img needs into a, and returns the first output row
 // and column of the block, and its size.
 func (w *qwindow) block(a []int16, in []byte, img, b int) (y0, x0, h, wd int) {
-	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
-	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
 	cs, row := w.x.sw, w.iw*w.x.sw
-	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
-	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix)) // columns of the image
-	right = max(left, right)
-	for r := range (h-1)*w.sh + w.extentH() {
+	return w.lines(b, func(r, at, left, right int) {
 		d := a[r*row:][:row]
-		y := iy + r
-		if y < 0 || y >= w.h || left == right {
-			clear(d)
-			continue
-		}
 		clear(d[:left*cs])
 		clear(d[right*cs:])
-		at := w.x.at + img*w.x.sn + y*w.x.sh + (ix+left)*cs
-		w.ints.Widen(d[left*cs:right*cs], in[at:][:(right-left)*cs], w.signed, w.zero)
-	}
-	return y0, x0, h, wd
+		if left < right {
+			w.ints.Widen(d[left*cs:right*cs], in[img*w.x.sn+at:][:(right-left)*cs], w.signed, w.zero)
+		}
+	})
 }
 
 // flat reports whether windows are single pixels that follow each other in both images.
@@ -225,22 +226,9 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	w.fit(min(96<<10, near), w.oh)
 
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
-	t := kern.I8Tile{K: cin, LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
-	rows := groups == 1 && w.dw == 1 && x.sw == cin // the pixels of a window's row follow each other
-	for i := range w.kh {
-		if rows {
-			t.Off = append(t.Off, i*w.dh*w.iw*x.sw)
-			continue
-		}
-		for j := range w.kw {
-			t.Off = append(t.Off, (i*w.dh*w.iw+j*w.dw)*x.sw)
-		}
-	}
-	if rows {
-		t.K = cin * w.kw
-	}
-	kseg := t.K
-	t.K = (t.K + 3) / 4 * 4
+	t := kern.I8Tile{LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
+	off, kseg := w.segments(w.iw*x.sw, x.sw, cin, groups == 1 && x.sw == cin)
+	t.Off, t.K = off, (kseg+3)/4*4
 	var first, count []int
 	for g := range groups {
 		for o := 0; o < og; o += 16 {

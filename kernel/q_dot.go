@@ -42,25 +42,15 @@ func dots(e *Env) bool {
 // bytes copies what block b of image img needs into a, flipping bits, with zero for the padding,
 // and returns the first output row and column of the block, and its size.
 func (w *qwindow) bytes(a, in []byte, img, b int, flip, zero byte) (y0, x0, h, wd int) {
-	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
-	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
 	cs, row := w.x.sw, w.iw*w.x.sw
-	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
-	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix)) // columns of the image
-	right = max(left, right)
-	for r := range (h-1)*w.sh + w.extentH() {
+	return w.lines(b, func(r, at, left, right int) {
 		d := a[r*row:][:row]
-		y := iy + r
-		if y < 0 || y >= w.h || left == right {
-			fill(d, zero)
-			continue
-		}
 		fill(d[:left*cs], zero)
 		fill(d[right*cs:], zero)
-		at := w.x.at + img*w.x.sn + y*w.x.sh + (ix+left)*cs
-		flipBytes(d[left*cs:right*cs], in[at:][:(right-left)*cs], flip)
-	}
-	return y0, x0, h, wd
+		if left < right {
+			flipBytes(d[left*cs:right*cs], in[img*w.x.sn+at:][:(right-left)*cs], flip)
+		}
+	})
 }
 
 func fill(d []byte, v byte) {
@@ -159,22 +149,9 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 	}
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
-	t := kern.I8Dot{K: cin, LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
-	rows := groups == 1 && w.dw == 1 && x.sw == cin // the pixels of a window's row follow each other
-	for i := range w.kh {
-		if rows {
-			t.Off = append(t.Off, i*w.dh*w.iw*x.sw)
-			continue
-		}
-		for j := range w.kw {
-			t.Off = append(t.Off, (i*w.dh*w.iw+j*w.dw)*x.sw)
-		}
-	}
-	if rows {
-		t.K = cin * w.kw
-	}
-	kseg := t.K
-	t.K = (t.K + 3) / 4 * 4
+	t := kern.I8Dot{LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
+	off, kseg := w.segments(w.iw*x.sw, x.sw, cin, groups == 1 && x.sw == cin)
+	t.Off, t.K = off, (kseg+3)/4*4
 	depth := len(t.Off) * t.K
 	gs, size := dotGroups(groups, og, depth)
 	packed, sums := packQDot(e, n, gs, kseg, t.K, size)

@@ -134,7 +134,7 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 	// Windows of one pixel are read where they are.
 	direct := w.kh == 1 && w.kw == 1 && w.ph == 0 && w.pw == 0 && (w.oh-1)*w.sh < w.h && (w.ow-1)*w.sw < w.w && x.sw >= round16(cin)
 	const tile = 32
-	kseg, sh, sw, segs := cin, x.sh, x.sw, 1
+	sh, sw := x.sh, x.sw
 	images, units := y.n, 0
 	if direct {
 		units = (y.n*y.h*y.w + tile - 1) / tile
@@ -143,23 +143,10 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 		w.fit(48<<10, max((y.n*w.oh+15)/16, (64+w.ow-1)/w.ow)) // sixteen blocks, but of whole tiles
 		sh, sw = w.iw*x.sw, x.sw
 		units = images * w.nh * w.nw
-		if segs = w.kh; w.dw == 1 && x.sw == cin { // the pixels of a window's row follow each other
-			kseg = cin * w.kw
-		} else {
-			segs *= w.kw
-		}
 	}
+	off, kseg := w.segments(sh, sw, cin, x.sw == cin)
 	chunks := (kseg + 15) / 16
-	pack := kern.I8Pack{Chunks: chunks, Flip: flip}
-	for i := range w.kh {
-		if segs == w.kh {
-			pack.Off = append(pack.Off, i*w.dh*sh)
-			continue
-		}
-		for j := range w.kw {
-			pack.Off = append(pack.Off, i*w.dh*sh+j*w.dw*sw)
-		}
-	}
+	pack := kern.I8Pack{Chunks: chunks, Flip: flip, Off: off}
 	panels := (cout + 15) / 16
 	blocks := len(pack.Off) * 4 * chunks
 	parts := (blocks + pairPart - 1) / pairPart
@@ -200,7 +187,7 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 				count = min(min(b1, b+group)*tile, y.n*y.h*y.w) - b*tile
 			} else {
 				img = b / (w.nh * w.nw)
-				y0, x0, h, wd = w.copyBlock(copied, in, img, b%(w.nh*w.nw), byte(zx^flip))
+				y0, x0, h, wd = w.bytes(copied, in, img, b%(w.nh*w.nw), 0, byte(zx^flip))
 				pack.X, count = copied, h*wd
 				if p0 == 0 && x0 == 0 {
 					haloBytes(&y, out, img, y0, y0+h)
@@ -289,25 +276,3 @@ var ladder = func() []int {
 	}
 	return r
 }()
-
-// copyBlock is block for bytes: zero fills what is beyond the image.
-func (w *qwindow) copyBlock(a, in []byte, img, b int, zero byte) (y0, x0, h, wd int) {
-	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
-	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
-	cs, row := w.x.sw, w.iw*w.x.sw
-	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
-	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix))
-	right = max(left, right)
-	for r := range (h-1)*w.sh + w.extentH() {
-		d := a[r*row:][:row]
-		y := iy + r
-		if y < 0 || y >= w.h || left == right {
-			fill(d, zero)
-			continue
-		}
-		fill(d[:left*cs], zero)
-		fill(d[right*cs:], zero)
-		copy(d[left*cs:right*cs], in[w.x.at+img*w.x.sn+y*w.x.sh+(ix+left)*cs:])
-	}
-	return y0, x0, h, wd
-}

@@ -57,6 +57,26 @@ func (w *window) halo() [4]int {
 		max(0, (w.oh-1)*w.sh+w.extentH()-w.h-w.ph), max(0, (w.ow-1)*w.sw+w.extentW()-w.w-w.pw)}
 }
 
+// segments are where the segments of the depth of a sum lie, from an output's first
+// pixel on in an image of lines of line numbers and pixels of pixel, of which c count, and
+// how long each is: a row of the window where all of its numbers follow each other (dense
+// pixels), else one pixel.
+func (w *window) segments(line, pixel, c int, dense bool) (off []int, k int) {
+	for i := range w.kh {
+		if dense && w.dw == 1 {
+			off = append(off, i*w.dh*line)
+			continue
+		}
+		for j := range w.kw {
+			off = append(off, i*w.dh*line+j*w.dw*pixel)
+		}
+	}
+	if dense && w.dw == 1 {
+		return off, c * w.kw
+	}
+	return off, c
+}
+
 // part is the i-th of n nearly equal parts of [0, total).
 func part(i, n, total int) (from, to int) { return i * total / n, (i + 1) * total / n }
 
