@@ -237,8 +237,7 @@ func (d *described) basePrior() *entropy.TextPrior {
 	return priorOf(all)
 }
 
-// partner is the item of the base that a constant is compared with, or nil: that
-// with its name, else that at its place.
+// partners are the constants of a base.
 type partners struct {
 	items  []*item
 	byName map[string]int
@@ -252,6 +251,8 @@ func partnersOf(items []*item) partners {
 	return p
 }
 
+// of is the item of the base that a constant is compared with, or nil: that with its
+// name, else that at its place.
 func (p partners) of(i int, name string) *item {
 	if k, ok := p.byName[name]; ok {
 		return p.items[k]
@@ -265,7 +266,7 @@ func (p partners) of(i int, name string) *item {
 // sameDims reports whether the symbols of a and b may be compared one by one.
 func sameDims(a, b *entropy.Block) bool { return a != nil && b != nil && a.Dims == b.Dims }
 
-// sameArrays reports whether arrays of elements may be.
+// sameLayout reports whether arrays of elements may be.
 func sameLayout(a, b []entropy.Elements) bool {
 	return slices.EqualFunc(a, b, func(x, y entropy.Elements) bool {
 		return x.Size == y.Size && x.Float == y.Float && x.N == y.N
@@ -653,14 +654,7 @@ func deltaItems(places []place, modes []byte, base partners, r *rbuf, opt ReadOp
 		plain[i].Syms = make([]int32, plain[i].Len())
 	}
 	streams := entropy.Streams(plain)
-	codes := make([][]byte, changes+len(streams))
-	sizes := make([]int, len(codes))
-	for i := range sizes {
-		sizes[i] = r.below(uint64(len(r.b))+1, "size of a code")
-	}
-	for i, n := range sizes {
-		codes[i] = r.take(n)
-	}
+	codes := r.codes(changes + len(streams))
 	if r.err != nil {
 		return nil, r.err
 	}

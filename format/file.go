@@ -327,15 +327,7 @@ func decodeElements(arrays []entropy.Elements, r *rbuf, fast bool, w workers) er
 		arrays[i].Data = make([]byte, e.N*e.Size)
 	}
 	streams := entropy.ElementStreams(arrays)
-	codes := make([][]byte, len(streams))
-	sizes := make([]int, len(streams)-1)
-	for i := range sizes {
-		sizes[i] = r.below(uint64(len(r.b))+1, "size of a code")
-	}
-	for i, n := range sizes {
-		codes[i] = r.take(n)
-	}
-	codes[len(sizes)] = r.b
+	codes := append(r.codes(len(streams)-1), r.b)
 	if r.err != nil {
 		return r.err
 	}
@@ -790,14 +782,7 @@ func (g group) decode(w workers) ([]*item, error) {
 		blocks[i].Syms = make([]int32, blocks[i].Len())
 	}
 	streams := entropy.Streams(blocks)
-	codes := make([][]byte, len(streams))
-	sizes := make([]int, len(streams))
-	for i := range sizes {
-		sizes[i] = r.below(uint64(len(r.b))+1, "size of a code")
-	}
-	for i, n := range sizes {
-		codes[i] = r.take(n)
-	}
+	codes := r.codes(len(streams))
 	if r.err != nil {
 		return nil, r.err
 	}

@@ -110,6 +110,18 @@ func (r *rbuf) take(n int) []byte {
 	return x
 }
 
+// codes takes n codes, which stand behind the sizes of all of them.
+func (r *rbuf) codes(n int) [][]byte {
+	codes, sizes := make([][]byte, n), make([]int, n)
+	for i := range sizes {
+		sizes[i] = r.below(uint64(len(r.b))+1, "size of a code")
+	}
+	for i, n := range sizes {
+		codes[i] = r.take(n)
+	}
+	return codes
+}
+
 func (r *rbuf) str() string { return string(r.bytes()) }
 
 func (r *rbuf) float() float32 {

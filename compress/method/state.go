@@ -385,6 +385,19 @@ func (s *State) Stage(ctx context.Context, name string, bytes int64) (Stage, err
 	return st, nil
 }
 
+// StageShared notes the stages "shared" and "huffman", which differ in how the same levels
+// are counted.
+func (s *State) StageShared(ctx context.Context) error {
+	_, shared, huffman := s.Bytes()
+	st, err := s.Stage(ctx, "shared", shared)
+	if err != nil {
+		return err
+	}
+	st.Name, st.Bytes = "huffman", huffman
+	s.Stages = append(s.Stages, st)
+	return nil
+}
+
 // Tell reports an event.
 func (s *State) Tell(e Event) {
 	if s.Progress != nil {

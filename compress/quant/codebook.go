@@ -88,12 +88,5 @@ func codebook(ctx context.Context, s *method.State, a method.Args) error {
 			return err
 		}
 	}
-	_, shared, huffman := s.Bytes()
-	st, err := s.Stage(ctx, "shared", shared)
-	if err != nil {
-		return err
-	}
-	st.Name, st.Bytes = "huffman", huffman
-	s.Stages = append(s.Stages, st)
-	return nil
+	return s.StageShared(ctx)
 }

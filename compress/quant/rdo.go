@@ -86,14 +86,7 @@ func rdo(ctx context.Context, s *method.State, a method.Args) error {
 	if err != nil {
 		return fmt.Errorf("rdo: %w", err)
 	}
-	_, shared, huffman := s.Bytes()
-	st, err := s.Stage(ctx, "shared", shared)
-	if err != nil {
-		return err
-	}
-	st.Name, st.Bytes = "huffman", huffman
-	s.Stages = append(s.Stages, st)
-	return nil
+	return s.StageShared(ctx)
 }
 
 // seek looks for the least lambda that gives at most the wanted bytes, by bisection of its
