@@ -206,8 +206,8 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 		if err != nil {
 			return fmt.Errorf("node %q (%s): %w", st.node.Name, st.node.OpName(), err)
 		}
-		for k := range st.prep.Phases {
-			if !first {
+		if !first {
+			for k := range st.prep.Phases {
 				s.phase(st.phase+k, alone || st.sequential)
 			}
 		}

@@ -78,8 +78,8 @@ func Find(name string) (Arch, error) {
 	return Arch{}, fmt.Errorf("unknown architecture %q, want one of %s", name, strings.Join(Names(), " "))
 }
 
-// With is the architecture with other classes, width or input; Params and Card
-// follow, MACs is 0, not known. The card of another input keeps the proportions.
+// With is the architecture with other classes, width or input; Params, MACs and Card
+// follow. The card of another input keeps the proportions.
 func (a Arch) With(o Options) (Arch, error) {
 	if o.Classes != 0 {
 		if o.Classes < 1 || o.Classes > maxClasses {

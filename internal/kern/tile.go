@@ -54,11 +54,13 @@ type Tile struct {
 	blocks, lines       int
 	aJump, cJump, rJump int
 	left                int
-	ahead               int
-	Slope               []float32 // at least N
-	// Of a segment's k, how many fours and how many more: fours where A and B are dense.
-	quads, rest int
-	step, end   int
+	// What is prefetched: where it begins, how far it goes with every four steps of k, and
+	// where it ends, in bytes from B.
+	ahead     int
+	Slope     []float32 // at least N
+	quads     int       // of a segment's k, how many fours, where A and B are dense
+	rest      int       // and what is left
+	step, end int
 	// Ahead is where, in floats from the start of B, the next call's B begins, which is
 	// prefetched a little with every block; 0: nowhere.
 	Ahead int

@@ -29,30 +29,24 @@ var kernels, coders []kernel
 
 // main writes into the packages' folders, or all into the one that is named.
 func main() {
-	all := []struct {
-		dir, pkg string
-		kernels  []kernel
-	}{{"..", "kern", kernels}, {"../../../entropy", "entropy", coders}}
-	for _, p := range all {
-		if len(os.Args) > 1 {
-			p.dir = os.Args[1]
-		}
-		for _, k := range p.kernels {
-			if err := write(p.dir, p.pkg, k); err != nil {
-				fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)
-				os.Exit(1)
-			}
-		}
-	}
-	dir := ".."
+	kern, entropy := "..", "../../../entropy"
 	if len(os.Args) > 1 {
-		dir = os.Args[1]
+		kern, entropy = os.Args[1], os.Args[1]
 	}
-	for _, k := range armKernels {
-		if err := writeArm(dir, k); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", k.name, err)
+	check := func(name string, err error) {
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 			os.Exit(1)
 		}
+	}
+	for _, k := range kernels {
+		check(k.name, write(kern, "kern", k))
+	}
+	for _, k := range coders {
+		check(k.name, write(entropy, "entropy", k))
+	}
+	for _, k := range armKernels {
+		check(k.name, writeArm(kern, k))
 	}
 }
 

@@ -19,27 +19,16 @@ func init() {
 		c.Load(c.Param("a"), a)
 		c.Load(c.Param("b"), b)
 		c.Load(c.Param("n"), n)
-		c.XORQ(i, i)
-		c.SUBQ(operand.U8(8), n) // where the last vector begins
-		c.Label("loop")
-		c.VMOVUPS(idx(a, i, 4), reg.Y0)
-		c.VMOVUPS(idx(b, i, 4), reg.Y1)
-		c.VUNPCKLPS(reg.Y1, reg.Y0, reg.Y2)
-		c.VUNPCKHPS(reg.Y1, reg.Y0, reg.Y3)
-		c.VPERM2F128(operand.U8(0x20), reg.Y3, reg.Y2, reg.Y4)
-		c.VPERM2F128(operand.U8(0x31), reg.Y3, reg.Y2, reg.Y5)
-		c.VMOVUPS(reg.Y4, idx(d, i, 8))
-		c.VMOVUPS(reg.Y5, operand.Mem{Base: d, Index: i, Scale: 8, Disp: 32})
-		c.CMPQ(i, n)
-		c.JE(operand.LabelRef("done"))
-		c.ADDQ(operand.U8(8), i)
-		c.CMPQ(i, n)
-		c.JLE(operand.LabelRef("loop"))
-		c.MOVQ(n, i)
-		c.JMP(operand.LabelRef("loop"))
-		c.Label("done")
-		c.VZEROUPPER()
-		c.RET()
+		eights(c, i, n, func() {
+			c.VMOVUPS(idx(a, i, 4), reg.Y0)
+			c.VMOVUPS(idx(b, i, 4), reg.Y1)
+			c.VUNPCKLPS(reg.Y1, reg.Y0, reg.Y2)
+			c.VUNPCKHPS(reg.Y1, reg.Y0, reg.Y3)
+			c.VPERM2F128(operand.U8(0x20), reg.Y3, reg.Y2, reg.Y4)
+			c.VPERM2F128(operand.U8(0x31), reg.Y3, reg.Y2, reg.Y5)
+			c.VMOVUPS(reg.Y4, idx(d, i, 8))
+			c.VMOVUPS(reg.Y5, operand.Mem{Base: d, Index: i, Scale: 8, Disp: 32})
+		})
 	}})
 	kernels = append(kernels, kernel{"x32_zip3_8_avx2", func(c *build.Context) {
 		const name = "x32Zip3x8AVX2"
@@ -64,37 +53,45 @@ func init() {
 			c.VMOVQ(reg.R9, reg.X0)
 			c.VPMOVZXBD(reg.X0, ymm[13+v])
 		}
-		c.XORQ(i, i)
-		c.SUBQ(operand.U8(8), n) // where the last vector begins
-		c.Label("loop")
-		for j := range 3 {
-			c.VMOVUPS(idx(src[j], i, 4), ymm[j])
-		}
-		c.LEAQ(idx(i, i, 2), reg.R9)
-		for v := range 3 {
+		eights(c, i, n, func() {
 			for j := range 3 {
-				c.VPERMPS(ymm[j], ymm[13+v], ymm[4+j])
+				c.VMOVUPS(idx(src[j], i, 4), ymm[j])
 			}
-			for j := 1; j < 3; j++ {
-				mask := 0
-				for w := range 8 {
-					if (8*v+w)%3 == j {
-						mask |= 1 << w
-					}
+			c.LEAQ(idx(i, i, 2), reg.R9)
+			for v := range 3 {
+				for j := range 3 {
+					c.VPERMPS(ymm[j], ymm[13+v], ymm[4+j])
 				}
-				c.VBLENDPS(operand.U8(mask), ymm[4+j], ymm[4], ymm[4])
+				for j := 1; j < 3; j++ {
+					mask := 0
+					for w := range 8 {
+						if (8*v+w)%3 == j {
+							mask |= 1 << w
+						}
+					}
+					c.VBLENDPS(operand.U8(mask), ymm[4+j], ymm[4], ymm[4])
+				}
+				c.VMOVUPS(ymm[4], operand.Mem{Base: d, Index: reg.R9, Scale: 4, Disp: 32 * v})
 			}
-			c.VMOVUPS(ymm[4], operand.Mem{Base: d, Index: reg.R9, Scale: 4, Disp: 32 * v})
-		}
-		c.CMPQ(i, n)
-		c.JE(operand.LabelRef("done"))
-		c.ADDQ(operand.U8(8), i)
-		c.CMPQ(i, n)
-		c.JLE(operand.LabelRef("loop"))
-		c.MOVQ(n, i)
-		c.JMP(operand.LabelRef("loop"))
-		c.Label("done")
-		c.VZEROUPPER()
-		c.RET()
+		})
 	}})
+}
+
+// eights does body for i = 0, 8, ... and, where n is no multiple of 8, once more for the last
+// 8 of n; then the function ends.
+func eights(c *build.Context, i, n reg.Register, body func()) {
+	c.XORQ(i, i)
+	c.SUBQ(operand.U8(8), n) // where the last vector begins
+	c.Label("loop")
+	body()
+	c.CMPQ(i, n)
+	c.JE(operand.LabelRef("done"))
+	c.ADDQ(operand.U8(8), i)
+	c.CMPQ(i, n)
+	c.JLE(operand.LabelRef("loop"))
+	c.MOVQ(n, i)
+	c.JMP(operand.LabelRef("loop"))
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
 }
