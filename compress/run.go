@@ -152,7 +152,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	}
 	sg, _ := g.Clone()
 	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice,
-		NoFinetune: o.NoFinetune, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
+		Keep: o.Keep, NoFinetune: o.NoFinetune, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
 	r.refuse(method.FindLayers(r.g, ""))
 	if len(r.state.Layers) == 0 {
 		return nil, errors.New("nothing to compress: no Conv, Gemm or MatMul with a constant float32 weight")
@@ -615,6 +615,8 @@ func (r *run) layers(sizes format.Sizes) {
 			Codebook: len(l.Weight.Centroids), Bits: p.Bits, IndexBits: p.IndexBits, CodeBits: p.CodeBits, GapBits: p.GapBits,
 			Pruned: p.Pruned, Quantised: p.Quantised, Huffman: p.Huffman, Dense: 4 * int64(p.Weights), File: at[l.Weight.Value]}
 		switch {
+		case l.Weight.As != nil:
+			row.Encoding = l.Weight.As.Kind()
 		case l.Weight.Step != 0:
 			row.Encoding = "int8"
 		case l.Weight.Mask != nil && l.Weight.Centroids != nil:

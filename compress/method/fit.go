@@ -149,6 +149,10 @@ func (s *State) trainable() (*graph.Graph, []bind, error) {
 			if v.Kind != graph.Param {
 				continue // no gradient reaches it: it stays as it is
 			}
+			if h.As != nil {
+				v.Kind = graph.Const // its levels stay
+				continue
+			}
 			if h.Mask == nil && h.Centroids == nil {
 				continue
 			}

@@ -28,6 +28,8 @@ type State struct {
 	Train, Choice train.Dataset
 	// NoFinetune: methods must not train.
 	NoFinetune bool
+	// Keep is a glob of layers that methods leave alone, "" for none.
+	Keep string
 	// Seed is where all randomness comes from.
 	Seed    uint64
 	Threads int
@@ -78,6 +80,8 @@ type Held struct {
 	// Step, if not 0, says that the codebook is one of multiples of it, by at most 127: the
 	// elements are held as such levels, and not by their index.
 	Step float32
+	// As is any other encoding; Data is its expansion, Mask that of a weight.Sparse. nil: none.
+	As weight.Weight
 }
 
 // Data is the constant's elements; they must not be written.
@@ -94,9 +98,19 @@ func (h *Held) Stored() int {
 	return popcount(h.Mask)
 }
 
+// Hold holds the constant as w, which has its shape.
+func (h *Held) Hold(w weight.Weight) {
+	h.Mask, h.Centroids, h.Index, h.Step = nil, nil, nil, 0
+	if p, ok := w.(weight.Sparse); ok {
+		h.Mask = p.Mask
+	}
+	h.Value.Data, h.As = w.Dense(), w
+}
+
 // Set replaces the elements; x is kept. Where the held value has a mask, what it
-// drops is zeroed in x first.
+// drops is zeroed in x first. Elements that were held As something are dense again.
 func (h *Held) Set(x []float32) {
+	h.As = nil
 	if h.Mask != nil {
 		for i := range x {
 			if h.Mask[i/64]>>(i%64)&1 == 0 {
@@ -172,6 +186,8 @@ func (h *Held) Quantise(levels []int8, step float32) {
 func (h *Held) freeze() (weight.Weight, error) {
 	shape := h.Value.Type.Shape
 	switch {
+	case h.As != nil:
+		return h.As, nil
 	case h.Step != 0:
 		q := tensor.New(tensor.Int8, shape...)
 		for i, x := range h.Data() {
@@ -291,6 +307,25 @@ func FindLayers(g *graph.Graph, keep string) []*Layer {
 		ls = append(ls, l)
 	}
 	return ls
+}
+
+// Refind lists the layers anew after the graph was edited. What is said of the constants that
+// are still there stays; a method that cuts one cuts its mask and its index with it.
+func (s *State) Refind() {
+	was := map[*graph.Value]*Held{}
+	for _, l := range s.Layers {
+		for _, h := range l.held() {
+			was[h.Value] = h
+		}
+	}
+	s.Layers = FindLayers(s.Graph, s.Keep)
+	for _, l := range s.Layers {
+		for _, h := range l.held() {
+			if old := was[h.Value]; old != nil {
+				*h = *old
+			}
+		}
+	}
 }
 
 // Match lists the layers that a glob matches; an error where it matches none.

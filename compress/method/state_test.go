@@ -6,6 +6,7 @@ import (
 
 	"whit/graph"
 	"whit/tensor"
+	"whit/weight"
 )
 
 func TestQuantise(t *testing.T) {
@@ -50,5 +51,37 @@ func TestQuantise(t *testing.T) {
 				t.Errorf("shared: %v, %v", f.Find("w").Weight.Kind(), err)
 			}
 		})
+	}
+}
+
+// A constant held under another encoding is frozen as that, is dense again when it is set, and
+// is found again after the graph was edited.
+func TestHold(t *testing.T) {
+	g := graph.New("g")
+	x := g.AddInput("x", tensor.Float32, -1, 2)
+	w := g.NewConst("fc.weight", tensor.From([]float32{1, 0, -2, 0.5}, 2, 2))
+	g.Outputs = []*graph.Value{g.Add("", "MatMul", nil, x, w)}
+	s := &State{Graph: g, Layers: FindLayers(g, "")}
+	q, err := weight.NewInt8(tensor.From([]int8{1, 0, -2, 1}, 2, 2), weight.PerTensor, []float32{1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &s.Layers[0].Weight
+	h.Hold(q)
+	if want := []float32{1, 0, -2, 1}; !slices.Equal(h.Data(), want) {
+		t.Errorf("data %v, want %v", h.Data(), want)
+	}
+	g.Outputs[0] = g.Add("", "Relu", nil, g.Outputs[0])
+	s.Refind()
+	c, err := s.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := c.Find("fc.weight").Weight; k == nil || k.Kind() != "int8" {
+		t.Errorf("frozen as %v", k)
+	}
+	s.Layers[0].Weight.Set([]float32{1, 2, 3, 4})
+	if c, err = s.Freeze(); err != nil || c.Find("fc.weight").Weight != nil {
+		t.Errorf("still encoded (%v)", err)
 	}
 }
