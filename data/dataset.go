@@ -38,6 +38,48 @@ type Dataset interface {
 	Hash(i int) [32]byte
 }
 
+// Targets is what a dataset of pictures to be restored has beside them: for every sample,
+// what the network should give.
+type Targets interface {
+	// TargetShape is one target's shape, without N: [C,H,W].
+	TargetShape() []int
+	// ReadTargets writes the targets of the samples idx into t.
+	ReadTargets(ctx context.Context, idx []int, t []float32) error
+}
+
+// TargetsOf is what d has of targets; ok is false where it has none.
+func TargetsOf(d any) (t Targets, ok bool) {
+	switch d := d.(type) {
+	case *subset:
+		if t, ok = TargetsOf(d.Dataset); ok {
+			return &subTargets{t, d.idx}, true
+		}
+		return nil, false
+	case *array:
+		return d, d.t != nil
+	case *reshaped:
+		return TargetsOf(d.Dataset)
+	}
+	t, ok = d.(Targets)
+	return t, ok
+}
+
+type subTargets struct {
+	Targets
+	idx []int
+}
+
+func (s *subTargets) ReadTargets(ctx context.Context, idx []int, t []float32) error {
+	j := make([]int, len(idx))
+	for k, i := range idx {
+		if i < 0 || i >= len(s.idx) {
+			return fmt.Errorf("read: target %d of %d", i, len(s.idx))
+		}
+		j[k] = s.idx[i]
+	}
+	return s.Targets.ReadTargets(ctx, j, t)
+}
+
 // Sets are the parts that a source has: All, or Train and Test; the others are nil.
 type Sets struct {
 	All, Train, Test Dataset

@@ -19,6 +19,7 @@ type array struct {
 	n      int // values of a sample
 	y      []int32
 	labels []string
+	t      *tensor.Tensor // targets, or nil
 }
 
 func (a *array) Len() int         { return a.x.Shape[0] }
@@ -47,6 +48,19 @@ func (a *array) Read(ctx context.Context, idx []int, x []float32, y []int32) err
 		}
 	}
 	return nil
+}
+
+func (a *array) TargetShape() []int { return slices.Clone([]int(a.t.Shape[1:])) }
+
+func (a *array) ReadTargets(ctx context.Context, idx []int, t []float32) error {
+	n := a.t.Len() / a.t.Shape[0]
+	if err := checkRead(a.Len(), n, idx, t, nil); err != nil {
+		return err
+	}
+	for k, i := range idx {
+		toFloat(t[k*n:(k+1)*n], a.t, i*n)
+	}
+	return ctx.Err()
 }
 
 type number interface {
@@ -126,7 +140,8 @@ func classesOf(t *tensor.Tensor, n int) ([]int32, error) {
 	return y, nil
 }
 
-// openNPZ reads x and y, or x_train, y_train, x_test, y_test.
+// openNPZ reads x and y, or x_train, y_train, x_test, y_test. Integers y are classes, floats of
+// more than two dimensions are targets.
 func openNPZ(name string, c *card.Card, in []int, opt Options) (Sets, error) {
 	base := filepath.Base(name)
 	f, err := os.Open(name)
@@ -165,7 +180,12 @@ func openNPZ(name string, c *card.Card, in []int, opt Options) (Sets, error) {
 		if a.shape, err = fit(x.Shape[1:], in); err != nil {
 			return nil, err
 		}
-		if y != nil {
+		if y != nil && y.DType.IsFloat() && len(y.Shape) > 2 {
+			if y.Shape[0] != x.Shape[0] || y.Len() == 0 {
+				return nil, fmt.Errorf("%w: y%s is %v for %d samples, want a target for each", ErrCorrupt, suffix, y.Shape, x.Shape[0])
+			}
+			a.t = y
+		} else if y != nil {
 			if a.y, err = classesOf(y, x.Shape[0]); err != nil {
 				return nil, err
 			}

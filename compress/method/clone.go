@@ -9,6 +9,9 @@ import (
 // Clone is a copy of the state: changes of one are not seen by the other. Data
 // are shared, since methods replace and never write them.
 func (s *State) Clone() *State {
+	if s.Reference == nil {
+		s.Reference = &Reference{} // one for all copies
+	}
 	c := *s
 	g, m := s.Graph.Clone()
 	c.Graph = g

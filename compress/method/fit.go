@@ -17,43 +17,9 @@ import (
 // ErrNoFinetune is returned by Fit where training is forbidden.
 var ErrNoFinetune = errors.New("fine-tuning is off")
 
-// Eval is a measurement of a model on a labelled dataset.
-type Eval struct {
-	N     int     // images
-	Error float64 // share of wrong decisions, 0..1
-	Loss  float64 // mean cross-entropy
-	// Correct tells for every image whether the decision was right.
-	Correct []bool
-	// Margin is by how much each image's label beats the other classes, in logits; kept
-	// where there are at most SmallSplit images.
-	Margin []float32
-}
-
 // SmallSplit is the number of images up to which a share of wrong decisions alone
 // says too little: methods then look at margins too.
 const SmallSplit = 3000
-
-// Measure runs a model graph on the choice split.
-func (s *State) Measure(ctx context.Context, g *graph.Graph) (Eval, error) {
-	return s.measure(ctx, g, s.Choice)
-}
-
-func (s *State) measure(ctx context.Context, g *graph.Graph, ds train.Dataset) (Eval, error) {
-	k := s.Memo.Key("measure").Graph(g)
-	var e Eval
-	if s.Memo.Get(k, &e) {
-		return e, nil
-	}
-	r, err := train.Evaluate(ctx, g, ds, train.EvalOptions{Threads: s.Threads})
-	if err != nil {
-		return e, err
-	}
-	e = Eval{N: r.N, Error: r.Error, Loss: r.Loss, Correct: r.Correct}
-	if ds.Len() <= SmallSplit {
-		e.Margin = r.Margin
-	}
-	return e, s.Memo.Put(k, e)
-}
 
 // fitted is what a fit leaves: the trained values by name.
 type fitted struct {

@@ -26,6 +26,10 @@ type State struct {
 	// Train is for fitting and calibration, Choice for every decision. Both are
 	// labelled: where the data are not, by the float model.
 	Train, Choice train.Dataset
+	// Metric is what Measure measures; "" is Top1.
+	Metric Metric
+	// Reference keeps the float model's outputs on the choice split; nil: none yet.
+	Reference *Reference
 	// NoFinetune: methods must not train.
 	NoFinetune bool
 	// Keep is a glob of layers that methods leave alone, "" for none.
@@ -416,7 +420,7 @@ func (s *State) Stage(ctx context.Context, name string, bytes int64) (Stage, err
 		st.Stored += l.Weight.Stored()
 	}
 	s.Stages = append(s.Stages, st)
-	s.Tell(Event{Stage: name, Message: fmt.Sprintf("%d bytes, error %.2f%% on %d held-out images", bytes, 100*e.Error, e.N)})
+	s.Tell(Event{Stage: name, Message: fmt.Sprintf("%d bytes, %s on %d held-out images", bytes, s.Metric.Text(e.Value), e.N)})
 	return st, nil
 }
 
