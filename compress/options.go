@@ -13,8 +13,8 @@ import (
 
 // Budget is what is promised. Nil and zero fields promise nothing.
 type Budget struct {
-	// MaxDrop is how much the metric may fall, 0..1 (0.005: half a point). nil with no
-	// other budget set: 0.005, with ten minutes.
+	// MaxDrop is how much the metric may fall: 0..1 (0.005: half a point), of PSNR dB. nil with no
+	// other budget set: 0.005, of a cosine 0.001, of PSNR 0.05, with ten minutes.
 	MaxDrop *float64
 	// TargetSize is the size that the written file may have, in bytes.
 	TargetSize int64
@@ -41,8 +41,10 @@ type Measured struct {
 // within half a point, in ten minutes, and writes nothing.
 type Options struct {
 	Budget Budget
-	// Metric is "top1" (the default with labels) or "agreement" with the float model
-	// (the default, and the only one, without).
+	// Metric is "top1" (decisions against labels), "agreement" (decisions against the float model's),
+	// "cosine" (outputs against the float model's), "psnr" (outputs against targets, in dB) or
+	// "recall" (detections against the float model's). "": what the card's task, the model's
+	// outputs and the data call for.
 	Metric string
 	// Minimize is "size", the default.
 	Minimize string

@@ -79,17 +79,17 @@ type Machine struct {
 // Metric is the promise's metric on the test split, before and after, both
 // measured with the engine that ships, after on the written file.
 type Metric struct {
-	// Name is "top1" (labels) or "agreement" (with the float model).
+	// Name is top1, agreement, cosine, psnr or recall; see Options.Metric.
 	Name   string   `json:"name"`
 	N      int      `json:"n"`      // images
-	Before Interval `json:"before"` // 0..1
-	After  Interval `json:"after"`  // 0..1
-	// Drop is before minus after, paired, 0..1 (negative: better).
+	Before Interval `json:"before"` // 0..1, or dB
+	After  Interval `json:"after"`  // 0..1, or dB
+	// Drop is before minus after, paired, 0..1 or dB (negative: better).
 	Drop Interval `json:"drop"`
 	// Bound is the one-sided 95% upper bound of the drop.
 	Bound float64 `json:"bound"`
 	// Lost and Gained count the images that only the model before, and only the one
-	// after, has right.
+	// after, has right; 0 where nothing is decided.
 	Lost   int `json:"lost"`
 	Gained int `json:"gained"`
 	// Changed counts the images whose decision differs, right or wrong.
@@ -210,7 +210,7 @@ type CurvePoint struct {
 type Candidate struct {
 	Name   string  `json:"name"`
 	Bytes  int64   `json:"bytes"`
-	Metric float64 `json:"metric"` // 0..1
+	Metric float64 `json:"metric"` // 0..1, or dB
 	Chosen bool    `json:"chosen"`
 }
 

@@ -73,6 +73,7 @@ type run struct {
 	// open gives the test part; it is called in finish and nowhere else.
 	open     func(context.Context) (data.Dataset, error)
 	labelled bool
+	metric   method.Metric
 	missed   []Budgeted
 	path     string // the file that was written
 }
@@ -92,18 +93,11 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 			return nil, fmt.Errorf("unknown method %q, want one of %s", m, methodNames())
 		}
 	}
-	if p := o.Budget.MaxDrop; p != nil && !(*p >= 0 && *p <= 1) {
-		return nil, fmt.Errorf("max drop %v, want 0 to 1", *p)
-	}
-	if o.Recipe == nil && o.Budget == (Budget{}) {
-		half := 0.005
-		o.Budget = Budget{MaxDrop: &half, Time: 10 * time.Minute}
-	}
 	tr, choice, open, err := splits(d)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{o: o, open: open, labels: c.Labels}
+	r := &run{open: open, labels: c.Labels}
 	r.g, _ = g.Clone()
 	if r.labels == nil {
 		r.labels = d.Set.Labels()
@@ -116,16 +110,21 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	if r.labelled, err = labelled(ctx, d.Set); err != nil {
 		return nil, err
 	}
-	switch {
-	case o.Metric == "" && r.labelled, o.Metric == "top1" && r.labelled:
-		r.o.Metric = "top1"
-	case o.Metric == "" || o.Metric == "agreement":
-		r.o.Metric = "agreement"
-	case o.Metric == "top1":
-		return nil, errors.New("metric top1 needs labels, and the data have none")
-	default:
-		return nil, fmt.Errorf("unknown metric %q, want top1 or agreement", o.Metric)
+	if r.metric, err = chooseMetric(ctx, o.Metric, c.Task, g, tr, r.labelled, o.Threads); err != nil {
+		return nil, err
 	}
+	most := 1.0
+	if r.metric == method.PSNR {
+		most = 100
+	}
+	if p := o.Budget.MaxDrop; p != nil && !(*p >= 0 && *p <= most) {
+		return nil, fmt.Errorf("max drop %v, want 0 to %v", *p, most)
+	}
+	if o.Recipe == nil && o.Budget == (Budget{}) {
+		drop := defaultDrop(r.metric)
+		o.Budget = Budget{MaxDrop: &drop, Time: 10 * time.Minute}
+	}
+	r.o = o
 	r.res = &Result{Schema: Schema, Tool: o.Tool, Model: base(o.Model), Output: base(o.Out), Seed: o.Seed, Replay: o.Replay,
 		Card: string(r.card), Machine: Machine{CPU: o.CPU, OS: runtime.GOOS, Arch: runtime.GOARCH, Threads: o.Threads},
 		Budgets: []BudgetRow{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Histograms: []Histogram{}, Flips: []Flip{}, Nodes: []NodeTime{}}
@@ -136,6 +135,10 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	if r.res.Tool.Go == "" {
 		r.res.Tool.Go = runtime.Version()
 	}
+	if !o.NoFinetune && !r.metric.Decides() {
+		o.NoFinetune, r.o.NoFinetune = true, true
+		r.res.Refused = append(r.res.Refused, Refusal{"fine-tuning", fmt.Sprintf("only classifiers are trained, and the metric is %s", r.metric)})
+	}
 	if o.Recipe == nil && !o.NoFinetune && tr.Len() < minFinetune {
 		o.NoFinetune, r.o.NoFinetune = true, true
 		r.res.Refused = append(r.res.Refused, Refusal{"fine-tuning", fmt.Sprintf("%d images to train on would be learned by heart; it takes %d", tr.Len(), minFinetune)})
@@ -145,13 +148,13 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 		use = "codebooks; nothing was trained"
 	}
 	r.res.Splits = []Split{{"train", use, tr.Len(), splitHash(tr)}, {"choice", "every decision", choice.Len(), splitHash(choice)}}
-	if r.o.Metric == "agreement" {
+	if r.metric == method.Agreement {
 		if tr, choice, err = r.taught(ctx, tr, choice); err != nil {
 			return nil, err
 		}
 	}
 	sg, _ := g.Clone()
-	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice,
+	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice, Metric: r.metric,
 		Keep: o.Keep, NoFinetune: o.NoFinetune, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
 	r.refuse(method.FindLayers(r.g, ""))
 	if len(r.state.Layers) == 0 {
@@ -219,7 +222,7 @@ func (r *run) workDir() error {
 	if err := os.MkdirAll(r.o.WorkDir, 0o755); err != nil {
 		return err
 	}
-	salt := []string{"1", r.o.Tool.Version, fmt.Sprint(r.o.Seed), r.o.Metric}
+	salt := []string{"1", r.o.Tool.Version, fmt.Sprint(r.o.Seed), string(r.metric)}
 	for _, s := range r.res.Splits {
 		salt = append(salt, s.Hash)
 	}
@@ -258,7 +261,7 @@ func (r *run) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.o.Metric != "top1" || st.Choice.N < 50 {
+	if r.metric != method.Top1 || st.Choice.N < 50 {
 		return nil
 	}
 	classes, err := r.classes(ctx)
@@ -295,7 +298,7 @@ func (r *run) recipe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c := Candidate{Name: s.Name, Bytes: n, Metric: 1 - s.Choice.Error, Chosen: i == len(r.state.Stages)-1}
+		c := Candidate{Name: s.Name, Bytes: n, Metric: s.Choice.Value, Chosen: i == len(r.state.Stages)-1}
 		if n != last || c.Chosen { // stages that differ in counting only are one file
 			if k := len(r.res.Pareto); k > 0 && r.res.Pareto[k-1].Bytes == n {
 				r.res.Pareto = r.res.Pareto[:k-1]
@@ -331,7 +334,7 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 		r.res.Recipe = FormatRecipe(rec, false)
 	}
 	for _, c := range f.Candidates {
-		r.res.Pareto = append(r.res.Pareto, Candidate{c.Name, c.Bytes, 1 - c.Eval.Error, c.Chosen})
+		r.res.Pareto = append(r.res.Pareto, Candidate{c.Name, c.Bytes, c.Eval.Value, c.Chosen})
 	}
 	for _, x := range f.Refused {
 		r.res.Refused = append(r.res.Refused, Refusal{x.What, x.Why})
@@ -460,6 +463,9 @@ func (r *run) test(ctx context.Context, after *graph.Graph) error {
 		return errors.New("test split: it is empty")
 	}
 	res.Splits = append(res.Splits, Split{"test", "the final figures, once", ds.Len(), splitHash(ds)})
+	if !r.metric.Decides() {
+		return r.testScores(ctx, after, ds)
+	}
 	before, err := decisions(ctx, r.g, ds, r.o.Threads)
 	if err != nil {
 		return err
@@ -469,12 +475,12 @@ func (r *run) test(ctx context.Context, after *graph.Graph) error {
 		return err
 	}
 	truth := before
-	if r.o.Metric == "top1" {
+	if r.metric == method.Top1 {
 		if truth, err = labels(ctx, ds); err != nil {
 			return err
 		}
 	}
-	m := Metric{Name: r.o.Metric}
+	m := Metric{Name: string(r.metric)}
 	var both, neither int
 	for i, y := range truth {
 		if before[i] != now[i] {
@@ -516,6 +522,41 @@ func (r *run) test(ctx context.Context, after *graph.Graph) error {
 	return r.stages(ctx, ds, truth, m)
 }
 
+// testScores is test where nothing is decided: samples have scores.
+func (r *run) testScores(ctx context.Context, after *graph.Graph, ds data.Dataset) error {
+	ref := &method.Reference{}
+	before, err := method.Score(ctx, r.g, r.g, ds, r.metric, ref, r.o.Threads)
+	if err != nil {
+		return err
+	}
+	now, err := method.Score(ctx, after, r.g, ds, r.metric, ref, r.o.Threads)
+	if err != nil {
+		return err
+	}
+	if now.N == 0 {
+		return fmt.Errorf("test split: %s says nothing of any of %d samples", r.metric, ds.Len())
+	}
+	m := Metric{Name: string(r.metric), N: now.N}
+	var drops, b, a []float64
+	for i, v := range now.Score {
+		if !math.IsNaN(v) {
+			b, a, drops = append(b, before.Score[i]), append(a, v), append(drops, before.Score[i]-v)
+		}
+	}
+	m.Before, m.After, m.Drop = mean(b, z95), mean(a, z95), mean(drops, z95)
+	m.Bound = mean(drops, z95u).High
+	r.res.Metric = m
+	weights := 0
+	for _, l := range r.state.Layers {
+		weights += l.Weight.Len()
+	}
+	for _, st := range r.state.Stages {
+		r.res.Stages = append(r.res.Stages, Stage{Name: st.Name, Bytes: st.Bytes, Ratio: float64(r.res.Bytes.Before) / float64(st.Bytes), Kept: float64(st.Stored) / float64(weights)})
+	}
+	r.res.Stages = append(r.res.Stages, Stage{Name: ".whit file", Bytes: r.res.Bytes.After, Ratio: r.res.Bytes.Ratio, Kept: r.res.Stages[len(r.res.Stages)-1].Kept})
+	return nil
+}
+
 // maxFlips bounds the list of decisions that flipped.
 const maxFlips = 500
 
@@ -527,7 +568,7 @@ func (r *run) flip(i int, y, before, now int32) Flip {
 		return ""
 	}
 	f := Flip{Index: i, Label: int(y), Before: int(before), After: int(now), LabelName: name(y), BeforeName: name(before), AfterName: name(now)}
-	if r.o.Metric != "top1" {
+	if r.metric != method.Top1 {
 		f.Label, f.LabelName = -1, ""
 	}
 	return f
@@ -714,15 +755,30 @@ func (r *run) budgets() {
 	miss := func(name, by string) { r.missed = append(r.missed, Budgeted{name, by}) }
 	if b.MaxDrop != nil {
 		m := &res.Metric
-		row := BudgetRow{Name: "max drop", Unit: "points", Promise: 100 * *b.MaxDrop, Measured: 100 * m.Drop.Value, Met: m.Drop.Value <= *b.MaxDrop}
+		scale, unit, digits := 100.0, "points", 2
+		switch r.metric {
+		case method.PSNR:
+			scale, unit, digits = 1, "dB", 3
+		case method.Cosine:
+			scale, unit, digits = 1, "of cosine", 5
+		}
+		row := BudgetRow{Name: "max drop", Unit: unit, Promise: scale * *b.MaxDrop, Measured: scale * m.Drop.Value, Met: m.Drop.Value <= *b.MaxDrop}
 		res.Certified = m.Bound <= *b.MaxDrop
 		switch {
 		case !row.Met:
-			by := fmt.Sprintf("%.2f points", row.Measured-row.Promise)
+			by := fmt.Sprintf("%.*f %s", digits, row.Measured-row.Promise, unit)
 			row.Note = "by " + by
 			miss("max drop", by)
 		case res.Certified:
-			row.Note = "certified: with 95% confidence at most " + fmt.Sprintf("%.2f points", 100*m.Bound)
+			row.Note = "certified: with 95% confidence at most " + fmt.Sprintf("%.*f %s", digits, scale*m.Bound, unit)
+		case !r.metric.Decides():
+			if s := (m.Bound - m.Drop.Value) / (*b.MaxDrop - m.Drop.Value); s > 1 && s < 1e4 {
+				m.NeedN = int(math.Ceil(float64(m.N)*s*s)) + 1
+			}
+			row.Note = "not certified"
+			if m.NeedN > 0 {
+				row.Note += fmt.Sprintf(": that takes about %d images", m.NeedN)
+			}
 		default:
 			if m.NeedN = needed(m.Drop.Value, float64(m.Lost+m.Gained)/float64(m.N), *b.MaxDrop); m.NeedN > 0 {
 				m.NeedN = max(m.NeedN, m.N+m.N/10+1) // the interval is a little wider than the estimate
@@ -779,6 +835,15 @@ func (r *run) verdict() {
 	pts := 100 * m.Drop.Value
 	var drop string
 	switch {
+	case r.metric == method.PSNR:
+		drop = fmt.Sprintf("loses %.3f dB", m.Drop.Value)
+		if m.Drop.Value < 0 {
+			drop = fmt.Sprintf("gains %.3f dB", -m.Drop.Value)
+		}
+	case r.metric == method.Cosine:
+		drop = fmt.Sprintf("keeps a cosine of %.5f to its outputs", m.After.Value)
+	case r.metric == method.Recall:
+		drop = fmt.Sprintf("finds %.2f%% of what it found", 100*m.After.Value)
 	case math.Abs(pts) < 0.005:
 		drop = "keeps its " + what
 	case pts > 0:

@@ -56,6 +56,41 @@ func minus(s string) string {
 // percent writes a share (0..1).
 func percent(x float64) string { return fixed(100*x, 2) + "%" }
 
+// value writes a value of a metric, difference the fall of one.
+func value(metric string, x float64) string {
+	switch metric {
+	case "psnr":
+		return fixed(x, 2) + " dB"
+	case "cosine":
+		return fixed(x, 5)
+	}
+	return percent(x)
+}
+
+func difference(metric string, x float64) string {
+	switch metric {
+	case "psnr":
+		return fixed(x, 3)
+	case "cosine":
+		return fixed(x, 5)
+	}
+	return points(x)
+}
+
+// unit is what differences of a metric are counted in.
+func unit(metric string) string {
+	switch metric {
+	case "psnr":
+		return "dB"
+	case "cosine":
+		return "of cosine"
+	}
+	return "points"
+}
+
+// decides reports whether the metric counts decisions.
+func decides(metric string) bool { return metric == "" || metric == "top1" || metric == "agreement" }
+
 // points writes a difference of shares as percentage points.
 func points(x float64) string { return fixed(100*x, 2) }
 

@@ -122,6 +122,12 @@ func metricName(m string) string {
 		return "Accuracy (top-1)"
 	case "agreement":
 		return "Agreement with the float model"
+	case "psnr":
+		return "PSNR"
+	case "cosine":
+		return "Cosine to the float model"
+	case "recall":
+		return "Recall of the float model"
 	case "":
 		return "Metric"
 	}
@@ -143,10 +149,12 @@ func (p *page) head() {
 		p.Seal = "All budgets met by the measured figures"
 	}
 	m := r.Metric
-	f := figure{Name: p.MetricName, Big: percent(m.After.Value), Lines: []string{
-		fmt.Sprintf("%s to %s; was %s", percent(m.After.Low), percent(m.After.High), percent(m.Before.Value)),
+	show := func(x float64) string { return value(m.Name, x) }
+	fall := func(x float64) string { return difference(m.Name, x) }
+	f := figure{Name: p.MetricName, Big: show(m.After.Value), Lines: []string{
+		fmt.Sprintf("%s to %s; was %s", show(m.After.Low), show(m.After.High), show(m.Before.Value)),
 		fmt.Sprintf("on %s test images", group(int64(m.N))),
-		fmt.Sprintf("drop %s points (%s to %s)", points(m.Drop.Value), points(m.Drop.Low), points(m.Drop.High)),
+		fmt.Sprintf("drop %s %s (%s to %s)", fall(m.Drop.Value), unit(m.Name), fall(m.Drop.Low), fall(m.Drop.High)),
 	}, SVG: svg("fig-metric", pairBar(p.MetricName, m.Before, m.After, false), 220, "")}
 	if m.N == 0 {
 		f = figure{Name: p.MetricName, Big: "–", Lines: []string{"not measured"}}
@@ -175,12 +183,15 @@ func (p *page) head() {
 	p.Figures = append(p.Figures, f)
 	p.IntervalNote = "95% intervals; of the time, the middle 95% of the runs"
 
-	if m.N > 0 {
+	if m.N > 0 && !decides(m.Name) {
+		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("On %s test images the drop is %s %s, 95%% interval %s to %s (paired); with 95%% confidence it is at most %s.",
+			group(int64(m.N)), fall(m.Drop.Value), unit(m.Name), fall(m.Drop.Low), fall(m.Drop.High), fall(m.Bound)))
+	} else if m.N > 0 {
 		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("On %s test images %s: %s only the original had right, %s only the compressed model. The drop is %s percentage points, 95%% interval %s to %s (paired); with 95%% confidence it is at most %s.",
 			group(int64(m.N)), changed(m.Changed), group(int64(m.Lost)), group(int64(m.Gained)), points(m.Drop.Value), points(m.Drop.Low), points(m.Drop.High), points(m.Bound)))
-		if m.NeedN > 0 {
-			p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("To certify the promise at this drop and rate of changes, about %s test images are needed.", group(int64(m.NeedN))))
-		}
+	}
+	if m.NeedN > 0 {
+		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("To certify the promise at this drop and spread, about %s test images are needed.", group(int64(m.NeedN))))
 	}
 	if r.Unmet != "" {
 		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("The best candidate was kept as %s.", r.Unmet))
@@ -310,7 +321,7 @@ func (p *page) plots() {
 		p.Curves = append(p.Curves, svg(fmt.Sprintf("curve%d", i), curvePlot(l, cs, maxErr, baseErr), small, ""))
 	}
 	if len(r.Pareto) > 0 {
-		p.Pareto = both("pareto", paretoPlot(r.Pareto, p.MetricName))
+		p.Pareto = both("pareto", paretoPlot(r.Pareto, r.Metric.Name))
 	}
 	for i, h := range r.Histograms {
 		p.Hists = append(p.Hists, svg(fmt.Sprintf("hist%d", i), histPlot(h), small, ""))
@@ -326,6 +337,9 @@ func (p *page) flips(images int) {
 	switch {
 	case m.N == 0:
 		p.FlipNotes = []string{"Not measured."}
+		return
+	case !decides(m.Name):
+		p.FlipNotes = []string{"The model decides nothing that could flip."}
 		return
 	case m.Changed == 0:
 		p.FlipNotes = []string{fmt.Sprintf("None of %s.", group(int64(m.N)))}

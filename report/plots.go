@@ -185,6 +185,15 @@ func curvePlot(layer string, cs []compress.Curve, maxErr, base float64) plot {
 func paretoPlot(cs []compress.Candidate, metric string) plot {
 	lo, hi := math.Inf(1), 0.0
 	mlo, mhi := 1.0, 0.0
+	sign := "%"
+	show := func(x float64) string { return value(metric, x) }
+	if metric == "psnr" { // dB on the axis of percents
+		sign, show = " dB", func(x float64) string { return value(metric, 100*x) }
+		cs = slices.Clone(cs)
+		for i := range cs {
+			cs[i].Metric /= 100
+		}
+	}
 	for _, c := range cs {
 		lo, hi = math.Min(lo, float64(c.Bytes)), math.Max(hi, float64(c.Bytes))
 		mhi = math.Max(mhi, c.Metric)
@@ -199,11 +208,11 @@ func paretoPlot(cs []compress.Candidate, metric string) plot {
 	var desc []string
 	for _, c := range cs {
 		if c.Chosen {
-			desc = append(desc, fmt.Sprintf("Chosen: %s with %s bytes and %s %s", c.Name, group(c.Bytes), metric, percent(c.Metric)))
+			desc = append(desc, fmt.Sprintf("Chosen: %s with %s bytes and %s %s", c.Name, group(c.Bytes), metricName(metric), show(c.Metric)))
 		}
 	}
 	return plot{
-		Title: "Accuracy against size", Desc: fmt.Sprintf("%s tried. %s.", plural(len(cs), "model", "models"), strings.Join(desc, "; ")),
+		Title: metricName(metric) + " against size", Desc: fmt.Sprintf("%s tried. %s.", plural(len(cs), "model", "models"), strings.Join(desc, "; ")),
 		h: 300,
 		draw: func(c *canvas) {
 			left, right, bottom := 50.0, c.w-14, 248.0
@@ -212,7 +221,7 @@ func paretoPlot(cs []compress.Candidate, metric string) plot {
 			y := scale{lo: a / 100, hi: b / 100, a: bottom, b: 14}
 			for _, t := range (scale{lo: a, hi: b}).ticks(5) {
 				c.line("grid", left, y.at(t/100), right, y.at(t/100))
-				c.text("tick", "end", left-8, y.at(t/100)+4, tick(t)+"%")
+				c.text("tick", "end", left-8, y.at(t/100)+4, tick(t)+sign)
 			}
 			c.xAxis(x, bottom, func(t float64) string { return bytesShort(t) })
 			c.text("tick", "middle", (left+right)/2, bottom+38, "bytes (smaller is to the left)")
@@ -220,7 +229,7 @@ func paretoPlot(cs []compress.Candidate, metric string) plot {
 				if k.Chosen {
 					continue
 				}
-				c.dot("mark m-tried", x.at(float64(k.Bytes)), y.at(math.Max(k.Metric, y.lo)), 4, fmt.Sprintf("%s: %s bytes, %s", k.Name, group(k.Bytes), percent(k.Metric)))
+				c.dot("mark m-tried", x.at(float64(k.Bytes)), y.at(math.Max(k.Metric, y.lo)), 4, fmt.Sprintf("%s: %s bytes, %s", k.Name, group(k.Bytes), show(k.Metric)))
 			}
 			for _, k := range cs {
 				if !k.Chosen {
@@ -228,7 +237,7 @@ func paretoPlot(cs []compress.Candidate, metric string) plot {
 				}
 				px, py := x.at(float64(k.Bytes)), y.at(math.Max(k.Metric, y.lo))
 				c.dot("ring", px, py, 9, "")
-				c.dot("fill-after", px, py, 5, fmt.Sprintf("%s: %s bytes, %s", k.Name, group(k.Bytes), percent(k.Metric)))
+				c.dot("fill-after", px, py, 5, fmt.Sprintf("%s: %s bytes, %s", k.Name, group(k.Bytes), show(k.Metric)))
 				anchor, dx := "start", 14.0
 				if px > (left+right)/2 {
 					anchor, dx = "end", -14

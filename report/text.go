@@ -18,8 +18,9 @@ func Text(w io.Writer, r *compress.Result) error {
 	m := r.Metric
 	t := table{head: []string{"", "before", "after", "95% interval"}, left: 1}
 	if m.N > 0 {
-		t.add(metricName(m.Name), percent(m.Before.Value), percent(m.After.Value), percent(m.After.Low)+" to "+percent(m.After.High))
-		t.add("drop, points", "", points(m.Drop.Value), points(m.Drop.Low)+" to "+points(m.Drop.High))
+		show := func(x float64) string { return value(m.Name, x) }
+		t.add(metricName(m.Name), show(m.Before.Value), show(m.After.Value), show(m.After.Low)+" to "+show(m.After.High))
+		t.add("drop, "+unit(m.Name), "", difference(m.Name, m.Drop.Value), difference(m.Name, m.Drop.Low)+" to "+difference(m.Name, m.Drop.High))
 	}
 	t.add("bytes", group(r.Bytes.Before), group(r.Bytes.After), ratio(r.Bytes.Ratio)+" smaller")
 	if l := r.Latency; l != nil {

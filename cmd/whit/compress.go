@@ -57,8 +57,9 @@ the written file, with the engine that ships. Any subset of budgets may be given
 none means --max-drop 0.5% --time 10m. A budget that is missed gives exit code 1 and
 the best candidate as OUT.unmet.whit.
 
-With labels (sub-folders, or MNIST) the metric is top1; without it is the agreement
-with the float model. --recipe replays steps instead of searching.`,
+The metric of classifiers is top1 with labels (sub-folders, or MNIST), without it is the
+agreement with the float model; of other models it is the cosine of the outputs to the
+float model's, PSNR where an .npz has targets, or the recall of detections. --recipe replays steps instead of searching.`,
 		Example: `  whit compress model.onnx --data images/ --max-drop 0.5% -o model.whit --report report.html
   whit compress model.onnx --data images/ --target-size 100000 --time 5m
   whit compress model.onnx --data mnist --recipe deep-compression-lenet300
@@ -80,12 +81,12 @@ with the float model. --recipe replays steps instead of searching.`,
 	fl.StringVar(&f.test, "test", "", "a test set of its own, used once for the final figures")
 	fl.StringVar(&f.cardFlag, "card", "", "model card file, or a preset: imagenet, unit, symmetric, raw")
 	fl.StringVar(&f.cardFlag, "preprocess", "", "the same as --card")
-	fl.StringVar(&f.maxDrop, "max-drop", "", "how far the metric may fall, in points: 0.5%")
+	fl.StringVar(&f.maxDrop, "max-drop", "", "how far the metric may fall: points as 0.5%, of a cosine 0.001, of PSNR 0.05dB")
 	fl.StringVar(&f.size, "target-size", "", "size of the file at most: bytes, or 100kB, 2MB")
 	fl.Float64Var(&f.latency, "target-latency", 0, "median of one inference at most, in ms")
 	fl.DurationVar(&f.limit, "time", 0, "how long to search: 10m")
 	fl.StringVar(&f.minimize, "minimize", "size", "what to make small: size")
-	fl.StringVar(&f.metric, "metric", "", "top1 or agreement (default: top1 with labels)")
+	fl.StringVar(&f.metric, "metric", "", "top1, agreement, cosine, psnr or recall (default: what the model and the data call for)")
 	fl.StringVar(&f.finetune, "finetune", "auto", "auto or off")
 	fl.StringVar(&f.methods, "methods", "", "methods that the search may use, comma-separated (default: all)")
 	fl.StringVar(&f.keep, "keep", "", "glob of layers that stay as they are")
@@ -132,8 +133,8 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 			}
 		}
 	}
-	if f.metric != "" && f.metric != "top1" && f.metric != "agreement" {
-		return usage("--metric %q, want top1 or agreement", f.metric)
+	if f.metric != "" && !slices.Contains(compress.Metrics(), f.metric) {
+		return usage("--metric %q, want one of %s", f.metric, strings.Join(compress.Metrics(), ", "))
 	}
 	if f.minimize != "" && f.minimize != "size" {
 		return usage("--minimize %q is not possible yet, want size", f.minimize)
@@ -239,7 +240,7 @@ func compressTo(c *cobra.Command, m *modelfile.File, d compress.Data, o compress
 
 func (f *compressFlags) budget() (b compress.Budget, err error) {
 	if f.maxDrop != "" {
-		p, err := parsePoints(f.maxDrop)
+		p, err := parseDrop(f.maxDrop, f.metric)
 		if err != nil {
 			return b, err
 		}
@@ -258,8 +259,15 @@ func (f *compressFlags) budget() (b compress.Budget, err error) {
 	return b, nil
 }
 
-// parsePoints reads "0.5%" or the fraction 0.005.
-func parsePoints(s string) (float64, error) {
+// parseDrop reads "0.5%", the fraction 0.005, or "0.05dB".
+func parseDrop(s, metric string) (float64, error) {
+	if num, ok := strings.CutSuffix(strings.ToLower(strings.TrimSpace(s)), "db"); ok {
+		x, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		if err != nil || !(x >= 0 && x <= 100) || metric != "" && metric != "psnr" {
+			return 0, usage("--max-drop %q: dB are of --metric psnr", s)
+		}
+		return x, nil
+	}
 	num, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
 	x, err := strconv.ParseFloat(num, 64)
 	if percent {

@@ -27,8 +27,8 @@ const (
 	// PSNR is the peak signal-to-noise ratio against the targets, in dB; the peak is 1, or 255
 	// where targets are above 2. A smaller output is compared with the middle of its target.
 	PSNR Metric = "psnr"
-	// Recall is the share of what the float model detects that is detected still: of the places
-	// of the first output of two classes [N,2,...] where the second one wins.
+	// Recall is the share of what the float model detects in a sample that is detected still: of the
+	// places of the first output of two classes [N,2,...] where the second one wins.
 	Recall Metric = "recall"
 )
 
@@ -105,6 +105,24 @@ func (s *State) Measure(ctx context.Context, g *graph.Graph) (Eval, error) {
 	return e, s.Memo.Put(k, e)
 }
 
+// Outputs are the shapes of what the model gives for a dataset's first sample.
+func Outputs(ctx context.Context, g *graph.Graph, ds train.Dataset, threads int) ([]tensor.Shape, error) {
+	r, err := newRunner(g, First(ds, min(1, ds.Len())), threads)
+	if err != nil {
+		return nil, err
+	}
+	x := r.x[:r.size]
+	if err := ds.Read(ctx, []int{0}, x, nil); err != nil {
+		return nil, err
+	}
+	outs, err := r.run(ctx, x, 1)
+	var shapes []tensor.Shape
+	for _, t := range outs {
+		shapes = append(shapes, t.Shape.Clone())
+	}
+	return shapes, err
+}
+
 // Score measures g on ds against the float model. ref may be nil; else it keeps the float model's outputs, and every
 // call that shares it gives the same dataset, or a beginning of it.
 func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metric, ref *Reference, threads int) (Eval, error) {
@@ -119,8 +137,7 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 		}
 	}
 	e := Eval{}
-	var hits, all, peak float64
-	var off, on float64
+	var off, on, peak float64
 	var truth []float32
 	err := sideBySide(ctx, g, float, ds, ref, threads, func(at, n int, got, want []*tensor.Tensor) error {
 		for i, w := range want {
@@ -181,7 +198,6 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 						}
 					}
 				}
-				hits, all = hits+h, all+c
 				if c == 0 {
 					e.Score = append(e.Score, math.NaN())
 				} else {
@@ -204,9 +220,6 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 	}
 	if e.N > 0 {
 		e.Value /= float64(e.N)
-	}
-	if m == Recall && all > 0 {
-		e.Value = hits / all
 	}
 	if on > 0 {
 		e.Far = off / on
