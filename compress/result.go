@@ -46,6 +46,7 @@ type Result struct {
 	Layers     []Layer     `json:"layers"`
 	Curves     []Curve     `json:"curves"`
 	Pareto     []Candidate `json:"candidates"`
+	Table      []Way       `json:"table"`
 	Histograms []Histogram `json:"histograms"`
 	Flips      []Flip      `json:"flips"`
 	Nodes      []NodeTime  `json:"nodes"`
@@ -211,6 +212,19 @@ type Candidate struct {
 	Name   string  `json:"name"`
 	Bytes  int64   `json:"bytes"`
 	Metric float64 `json:"metric"` // 0..1, or dB
+	Chosen bool    `json:"chosen"`
+	// Recipe makes it, as YAML; "": the model as it came.
+	Recipe string `json:"recipe,omitempty"`
+}
+
+// Way is a way to hold one layer that was tried with nothing else changed.
+type Way struct {
+	Layer string `json:"layer"`
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+	// Far is how far the model's outputs are then from the float model's on the choice split: the mean
+	// Kullback-Leibler divergence of decisions in nats, or the squared difference by the outputs' squares.
+	Far    float64 `json:"far"`
 	Chosen bool    `json:"chosen"`
 }
 

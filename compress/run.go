@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -127,7 +128,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	r.o = o
 	r.res = &Result{Schema: Schema, Tool: o.Tool, Model: base(o.Model), Output: base(o.Out), Seed: o.Seed, Replay: o.Replay,
 		Card: string(r.card), Machine: Machine{CPU: o.CPU, OS: runtime.GOOS, Arch: runtime.GOARCH, Threads: o.Threads},
-		Budgets: []BudgetRow{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Histograms: []Histogram{}, Flips: []Flip{}, Nodes: []NodeTime{}}
+		Budgets: []BudgetRow{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Table: []Way{}, Histograms: []Histogram{}, Flips: []Flip{}, Nodes: []NodeTime{}}
 	r.res.Machine.Features = strings.Fields(cpu.Detect().String())
 	if o.Threads == 0 {
 		r.res.Machine.Threads = cpu.PhysicalCores()
@@ -314,7 +315,7 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	so := search.Options{MaxDrop: 1, Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Steps: r.o.Steps,
+	so := search.Options{MaxDrop: math.Inf(1), Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Constant: r.constantBytes, Steps: r.o.Steps,
 		Fit: train.Options{Batch: r.o.Batch, Optimizer: r.o.Optimizer, Augment: r.o.Augment, LR: r.o.LR}}
 	if p := r.o.Budget.MaxDrop; p != nil {
 		// With a promise and a size both, the smallest model within the promise meets both or neither.
@@ -334,7 +335,14 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 		r.res.Recipe = FormatRecipe(rec, false)
 	}
 	for _, c := range f.Candidates {
-		r.res.Pareto = append(r.res.Pareto, Candidate{c.Name, c.Bytes, c.Eval.Value, c.Chosen})
+		k := Candidate{Name: c.Name, Bytes: c.Bytes, Metric: c.Eval.Value, Chosen: c.Chosen}
+		if len(c.Steps) > 0 {
+			k.Recipe = FormatRecipe(&Recipe{Name: "candidate", Steps: c.Steps}, false)
+		}
+		r.res.Pareto = append(r.res.Pareto, k)
+	}
+	for _, w := range f.Table {
+		r.res.Table = append(r.res.Table, Way(w))
 	}
 	for _, x := range f.Refused {
 		r.res.Refused = append(r.res.Refused, Refusal{x.What, x.Why})
@@ -366,6 +374,21 @@ func (r *run) fileBytes(g *graph.Graph) (int64, error) {
 	var n counter
 	_, err := format.Write(&n, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
 	return int64(n), err
+}
+
+// constantBytes is what a constant takes in a file.
+func (r *run) constantBytes(h *method.Held) (int64, error) {
+	w, err := h.Weight()
+	if err != nil {
+		return 0, err
+	}
+	g := graph.New("")
+	g.Outputs = []*graph.Value{g.Add("", "Identity", nil, g.NewWeight("w", w))}
+	sizes, err := format.Write(io.Discard, &format.File{Graph: g}, format.Options{Strip: true, Threads: r.o.Threads})
+	if err != nil {
+		return 0, err
+	}
+	return sizes.Weights[0].Bytes, nil
 }
 
 type counter int64

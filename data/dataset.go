@@ -60,6 +60,9 @@ func TargetsOf(d any) (t Targets, ok bool) {
 	case *reshaped:
 		return TargetsOf(d.Dataset)
 	}
+	if w, is := d.(interface{ Unwrap() any }); is { // a view of the same samples, or of the first of them
+		return TargetsOf(w.Unwrap())
+	}
 	t, ok = d.(Targets)
 	return t, ok
 }

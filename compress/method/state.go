@@ -186,6 +186,15 @@ func (h *Held) Quantise(levels []int8, step float32) {
 	h.Step = step
 }
 
+// Weight is the constant as it is held.
+func (h *Held) Weight() (weight.Weight, error) {
+	w, err := h.freeze()
+	if w == nil && err == nil {
+		w = weight.Dense{T: h.Value.Data}
+	}
+	return w, err
+}
+
 // freeze is the constant as a weight; nil: dense as it stands.
 func (h *Held) freeze() (weight.Weight, error) {
 	shape := h.Value.Type.Shape
@@ -452,4 +461,5 @@ type first struct {
 	n int
 }
 
-func (f first) Len() int { return f.n }
+func (f first) Len() int    { return f.n }
+func (f first) Unwrap() any { return f.Dataset }

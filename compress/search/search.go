@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"whit/compress/method"
@@ -33,8 +34,9 @@ type Options struct {
 	Steps int
 	// Fit is how fine-tuning trains; Epochs is set by the search.
 	Fit train.Options
-	// Bytes is the size of a frozen model's file.
-	Bytes func(*graph.Graph) (int64, error)
+	// Bytes is the size of a frozen model's file, Constant what one constant of it takes.
+	Bytes    func(*graph.Graph) (int64, error)
+	Constant func(*method.Held) (int64, error)
 }
 
 // Candidate is a model that was tried.
@@ -42,8 +44,19 @@ type Candidate struct {
 	Name   string
 	Bytes  int64
 	Eval   method.Eval
-	Drop   float64 // of the metric on the choice split, 0..1
+	Drop   float64 // of the metric on the choice split
 	Chosen bool
+	// Steps make it from the model as it came.
+	Steps []method.Step
+}
+
+// Way is a way to hold one layer: the bytes it takes, and how far the model's outputs are then
+// from the float model's (method.Eval.Far).
+type Way struct {
+	Layer, Name string
+	Bytes       int64
+	Far         float64
+	Chosen      bool
 }
 
 // Refusal is what was not done, and why.
@@ -56,6 +69,8 @@ type Found struct {
 	Steps      []method.Step
 	Candidates []Candidate
 	Refused    []Refusal
+	// Table is what was tried layer by layer, nothing else changed.
+	Table []Way
 	// TimedOut: the deadline ended the search.
 	TimedOut bool
 }
@@ -79,16 +94,23 @@ func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
 	}
 	c := s.Clone()
 	r := &runner{o: o, base: base, f: &Found{State: c}, start: c}
-	if err := r.note("as it came", r.f.State); err != nil {
+	if err := r.note("as it came", r.f.State, nil); err != nil {
 		return nil, err
 	}
-	if r.may("magnitude") {
-		if err := r.prune(ctx); err != nil {
-			return nil, err
+	if !s.NoFinetune {
+		if r.may("magnitude") {
+			if err := r.prune(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if r.may("codebook") && !r.start.NoFinetune {
+			if err := r.shareAll(ctx); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if r.may("codebook") {
-		if err := r.shareAll(ctx); err != nil {
+	if r.start.NoFinetune { // from the beginning, or since training turned out to be impossible
+		if err := r.mix(ctx, r.start, nil, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +161,7 @@ func (r *runner) late(what string) bool {
 }
 
 // note measures a state's file and adds it to the candidates.
-func (r *runner) note(name string, s *method.State) error {
+func (r *runner) note(name string, s *method.State, steps []method.Step) error {
 	g, err := s.Freeze()
 	if err != nil {
 		return err
@@ -152,7 +174,7 @@ func (r *runner) note(name string, s *method.State) error {
 	if len(s.Stages) > 0 {
 		e = s.Stages[len(s.Stages)-1].Choice
 	}
-	r.f.Candidates = append(r.f.Candidates, Candidate{Name: name, Bytes: n, Eval: e, Drop: e.Error - r.base.Error})
+	r.f.Candidates = append(r.f.Candidates, Candidate{Name: name, Bytes: n, Eval: e, Drop: r.base.Value - e.Value, Steps: steps})
 	return nil
 }
 
@@ -163,16 +185,41 @@ func (r *runner) try(ctx context.Context, name string, from *method.State, steps
 	if err := next.Step(ctx, st, Methods); err != nil {
 		return c, nil, false, err
 	}
-	if err := r.note(name, next); err != nil {
+	all := append(slices.Clone(steps), st)
+	if err := r.note(name, next, all); err != nil {
 		return c, nil, false, err
 	}
 	c = r.f.Candidates[len(r.f.Candidates)-1]
 	ok = r.holds(c)
 	if ok && c.Bytes < r.f.Candidates[r.chosen].Bytes {
 		r.chosen = len(r.f.Candidates) - 1
-		r.f.State, r.f.Steps = next, append(append([]method.Step{}, steps...), st)
+		r.f.State, r.f.Steps = next, all
 	}
 	return c, next, ok, nil
+}
+
+// tryAll applies all steps but the first done, which base has been through, to a copy of it. The
+// copy becomes the best where the promise holds and the file is smaller.
+func (r *runner) tryAll(ctx context.Context, name string, base *method.State, done int, steps []method.Step) (ok bool, err error) {
+	next := base.Clone()
+	for _, st := range steps[done:] {
+		if err := next.Step(ctx, st, Methods); err != nil {
+			return false, fmt.Errorf("%s: %w", st.Method, err)
+		}
+	}
+	_, _, bytes := next.Bytes()
+	if _, err := next.Stage(ctx, "mix", bytes); err != nil {
+		return false, err
+	}
+	if err := r.note(name, next, steps); err != nil {
+		return false, err
+	}
+	c := r.f.Candidates[len(r.f.Candidates)-1]
+	if ok = r.holds(c); ok && c.Bytes < r.f.Candidates[r.chosen].Bytes {
+		r.chosen = len(r.f.Candidates) - 1
+		r.f.State, r.f.Steps = next, steps
+	}
+	return ok, nil
 }
 
 // holds reports whether a candidate keeps the promise on the choice split with
@@ -186,6 +233,15 @@ func (r *runner) holds(c Candidate) bool {
 		}
 	}
 	se := math.Sqrt(float64(flips)) / float64(max(1, c.Eval.N))
+	if n := len(c.Eval.Score); n > 1 && n == len(r.base.Score) {
+		ss := 0.0
+		for i, v := range c.Eval.Score {
+			if d := r.base.Score[i] - v - c.Drop; !math.IsNaN(d) {
+				ss += d * d
+			}
+		}
+		se = math.Sqrt(ss/float64(n-1)) / math.Sqrt(float64(n))
+	}
 	return c.Drop <= slack*r.o.MaxDrop+1e-12 && c.Drop+se/2 <= r.o.MaxDrop+1e-12 &&
 		expectedLoss(r.base, c.Eval) <= foretold*r.o.MaxDrop+1e-12
 }
@@ -243,10 +299,6 @@ func (r *runner) reached() bool {
 
 // fit is the arguments of training for a step.
 func (r *runner) fit(s *method.State, set map[string]any, epochs string, scale float64) map[string]any {
-	if s.NoFinetune {
-		set[epochs] = 0 // said plainly: a replay knows it too
-		return set
-	}
 	o := r.o.Fit
 	batch := o.Batch
 	if batch == 0 {
@@ -280,7 +332,7 @@ func (r *runner) prune(ctx context.Context) error {
 		return err
 	}
 	at, steps := s, []method.Step(nil)
-	for i, target := range rungs {
+	for _, target := range rungs {
 		what := fmt.Sprintf("%.1f%% sparsity", 100*target)
 		if r.late("pruning to "+what) || r.reached() {
 			return nil
@@ -297,13 +349,13 @@ func (r *runner) prune(ctx context.Context) error {
 		c, next, ok, err := r.try(ctx, what, at, steps, st)
 		if errors.Is(err, train.ErrNoGradient) {
 			r.f.Refused = append(r.f.Refused, Refusal{"fine-tuning", err.Error()})
-			r.f.State.NoFinetune, s.NoFinetune = true, true
-			return r.prune(ctx)
+			r.start.NoFinetune = true
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if !ok && !s.NoFinetune { // once more, longer
+		if !ok { // once more, longer
 			longer := map[string]any{}
 			for k, v := range set {
 				longer[k] = v
@@ -316,38 +368,11 @@ func (r *runner) prune(ctx context.Context) error {
 		}
 		if !ok {
 			r.f.Refused = append(r.f.Refused, Refusal{"pruning to " + what, r.why(c)})
-			if s.NoFinetune && i > 0 {
-				return r.between(ctx, s, rungs[i-1], target)
-			}
 			return nil
 		}
 		steps = append(append([]method.Step{}, steps...), st)
 		at = next
 		r.held = append(r.held, rung{r.f.Candidates[len(r.f.Candidates)-1].Name, next, steps})
-		if s.NoFinetune { // every rung from the dense model: nothing was learned between
-			at, steps = s, nil
-		}
-	}
-	return nil
-}
-
-// between halves the step from a sparsity that holds to one that does not, without training.
-func (r *runner) between(ctx context.Context, s *method.State, lo, hi float64) error {
-	for range 4 {
-		mid := (lo + hi) / 2
-		share, err := prune.Share(s.Curves, s.Layers, mid)
-		if err != nil {
-			return err
-		}
-		_, _, ok, err := r.try(ctx, fmt.Sprintf("%.1f%% sparsity", 100*mid), s, nil, method.Step{Method: "magnitude", Set: r.fit(s, map[string]any{"sparsity": share, "rounds": 1}, "final", 1)})
-		if err != nil {
-			return err
-		}
-		if ok {
-			lo = mid
-		} else {
-			hi = mid
-		}
 	}
 	return nil
 }
@@ -390,8 +415,8 @@ func (r *runner) share(ctx context.Context, base rung) (held int, err error) {
 		c, _, ok, err := r.try(ctx, name, from, steps, st)
 		if errors.Is(err, train.ErrNoGradient) {
 			r.f.Refused = append(r.f.Refused, Refusal{"fine-tuning", err.Error()})
-			from.NoFinetune = true
-			return r.share(ctx, base)
+			r.start.NoFinetune = true
+			return held, nil
 		}
 		if err != nil {
 			return held, err

@@ -1,0 +1,316 @@
+package search
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"whit/compress/method"
+)
+
+// trial is a choice that was put together and measured on the whole choice split.
+type trial struct {
+	pick []int
+	cost int64 // of the layers
+	eval method.Eval
+	ok   bool // it keeps the promise
+}
+
+// mixer looks for the cheapest choice of a table that keeps the promise.
+type mixer struct {
+	r    *runner
+	t    *table
+	mult []float64
+	seen map[string]*trial
+	best *trial
+}
+
+// mix holds every layer in the way that suits it best: a table of what each way costs and how
+// far it takes the outputs, the best choice within a budget by dynamic programming, the smallest
+// budget that keeps the promise by bisection on choices put together and measured; then the
+// layers' multipliers (what a layer does together with the others, by what it does alone) are
+// corrected and pairs of layers swap what they have, until nothing improves or the time is over.
+// The best choices are then made anew by the steps that a recipe holds, and repaired.
+func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Step, name string) error {
+	t, err := r.tabulate(ctx, base)
+	if err != nil {
+		return err
+	}
+	m := &mixer{r: r, t: t, mult: make([]float64, len(t.ways)), seen: map[string]*trial{}}
+	for i := range m.mult {
+		m.mult[i] = 1
+	}
+	most := t.most()
+	if r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) {
+		return m.within(ctx, steps, name)
+	}
+	defer func() {
+		m.front(steps)
+		if m.best != nil {
+			r.f.Table = t.rows(m.best.pick)
+		}
+	}()
+	if err := m.bisect(ctx, most); err != nil || m.best == nil {
+		return err
+	}
+	if err := m.refine(ctx); err != nil {
+		return err
+	}
+	if err := m.swap(ctx); err != nil {
+		return err
+	}
+	return m.finish(ctx, steps, name)
+}
+
+// try measures a choice, once.
+func (m *mixer) try(ctx context.Context, pick []int) (*trial, error) {
+	key := fmt.Sprint(pick)
+	if x := m.seen[key]; x != nil {
+		return x, nil
+	}
+	s, err := m.t.stitch(ctx, pick)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.Measure(ctx, s.Graph)
+	if err != nil {
+		return nil, err
+	}
+	x := &trial{pick: slices.Clone(pick), cost: m.t.cost(pick), eval: e}
+	x.ok = m.r.holds(Candidate{Eval: e, Drop: m.r.base.Value - e.Value})
+	m.seen[key] = x
+	if x.ok && (m.best == nil || x.cost < m.best.cost) {
+		m.best = x
+	}
+	s.Tell(method.Event{Stage: "mix", Message: fmt.Sprintf("%d choices, %d bytes the best", len(m.seen), m.bytes())})
+	return x, nil
+}
+
+func (m *mixer) bytes() int64 {
+	if m.best == nil {
+		return 0
+	}
+	return m.t.rest + m.best.cost
+}
+
+// bisect looks for the smallest budget whose best choice keeps the promise.
+func (m *mixer) bisect(ctx context.Context, most int64) error {
+	f := allocate(m.t.options(m.mult), most, nil)
+	lo, hi := float64(max(1, f.least)), float64(most)
+	if m.best != nil {
+		hi = float64(m.best.cost)
+	}
+	for range 12 {
+		if hi < lo*1.01 || m.r.late("looking for a mix") {
+			return nil
+		}
+		mid := math.Sqrt(lo * hi)
+		if hi < 8*lo && f.unit > int64(mid/200) { // finer, around what is left
+			f = allocate(m.t.options(m.mult), int64(hi), nil)
+		}
+		pick := f.within(int64(mid))
+		if pick == nil {
+			lo = mid
+			continue
+		}
+		x, err := m.try(ctx, pick)
+		if err != nil {
+			return err
+		}
+		if x.ok {
+			hi = math.Min(mid, float64(x.cost))
+		} else {
+			lo = mid
+		}
+	}
+	return nil
+}
+
+// refine corrects the layers' multipliers from what the best choice does when one layer at a
+// time is held better, and looks again.
+func (m *mixer) refine(ctx context.Context) error {
+	for range 3 {
+		was := m.best
+		// The layers that the table blames most.
+		order := make([]int, len(was.pick))
+		far := func(i int) float64 { return m.mult[i] * m.t.ways[i][was.pick[i]].far }
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(a, b int) int {
+			switch x, y := far(a), far(b); {
+			case x > y:
+				return -1
+			case x < y:
+				return 1
+			}
+			return 0
+		})
+		for _, i := range order[:min(len(order), 12)] {
+			if m.r.late("correcting the table") {
+				return nil
+			}
+			alone := m.t.ways[i][was.pick[i]].far
+			if alone <= 0 {
+				continue
+			}
+			p := slices.Clone(was.pick)
+			p[i] = 0
+			x, err := m.try(ctx, p)
+			if err != nil {
+				return err
+			}
+			m.mult[i] = min(max((was.eval.Far-x.eval.Far)/alone, 0.1), 10)
+		}
+		if err := m.bisect(ctx, was.cost); err != nil {
+			return err
+		}
+		if float64(m.best.cost) > 0.995*float64(was.cost) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// fruitless is how many swaps in a row may bring nothing.
+const fruitless = 24
+
+// swap lets pairs of layers change what they have: one is held cheaper, another perhaps better.
+func (m *mixer) swap(ctx context.Context) error {
+	rng := rand.New(rand.NewPCG(m.t.base.Seed, 0x73776170))
+	for n := 0; n < fruitless; n++ {
+		if m.r.late("swapping") {
+			return nil
+		}
+		was := m.best
+		p := slices.Clone(was.pick)
+		i, j := rng.IntN(len(p)), rng.IntN(len(p))
+		p[i] = m.neighbour(i, p[i], false)
+		if i != j {
+			p[j] = m.neighbour(j, p[j], true)
+		}
+		if m.t.cost(p) >= was.cost || m.seen[fmt.Sprint(p)] != nil {
+			continue
+		}
+		if _, err := m.try(ctx, p); err != nil {
+			return err
+		}
+		if m.best != was {
+			n = 0
+		}
+	}
+	return nil
+}
+
+// neighbour is the way of layer i that is next to j in cost: dearer and nearer to the float
+// model, or cheaper; j where there is none.
+func (m *mixer) neighbour(i, j int, dearer bool) int {
+	ws, at := m.t.ways[i], j
+	for k, w := range ws {
+		switch {
+		case dearer && w.cost > ws[j].cost && w.far < ws[j].far && (at == j || w.cost < ws[at].cost):
+			at = k
+		case !dearer && w.cost < ws[j].cost && (at == j || w.cost > ws[at].cost):
+			at = k
+		}
+	}
+	return at
+}
+
+// front adds what was put together, and nothing else beats in bytes and metric both, to the
+// candidates.
+func (m *mixer) front(steps []method.Step) {
+	var all []*trial
+	for _, x := range m.seen {
+		all = append(all, x)
+	}
+	slices.SortFunc(all, func(a, b *trial) int {
+		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(b.eval.Value, a.eval.Value), slices.Compare(a.pick, b.pick))
+	})
+	top := math.Inf(-1)
+	for _, x := range all {
+		if x.eval.Value > top {
+			top = x.eval.Value
+			m.r.f.Candidates = append(m.r.f.Candidates, Candidate{Name: fmt.Sprintf("mix of %d bytes, not written", m.t.rest+x.cost), Bytes: m.t.rest + x.cost,
+				Eval: x.eval, Drop: m.r.base.Value - x.eval.Value, Steps: append(slices.Clone(steps), m.t.steps(x.pick)...)})
+		}
+	}
+}
+
+// repairs are the methods that follow a choice, each with its own defaults.
+var repairs = []string{"refit", "biascorrect"}
+
+// finish makes the best choice by its steps, and smaller ones as long as repair lets them keep
+// the promise.
+func (m *mixer) finish(ctx context.Context, steps []method.Step, name string) error {
+	made := func(pick []int, what string, more ...method.Step) (bool, error) {
+		all := append(append(slices.Clone(steps), m.t.steps(pick)...), more...)
+		return m.r.tryAll(ctx, what, m.t.base, len(steps), all)
+	}
+	if name != "" {
+		name += ", "
+	}
+	name += "a mix of ways"
+	// What is put together and what the steps make may differ: a dearer choice then.
+	f := allocate(m.t.options(m.mult), m.t.most(), nil)
+	pick := m.best.pick
+	for k := range 5 {
+		if k > 0 {
+			if pick = f.within(int64(float64(m.best.cost) * math.Pow(1.1, float64(k)))); pick == nil {
+				break
+			}
+		}
+		ok, err := made(pick, name)
+		if err != nil {
+			return err
+		}
+		if ok {
+			break
+		}
+		if m.r.late("a dearer mix") {
+			return nil
+		}
+	}
+	for _, fix := range repairs {
+		if find(fix) == nil || !m.r.may(fix) {
+			continue
+		}
+		failed := 0
+		for q := 0.94; failed < 2 && q > 0.4; q *= 0.94 {
+			pick := f.within(int64(q * float64(m.best.cost)))
+			if pick == nil || m.r.late("repairing a smaller mix") {
+				break
+			}
+			ok, err := made(pick, fmt.Sprintf("%s, %s", name, fix), method.Step{Method: fix, Set: map[string]any{}})
+			if err != nil {
+				return err
+			}
+			if !ok {
+				failed++
+			}
+		}
+	}
+	return nil
+}
+
+// within makes the choice that is nearest to the float model within the target size.
+func (m *mixer) within(ctx context.Context, steps []method.Step, name string) error {
+	f := allocate(m.t.options(m.mult), m.t.most(), nil)
+	for _, q := range []float64{1, 0.99, 0.97, 0.93, 0.85} {
+		pick := f.within(int64(q * float64(m.r.o.Target-m.t.rest)))
+		if pick == nil {
+			break
+		}
+		all := append(slices.Clone(steps), m.t.steps(pick)...)
+		if _, err := m.r.tryAll(ctx, "the best mix within the size", m.t.base, len(steps), all); err != nil {
+			return err
+		}
+		if c := m.r.f.Candidates[len(m.r.f.Candidates)-1]; c.Bytes <= m.r.o.Target {
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"whit/compress/method"
+	"whit/train"
+)
+
+// way is a way to hold one layer, as a step of a recipe for that layer.
+type way struct {
+	name string
+	step method.Step // of no method: the layer stays as it is
+	option
+}
+
+// table is what every layer may be held as.
+type table struct {
+	base  *method.State
+	ways  [][]way // by layer
+	rest  int64   // bytes of the file that are no layer's weight
+	held  map[[2]int][2]*method.Held
+	bytes int64 // that held takes, about
+}
+
+// maxHeld bounds the constants that a table keeps; beyond it they are made again.
+const maxHeld = 1 << 30
+
+// menu lists the steps that are tried on every layer, in the order of falling cost. Those of
+// methods that are not known, or may not be used, are left out.
+func (r *runner) menu() (out []way) {
+	add := func(name, m string, set map[string]any) {
+		if r.may(m) {
+			if k := find(m); k != nil {
+				out = append(out, way{name: name, step: method.Step{Method: m, Set: typed(k, set)}})
+			}
+		}
+	}
+	bits := "gptq"
+	if find(bits) == nil || !r.may(bits) {
+		bits = "round"
+	}
+	for _, b := range []float64{8, 6, 5, 4, 3, 2} {
+		add(fmt.Sprintf("%v bits", b), bits, map[string]any{"bits": b})
+	}
+	for _, p := range [][2]float64{{0.5, 6}, {0.5, 4}, {0.7, 5}, {0.7, 4}, {0.8, 4}, {0.9, 4}} {
+		add(fmt.Sprintf("%.0f%% pruned, %v bits", 100*p[0], p[1]), "obs", map[string]any{"sparsity": p[0], "bits": p[1]})
+	}
+	for _, b := range []float64{6, 5, 4, 3, 2} {
+		add(fmt.Sprintf("codebook of %v bits", b), "codebook", map[string]any{"bits": b, "train": false})
+	}
+	return out
+}
+
+func find(name string) *method.Method {
+	for _, m := range Methods {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// typed gives numbers the type that the method's parameter has.
+func typed(m *method.Method, set map[string]any) map[string]any {
+	out := map[string]any{}
+	for name, v := range set {
+		p, x := m.Param(name), 0.0
+		if p == nil {
+			continue
+		}
+		if f, ok := v.(float64); ok {
+			x = f
+		}
+		switch p.Kind {
+		case method.Int:
+			v = int(x)
+		case method.PerLayer:
+			v = method.Uniform(x)
+		}
+		out[name] = v
+	}
+	return out
+}
+
+// some is the part of the choice split that tables are measured on.
+func some(ds train.Dataset) train.Dataset {
+	size := 1
+	for _, d := range ds.Shape() {
+		size *= d
+	}
+	return method.First(ds, min(ds.Len(), max(16, min(512, (1<<23)/max(1, size)))))
+}
+
+// measured is what a table's entry leaves in the memo.
+type measured struct {
+	Bytes int64
+	Far   float64
+	OK    bool
+}
+
+// tabulate measures every layer under every way of the menu, one at a time. Where the time ends
+// it is left as it is then: layers that were not reached stay as they are.
+func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, error) {
+	t := &table{base: base, held: map[[2]int][2]*method.Held{}, ways: make([][]way, len(base.Layers))}
+	g, err := base.Freeze()
+	if err != nil {
+		return nil, err
+	}
+	if t.rest, err = r.o.Bytes(g); err != nil {
+		return nil, err
+	}
+	menu := r.menu()
+	for i, l := range base.Layers {
+		b, err := r.o.Constant(&l.Weight)
+		if err != nil {
+			return nil, err
+		}
+		t.rest -= b
+		t.ways[i] = []way{{name: "as it is", option: option{cost: b}}}
+	}
+	for i, l := range base.Layers {
+		for k, w := range menu {
+			if r.late("the table of " + l.Name) {
+				return t, nil
+			}
+			w.step.Set = with(w.step.Set, "layers", l.Name)
+			var h *method.Layer
+			key := base.Memo.Key("way").Add(w.step.Method, fmt.Sprint(w.step.Set), i).Graph(base.Graph)
+			var m measured
+			if !base.Memo.Get(key, &m) {
+				c, err := t.apply(ctx, w.step)
+				if err != nil {
+					if ctx.Err() != nil {
+						return nil, ctx.Err()
+					}
+					r.refuse("layer "+l.Name+", "+w.step.Method, err.Error())
+				} else {
+					h = c.Layers[i]
+					m.OK = true
+					if m.Bytes, err = r.o.Constant(&h.Weight); err != nil {
+						return nil, err
+					}
+					m.Far = c.Stages[len(c.Stages)-1].Choice.Far
+				}
+				if err := base.Memo.Put(key, m); err != nil {
+					return nil, err
+				}
+			}
+			if m.OK && m.Bytes < t.ways[i][0].cost {
+				w.cost, w.far = m.Bytes, m.Far
+				if h != nil {
+					t.keep(i, len(t.ways[i]), h)
+				}
+				t.ways[i] = append(t.ways[i], w)
+			}
+			base.Tell(method.Event{Stage: "table", Done: float64(i*len(menu) + k + 1), Total: float64(len(menu) * len(base.Layers)), Message: l.Name + ", " + w.name})
+		}
+	}
+	return t, nil
+}
+
+// apply is the base with one step more, measured on a part of the choice split.
+func (t *table) apply(ctx context.Context, st method.Step) (*method.State, error) {
+	c := t.base.Clone()
+	c.Choice = some(c.Choice)
+	n := len(c.Stages)
+	if err := c.Step(ctx, st, Methods); err != nil {
+		return nil, err
+	}
+	if len(c.Stages) == n {
+		if _, err := c.Stage(ctx, st.Method, 0); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (t *table) keep(i, j int, l *method.Layer) {
+	if t.bytes > maxHeld {
+		return
+	}
+	w := l.Weight
+	e := [2]*method.Held{&w}
+	t.bytes += 5 * int64(w.Len())
+	if l.Bias != nil {
+		b := *l.Bias
+		e[1] = &b
+	}
+	t.held[[2]int{i, j}] = e
+}
+
+// stitch is the base with each layer held as the choice says, put together from what was made
+// layer by layer.
+func (t *table) stitch(ctx context.Context, pick []int) (*method.State, error) {
+	c := t.base.Clone()
+	for i, j := range pick {
+		if j == 0 {
+			continue
+		}
+		e, ok := t.held[[2]int{i, j}]
+		if !ok {
+			s, err := t.apply(ctx, t.ways[i][j].step)
+			if err != nil {
+				return nil, err
+			}
+			t.keep(i, j, s.Layers[i])
+			e = [2]*method.Held{&s.Layers[i].Weight, s.Layers[i].Bias}
+		}
+		put(&c.Layers[i].Weight, e[0])
+		if c.Layers[i].Bias != nil && e[1] != nil {
+			put(c.Layers[i].Bias, e[1])
+		}
+	}
+	return c, nil
+}
+
+// put makes h hold what from holds.
+func put(h, from *method.Held) {
+	v := h.Value
+	v.Data = from.Value.Data
+	*h = *from
+	h.Value = v
+}
+
+// steps are the steps that make a choice: layers that are held alike share one.
+func (t *table) steps(pick []int) []method.Step {
+	var out []method.Step
+	var keys []string
+	for i, j := range pick {
+		if j == 0 {
+			continue
+		}
+		w := t.ways[i][j]
+		name := t.base.Layers[i].Name
+		key := w.step.Method + fmt.Sprint(with(w.step.Set, "layers", ""))
+		at := -1
+		for k := range keys {
+			if keys[k] == key {
+				at = k
+			}
+		}
+		if at < 0 {
+			keys = append(keys, key)
+			out = append(out, method.Step{Method: w.step.Method, Set: with(w.step.Set, "layers", name)})
+			continue
+		}
+		out[at].Set["layers"] = out[at].Set["layers"].(string) + "," + name
+	}
+	return out
+}
+
+// with is a copy of a set with one entry more.
+func with(set map[string]any, name string, v any) map[string]any {
+	out := map[string]any{name: v}
+	for k, x := range set {
+		if k != name {
+			out[k] = x
+		}
+	}
+	return out
+}
+
+// options are the table's costs and distances, the latter by the layers' multipliers.
+func (t *table) options(mult []float64) [][]option {
+	rows := make([][]option, len(t.ways))
+	for i, ws := range t.ways {
+		for _, w := range ws {
+			o := w.option
+			o.far *= mult[i]
+			rows[i] = append(rows[i], o)
+		}
+	}
+	return rows
+}
+
+// most is the cost of the dearest choice.
+func (t *table) most() (c int64) {
+	for _, ws := range t.ways {
+		high := int64(0)
+		for _, w := range ws {
+			high = max(high, w.cost)
+		}
+		c += high
+	}
+	return c
+}
+
+func (t *table) cost(pick []int) (c int64) {
+	for i, j := range pick {
+		c += t.ways[i][j].cost
+	}
+	return c
+}
+
+// rows are the table for the result.
+func (t *table) rows(pick []int) (out []Way) {
+	for i, ws := range t.ways {
+		for j, w := range ws {
+			out = append(out, Way{Layer: t.base.Layers[i].Name, Name: w.name, Bytes: w.cost, Far: w.far, Chosen: pick != nil && pick[i] == j})
+		}
+	}
+	return out
+}
+
+func (r *runner) refuse(what, why string) {
+	x := Refusal{what, why}
+	if !slices.Contains(r.f.Refused, x) {
+		r.f.Refused = append(r.f.Refused, x)
+	}
+}
