@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -104,5 +105,31 @@ func TestMetrics(t *testing.T) {
 		if _, err := Run(context.Background(), blur(), card.Card{}, Data{Set: noisy{60}}, Options{Metric: tc.metric}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", tc.metric, err)
 		}
+	}
+}
+
+// A search that is stopped writes the best that it has verified.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	drop, dir := 0.05, t.TempDir()
+	o := Options{Budget: Budget{MaxDrop: &drop}, Out: filepath.Join(dir, "o.whit"), WorkDir: filepath.Join(dir, "work")}
+	n := 0
+	o.Progress = func(e Event) {
+		if e.Stage == "mix" {
+			if n++; n == 3 {
+				cancel()
+			}
+		}
+	}
+	r, err := Run(ctx, blur(), card.Card{}, Data{Set: noisy{120}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(o.Out); err != nil || r.Bytes.Ratio < 2 || !r.Met {
+		t.Errorf("%v, ratio %v", err, r.Bytes.Ratio)
+	}
+	if _, err := os.Stat(o.WorkDir); err != nil {
+		t.Error("what was finished is gone")
 	}
 }

@@ -50,10 +50,13 @@ func Run(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options) (*
 	if err != nil {
 		return nil, err
 	}
+	if r.interrupted {
+		ctx = context.WithoutCancel(ctx) // what was found is measured and written
+	}
 	if err := r.finish(ctx, started); err != nil {
 		return nil, err
 	}
-	if o.WorkDir != "" {
+	if o.WorkDir != "" && !r.interrupted {
 		if err := clearWork(o.WorkDir); err != nil {
 			return r.res, err
 		}
@@ -76,7 +79,9 @@ type run struct {
 	labelled bool
 	metric   method.Metric
 	missed   []Budgeted
-	path     string // the file that was written
+	// interrupted: the search was stopped, and had something.
+	interrupted bool
+	path        string // the file that was written
 }
 
 func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options) (*run, error) {
@@ -328,7 +333,7 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.state = f.State
+	r.state, r.interrupted = f.State, f.Interrupted
 	r.res.Title = "search"
 	rec := &Recipe{Name: "found", Steps: f.Steps}
 	if len(f.Steps) > 0 {

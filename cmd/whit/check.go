@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -83,7 +84,7 @@ stands out is how the model was trained.`,
 			}
 			r.OK = len(r.Problems) == 0
 			if r.OK && dataName != "" {
-				if r.Data, err = checkData(c.Context(), f, dataName, threads); err != nil {
+				if r.Data, err = checkData(c.Context(), f, dataName, sh, threads); err != nil {
 					return err
 				}
 			}
@@ -133,9 +134,13 @@ stands out is how the model was trained.`,
 }
 
 // checkData scores the model on labelled data under its own card and the presets.
-func checkData(ctx context.Context, f *modelfile.File, name string, threads int) ([]checkScore, error) {
-	in, err := dataInput(f)
+func checkData(ctx context.Context, f *modelfile.File, name string, sh shapes, threads int) ([]checkScore, error) {
+	in, err := dataInput(f, sh)
 	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(in, -1) {
+		_, err := binding(f.Graph, nil) // says what is open
 		return nil, err
 	}
 	p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads})

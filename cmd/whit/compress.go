@@ -44,10 +44,11 @@ type compressFlags struct {
 	optimizer, augment       string
 	resume, asJSON, printRec bool
 	strip                    bool
+	shape                    shapes
 }
 
 func compressCmd() *cobra.Command {
-	var f compressFlags
+	f := compressFlags{shape: shapes{}}
 	c := &cobra.Command{
 		Use:   "compress MODEL",
 		Short: "Make a model small within a budget, and measure what was lost",
@@ -102,6 +103,7 @@ float model's, PSNR where an .npz has targets, or the recall of detections. --re
 	fl.StringVar(&f.optimizer, "optimizer", "", "adamw, adam or sgd")
 	fl.StringVar(&f.augment, "augment", "", "none, or a list such as shift2,flip")
 	fl.BoolVar(&f.strip, "strip", false, "leave names (but of inputs and outputs), metadata, and of the card all but preprocessing and licence out of the file")
+	fl.Var(f.shape, "shape", "shape of the input, name=1,3,224,224, where the model leaves it open")
 	fl.BoolVar(&f.resume, "resume", false, "go on where an interrupted run stopped")
 	fl.BoolVar(&f.asJSON, "json", false, "one line of JSON")
 	return c
@@ -167,7 +169,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	if f.onnx != "" && strings.ToLower(filepath.Ext(f.onnx)) != ".onnx" {
 		return usage("--onnx %s: the name ends in .onnx", f.onnx)
 	}
-	sets, err := openData(ctx, m, f.data)
+	sets, err := openData(ctx, m, f.data, f.shape)
 	if err != nil {
 		return err
 	}
@@ -226,7 +228,7 @@ func compressTo(c *cobra.Command, m *modelfile.File, d compress.Data, o compress
 	o.Out, o.WorkDir = output, output+".work"
 	o.Tool = compress.Tool{Name: "whit", Version: v.Version, Commit: v.Commit, Go: v.Go}
 	o.CPU = cpuName()
-	o.Measure = measurer(o.Threads)
+	o.Measure = measurer(o.Threads, d.Set.Shape())
 	p := newStages(c.ErrOrStderr())
 	o.Progress = p.event
 	var crd card.Card
@@ -339,7 +341,7 @@ func (f *compressFlags) dataOf(ctx context.Context, m *modelfile.File, sets data
 	open := func(context.Context) (data.Dataset, error) { return sets.Test, nil }
 	if f.test != "" {
 		open = func(ctx context.Context) (data.Dataset, error) {
-			t, err := openData(ctx, m, f.test)
+			t, err := openData(ctx, m, f.test, f.shape)
 			if err != nil {
 				return nil, err
 			}

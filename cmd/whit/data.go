@@ -12,25 +12,38 @@ import (
 	"whit/tensor"
 )
 
-// dataInput is the shape of one sample of the model's only input, without N.
-func dataInput(f *modelfile.File) ([]int, error) {
+// dataInput is the shape of one sample of the model's only input, without N, as declared or
+// given by --shape; dimensions that are open are -1.
+func dataInput(f *modelfile.File, given shapes) ([]int, error) {
 	if len(f.Graph.Inputs) != 1 || len(f.Graph.Outputs) == 0 {
 		return nil, fmt.Errorf("%s has %d inputs and %d outputs, a dataset feeds one input", f.Base, len(f.Graph.Inputs), len(f.Graph.Outputs))
 	}
-	types, err := binding(f.Graph, nil)
-	if err != nil {
-		return nil, err
+	v := f.Graph.Inputs[0]
+	for name := range given {
+		if name != v.Name {
+			return nil, usage("--shape: the model has no input %q", name)
+		}
 	}
-	t := types[f.Graph.Inputs[0].Name]
-	if len(t.Shape) < 2 || t.DType != tensor.Float32 {
-		return nil, fmt.Errorf("%s: input %q is %v, want a float32 batch of samples", f.Base, f.Graph.Inputs[0].Name, t)
+	var dims []int
+	if sh, ok := given[v.Name]; ok {
+		dims = sh
+	} else {
+		if !v.Decl.Ranked {
+			return nil, usage("input %q has no declared shape; give --shape %s=...", v.Name, v.Name)
+		}
+		for _, d := range v.Decl.Dims {
+			dims = append(dims, max(d.Size, -1))
+		}
 	}
-	return t.Shape[1:], nil
+	if len(dims) < 2 || v.Decl.DType != tensor.Float32 {
+		return nil, fmt.Errorf("%s: input %q is %v, want a float32 batch of samples", f.Base, v.Name, v.Decl)
+	}
+	return dims[1:], nil
 }
 
 // openData opens a dataset as the model's input.
-func openData(ctx context.Context, f *modelfile.File, name string) (data.Sets, error) {
-	in, err := dataInput(f)
+func openData(ctx context.Context, f *modelfile.File, name string, given shapes) (data.Sets, error) {
+	in, err := dataInput(f, given)
 	if err != nil {
 		return data.Sets{}, err
 	}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"whit/compress/method"
+	"whit/data"
 	"whit/train"
 )
 
@@ -26,13 +29,17 @@ func evalCmd() *cobra.Command {
 		dataName, cardFlag string
 		threads, batch     int
 		asJSON             bool
+		metric, against    string
 	)
+	sh := shapes{}
 	c := &cobra.Command{
 		Use:   "eval MODEL",
 		Short: "Measure a model on a dataset",
 		Long: `Measure a classifier on labelled data: top-1 error and cross-entropy. On MNIST, and on
-a folder that has train/ and test/, the test set is measured.`,
-		Example: "  whit eval model.whit --data mnist\n  whit eval model.onnx --data images/ --json",
+a folder that has train/ and test/, the test set is measured. Other models are measured by
+PSNR, where an .npz has targets y, or against another model: agreement of decisions,
+cosine of outputs, recall of detections.`,
+		Example: "  whit eval model.whit --data mnist\n  whit eval model.onnx --data images/ --json\n  whit eval small.whit --data images/ --metric cosine --against model.onnx",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := load(args[0], cardFlag)
@@ -42,7 +49,7 @@ a folder that has train/ and test/, the test set is measured.`,
 			if err := supported(f); err != nil {
 				return err
 			}
-			sets, err := openData(c.Context(), f, dataName)
+			sets, err := openData(c.Context(), f, dataName, sh)
 			if err != nil {
 				return err
 			}
@@ -51,6 +58,36 @@ a folder that has train/ and test/, the test set is measured.`,
 				set, name = sets.All, "all"
 			}
 			t0 := time.Now()
+			if _, ok := data.TargetsOf(set); ok && metric == "" {
+				metric = string(method.PSNR)
+			}
+			if m := method.Metric(metric); metric != "" && m != method.Top1 {
+				if !slices.Contains(method.Metrics, m) {
+					return usage("--metric %q, want one of %v", metric, method.Metrics)
+				}
+				float := f
+				if against != "" {
+					if float, err = load(against, ""); err != nil {
+						return err
+					}
+				} else if m != method.PSNR {
+					return usage("--metric %s compares with another model: give --against", m)
+				}
+				e, err := method.Score(c.Context(), f.Graph, float.Graph, set, m, nil, threads)
+				if err != nil {
+					return fmt.Errorf("%s: %w", f.Base, err)
+				}
+				r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: metric, Value: e.Value, Error: 1 - e.Value, Loss: e.Far,
+					Speed: float64(set.Len()) / time.Since(t0).Seconds()}
+				if m == method.PSNR {
+					r.Error = 0
+				}
+				if asJSON {
+					return printJSON(c.OutOrStdout(), r)
+				}
+				fmt.Fprintf(c.OutOrStdout(), "%s: %s on %d samples (%s), %.0f samples/s\n", f.Base, m.Text(e.Value), r.N, name, r.Speed)
+				return nil
+			}
 			e, err := train.Evaluate(c.Context(), f.Graph, set, train.EvalOptions{Threads: threads, Batch: batch})
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
@@ -70,6 +107,9 @@ a folder that has train/ and test/, the test set is measured.`,
 	c.Flags().StringVar(&dataName, "data", "mnist", "mnist, a folder of labelled images, a folder of idx files, or an .npz")
 	c.Flags().StringVar(&cardFlag, "card", "", "model card file, or a preset: imagenet, unit, symmetric, raw")
 	c.Flags().StringVar(&cardFlag, "preprocess", "", "the same as --card")
+	c.Flags().StringVar(&metric, "metric", "", "top1, agreement, cosine, psnr or recall (default: top1, or psnr where the data have targets)")
+	c.Flags().StringVar(&against, "against", "", "the model that agreement, cosine and recall compare with")
+	c.Flags().Var(sh, "shape", "shape of the input, name=1,3,224,224, where the model leaves it open")
 	c.Flags().IntVar(&threads, "threads", 0, "workers (0: physical cores)")
 	c.Flags().IntVar(&batch, "batch", 0, "samples a run (0: 256)")
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")

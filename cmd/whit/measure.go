@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"whit/compress"
 	"whit/graph"
@@ -22,7 +23,7 @@ const measureRuns = 5
 // measurer times the model before and the written file by fresh processes of this
 // program, in turn, so that both see the same noise. It returns nil where the
 // program cannot be started again.
-func measurer(threads int) func(context.Context, *graph.Graph, string) (*compress.Measured, error) {
+func measurer(threads int, sample []int) func(context.Context, *graph.Graph, string) (*compress.Measured, error) {
 	return func(ctx context.Context, before *graph.Graph, after string) (*compress.Measured, error) {
 		exe, err := os.Executable()
 		if err != nil || filepath.Ext(exe) == ".test" {
@@ -38,10 +39,24 @@ func measurer(threads int) func(context.Context, *graph.Graph, string) (*compres
 			return nil, err
 		}
 		models := [2]string{dense, after}
+		common := []string{"--threads", strconv.Itoa(threads)}
+		if in := before.Inputs[0]; slices.ContainsFunc(in.Decl.Dims[min(1, len(in.Decl.Dims)):], func(d graph.Dim) bool { return d.Size < 0 }) {
+			dims := []string{"1"}
+			for _, d := range sample {
+				dims = append(dims, strconv.Itoa(d))
+			}
+			common = append(common, "--shape", in.Name+"="+strings.Join(dims, ","))
+		}
+		// As many runs as take a second or two.
+		probe, err := benchProcess(ctx, exe, dense, slices.Concat(common, []string{"--iters", "3"})...)
+		if err != nil {
+			return nil, err
+		}
+		iters := strconv.Itoa(max(5, min(200, int(1500/max(probe.Median, 1e-3)))))
 		var res [2][]benchResult
 		for range measureRuns {
 			for i, m := range models {
-				r, err := benchProcess(ctx, exe, m, "--iters", "200", "--threads", strconv.Itoa(threads))
+				r, err := benchProcess(ctx, exe, m, slices.Concat(common, []string{"--iters", iters})...)
 				if err != nil {
 					return nil, err
 				}
@@ -57,7 +72,7 @@ func measurer(threads int) func(context.Context, *graph.Graph, string) (*compres
 		}
 		var nodes [2]benchResult
 		for i, m := range models {
-			if nodes[i], err = benchProcess(ctx, exe, m, "--iters", "100", "--nodes", "--threads", strconv.Itoa(threads)); err != nil {
+			if nodes[i], err = benchProcess(ctx, exe, m, slices.Concat(common, []string{"--iters", iters, "--nodes"})...); err != nil {
 				return nil, err
 			}
 		}

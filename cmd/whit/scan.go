@@ -17,7 +17,7 @@ import (
 
 func scanCmd() *cobra.Command {
 	var (
-		f         compressFlags
+		f         = compressFlags{shape: shapes{}}
 		plot      string
 		fractions []float64
 		images    int
@@ -53,7 +53,7 @@ Half of each layer is always among the parts (Han, Pool, Tran, Dally 2015).`,
 			if err := supported(m); err != nil {
 				return err
 			}
-			sets, err := openData(c.Context(), m, f.data)
+			sets, err := openData(c.Context(), m, f.data, f.shape)
 			if err != nil {
 				return err
 			}

@@ -127,7 +127,7 @@ func Outputs(ctx context.Context, g *graph.Graph, ds train.Dataset, threads int)
 // call that shares it gives the same dataset, or a beginning of it.
 func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metric, ref *Reference, threads int) (Eval, error) {
 	if m.Decides() {
-		return decided(ctx, g, float, ds, ref, threads)
+		return decided(ctx, g, float, ds, m, ref, threads)
 	}
 	var t data.Targets
 	if m == PSNR {
@@ -296,7 +296,7 @@ func psnr(x []float32, xs tensor.Shape, t []float32, ts []int, peak float64) (fl
 }
 
 // decided measures a classifier.
-func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, ref *Reference, threads int) (Eval, error) {
+func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metric, ref *Reference, threads int) (Eval, error) {
 	o := train.EvalOptions{Threads: threads, Logits: true}
 	r, err := train.Evaluate(ctx, g, ds, o)
 	if err != nil {
@@ -320,6 +320,18 @@ func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, ref *
 		want = ref.logits
 	}
 	if len(want) >= len(r.Logits) && r.Classes > 0 {
+		wrong := 0
+		for i := 0; m == Agreement && i < len(r.Logits); i += r.Classes {
+			e.Correct[i/r.Classes] = largest(want[i:i+r.Classes]) == largest(r.Logits[i:i+r.Classes])
+			if !e.Correct[i/r.Classes] {
+				wrong++
+			}
+		}
+		if m == Agreement {
+			e.N = ds.Len()
+			e.Error = float64(wrong) / float64(max(1, e.N))
+			e.Value = 1 - e.Error
+		}
 		for i := 0; i < len(r.Logits); i += r.Classes {
 			e.Far += divergence(want[i:i+r.Classes], r.Logits[i:i+r.Classes])
 		}
@@ -329,6 +341,15 @@ func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, ref *
 		e.Far = math.MaxFloat64
 	}
 	return e, nil
+}
+
+func largest(x []float32) (at int) {
+	for i, v := range x {
+		if v > x[at] {
+			at = i
+		}
+	}
+	return at
 }
 
 // divergence is the Kullback-Leibler divergence, in nats, of softmax(b) from softmax(a).

@@ -3,6 +3,7 @@ package search
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -53,16 +54,24 @@ func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Ste
 			r.f.Table = t.rows(m.best.pick)
 		}
 	}()
-	if err := m.bisect(ctx, most); err != nil || m.best == nil {
+	err = m.bisect(ctx, most)
+	if err == nil && m.best != nil {
+		if err = m.refine(ctx); err == nil {
+			err = m.swap(ctx)
+		}
+	}
+	if m.best == nil {
 		return err
 	}
-	if err := m.refine(ctx); err != nil {
+	if errors.Is(err, context.Canceled) { // what was found is made all the same
+		if e := m.finish(context.WithoutCancel(ctx), steps, name, true); e != nil {
+			return e
+		}
+	}
+	if err != nil {
 		return err
 	}
-	if err := m.swap(ctx); err != nil {
-		return err
-	}
-	return m.finish(ctx, steps, name)
+	return m.finish(ctx, steps, name, false)
 }
 
 // try measures a choice, once.
@@ -243,9 +252,9 @@ func (m *mixer) front(steps []method.Step) {
 // repairs are the methods that follow a choice, each with its own defaults.
 var repairs = []string{"refit", "biascorrect"}
 
-// finish makes the best choice by its steps, and smaller ones as long as repair lets them keep
-// the promise.
-func (m *mixer) finish(ctx context.Context, steps []method.Step, name string) error {
+// finish makes the best choice by its steps and, unless in a hurry, smaller ones as long as repair
+// lets them keep the promise.
+func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hurry bool) error {
 	made := func(pick []int, what string, more ...method.Step) (bool, error) {
 		all := append(append(slices.Clone(steps), m.t.steps(pick)...), more...)
 		return m.r.tryAll(ctx, what, m.t.base, len(steps), all)
@@ -273,6 +282,9 @@ func (m *mixer) finish(ctx context.Context, steps []method.Step, name string) er
 		if m.r.late("a dearer mix") {
 			return nil
 		}
+	}
+	if hurry {
+		return nil
 	}
 	for _, fix := range repairs {
 		if find(fix) == nil || !m.r.may(fix) {

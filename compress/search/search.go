@@ -71,8 +71,8 @@ type Found struct {
 	Refused    []Refusal
 	// Table is what was tried layer by layer, nothing else changed.
 	Table []Way
-	// TimedOut: the deadline ended the search.
-	TimedOut bool
+	// TimedOut: the deadline ended the search; Interrupted: the caller did.
+	TimedOut, Interrupted bool
 }
 
 // slack is the part of the promise that the choice split may show: the test split
@@ -97,27 +97,37 @@ func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
 	if err := r.note("as it came", r.f.State, nil); err != nil {
 		return nil, err
 	}
-	if !s.NoFinetune {
-		if r.may("magnitude") {
-			if err := r.prune(ctx); err != nil {
-				return nil, err
-			}
-		}
-		if r.may("codebook") && !r.start.NoFinetune {
-			if err := r.shareAll(ctx); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if r.start.NoFinetune { // from the beginning, or since training turned out to be impossible
-		if err := r.mix(ctx, r.start, nil, ""); err != nil {
+	if err := r.run(ctx); err != nil {
+		if !errors.Is(err, context.Canceled) || r.chosen == 0 {
 			return nil, err
 		}
+		// What holds is not lost.
+		r.f.TimedOut, r.f.Interrupted = true, true
+		r.refuse("the rest of the search", "it was interrupted")
 	}
 	for i := range r.f.Candidates {
 		r.f.Candidates[i].Chosen = i == r.chosen
 	}
 	return r.f, nil
+}
+
+func (r *runner) run(ctx context.Context) error {
+	if !r.start.NoFinetune {
+		if r.may("magnitude") {
+			if err := r.prune(ctx); err != nil {
+				return err
+			}
+		}
+		if r.may("codebook") && !r.start.NoFinetune {
+			if err := r.shareAll(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if r.start.NoFinetune { // from the beginning, or since training turned out to be impossible
+		return r.mix(ctx, r.start, nil, "")
+	}
+	return nil
 }
 
 type runner struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"whit/compress/method"
 	"whit/train"
@@ -18,11 +19,12 @@ type way struct {
 
 // table is what every layer may be held as.
 type table struct {
-	base  *method.State
-	ways  [][]way // by layer
-	rest  int64   // bytes of the file that are no layer's weight
-	held  map[[2]int][2]*method.Held
-	bytes int64 // that held takes, about
+	base    *method.State
+	samples int     // of the choice split that it is measured on
+	ways    [][]way // by layer
+	rest    int64   // bytes of the file that are no layer's weight
+	held    map[[2]int][2]*method.Held
+	bytes   int64 // that held takes, about
 }
 
 // maxHeld bounds the constants that a table keeps; beyond it they are made again.
@@ -85,13 +87,48 @@ func typed(m *method.Method, set map[string]any) map[string]any {
 	return out
 }
 
-// some is the part of the choice split that tables are measured on.
-func some(ds train.Dataset) train.Dataset {
+// some is the part of the choice split that tables are measured on: n samples, or fewer.
+func some(ds train.Dataset, n int) train.Dataset { return method.First(ds, min(ds.Len(), n)) }
+
+// samples is how many of a dataset's samples a table is measured on, where time does not press.
+func samples(ds train.Dataset) int {
 	size := 1
 	for _, d := range ds.Shape() {
 		size *= d
 	}
-	return method.First(ds, min(ds.Len(), max(16, min(512, (1<<23)/max(1, size)))))
+	return max(16, min(512, (1<<23)/max(1, size)))
+}
+
+// fit makes the table fit the time: it may take two fifths of it. Fewer samples first, then every
+// second way.
+func (r *runner) fitTable(ctx context.Context, t *table, menu []way) ([]way, error) {
+	t.samples = samples(t.base.Choice)
+	if r.o.Deadline.IsZero() {
+		return menu, nil
+	}
+	c := t.base.Clone()
+	c.Choice, c.Memo = some(c.Choice, t.samples), nil
+	began := time.Now()
+	if _, err := c.Measure(ctx, c.Graph); err != nil {
+		return nil, err
+	}
+	each := time.Since(began) / 2 // the float model ran too
+	left := time.Until(r.o.Deadline) * 2 / 5
+	all := each * time.Duration(len(menu)*len(t.ways))
+	if all <= left {
+		return menu, nil
+	}
+	few := max(4, int(float64(t.samples)*float64(left)/float64(all)))
+	all = all * time.Duration(few) / time.Duration(t.samples)
+	t.samples = few
+	if all > left {
+		var half []way
+		for i := 0; i < len(menu); i += 2 {
+			half = append(half, menu[i])
+		}
+		menu = half
+	}
+	return menu, nil
 }
 
 // measured is what a table's entry leaves in the memo.
@@ -112,7 +149,10 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 	if t.rest, err = r.o.Bytes(g); err != nil {
 		return nil, err
 	}
-	menu := r.menu()
+	menu, err := r.fitTable(ctx, t, r.menu())
+	if err != nil {
+		return nil, err
+	}
 	for i, l := range base.Layers {
 		b, err := r.o.Constant(&l.Weight)
 		if err != nil {
@@ -128,7 +168,7 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 			}
 			w.step.Set = with(w.step.Set, "layers", l.Name)
 			var h *method.Layer
-			key := base.Memo.Key("way").Add(w.step.Method, fmt.Sprint(w.step.Set), i).Graph(base.Graph)
+			key := base.Memo.Key("way").Add(w.step.Method, fmt.Sprint(w.step.Set), i, t.samples).Graph(base.Graph)
 			var m measured
 			if !base.Memo.Get(key, &m) {
 				c, err := t.apply(ctx, w.step)
@@ -165,7 +205,7 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 // apply is the base with one step more, measured on a part of the choice split.
 func (t *table) apply(ctx context.Context, st method.Step) (*method.State, error) {
 	c := t.base.Clone()
-	c.Choice = some(c.Choice)
+	c.Choice = some(c.Choice, t.samples)
 	n := len(c.Stages)
 	if err := c.Step(ctx, st, Methods); err != nil {
 		return nil, err
