@@ -3,6 +3,7 @@ package quant
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -134,18 +135,25 @@ func (t target) round(x []float32, threads int) (weight.Weight, error) {
 
 // weight holds levels of the sets.
 func (s sets) weight(levels []int32, signed bool, scales []float32, zeros []int32) (weight.Weight, error) {
-	if s.group > 0 {
-		return nil, fmt.Errorf("groups cannot be held yet")
+	bits := 8
+	for _, b := range []int{4, 2} {
+		lo, hi := int32(0), int32(1)<<b-1
+		if signed {
+			lo, hi = -hi/2-1, hi/2
+		}
+		if !slices.ContainsFunc(levels, func(v int32) bool { return v < lo || v > hi }) && !slices.ContainsFunc(zeros, func(v int32) bool { return v > hi }) {
+			bits = b
+		}
 	}
-	d := tensor.Uint8
+	d := map[int]tensor.DType{8: tensor.Uint8, 4: tensor.Uint4, 2: tensor.Uint2}[bits]
 	if signed {
-		d = tensor.Int8
+		d = map[int]tensor.DType{8: tensor.Int8, 4: tensor.Int4, 2: tensor.Int2}[bits]
 	}
-	q := tensor.New(d, s.shape...)
-	for i, v := range levels {
-		q.Bytes()[i] = byte(v)
+	q, err := weight.PackLevels(d, levels, s.shape...)
+	if err != nil {
+		return nil, err
 	}
-	return weight.NewInt8(q, s.axis, scales, zeros)
+	return weight.NewGrouped(q, s.axis, s.group, scales, zeros)
 }
 
 // parallel calls f for 0..n-1, each once, on several goroutines.

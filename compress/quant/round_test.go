@@ -202,6 +202,7 @@ func TestRound(t *testing.T) {
 		{"8 bits a tensor", map[string]any{"granularity": "tensor"}, 0.03},
 		{"8 bits, zero points", map[string]any{"symmetric": false, "scale": "max"}, 0.02},
 		{"4 bits", map[string]any{"bits": method.Uniform(4)}, 0.3},
+		{"4 bits, groups", map[string]any{"bits": method.Uniform(4), "granularity": "group", "group": 4, "symmetric": false}, 0.3},
 		{"percentile", map[string]any{"scale": "percentile"}, 0.1},
 		{"ternary", map[string]any{"levels": ternary}, 1},
 		{"binary", map[string]any{"levels": binary}, 2},
