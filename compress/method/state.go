@@ -417,7 +417,11 @@ func (s *State) Stage(ctx context.Context, name string, bytes int64) (Stage, err
 	if err != nil {
 		return Stage{}, err
 	}
-	e, err := s.Measure(ctx, s.Graph)
+	m := s.Graph
+	if s.onIntegers() {
+		m = g // only levels run on integers
+	}
+	e, err := s.Measure(ctx, m)
 	if err != nil {
 		return Stage{}, err
 	}
@@ -441,6 +445,11 @@ func (s *State) StageShared(ctx context.Context) error {
 	st.Name, st.Bytes = "huffman", huffman
 	s.Stages = append(s.Stages, st)
 	return nil
+}
+
+// onIntegers reports whether activations are quantised.
+func (s *State) onIntegers() bool {
+	return slices.ContainsFunc(s.Graph.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "QuantizeLinear" })
 }
 
 // Tell reports an event.

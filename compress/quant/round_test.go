@@ -153,19 +153,19 @@ func stateOf(t *testing.T, g *graph.Graph, n int) *method.State {
 	f, _ := g.Clone()
 	s := &method.State{Graph: g, Float: f, Layers: method.FindLayers(g, ""), Threads: 1}
 	if n > 0 {
-		s.Train = pictures{n}
+		s.Train = fixtures{n}
 	}
 	return s
 }
 
-// pictures is n images of seeded pictures with a mean.
-type pictures struct{ n int }
+// fixtures is n images of seeded fixtures with a mean.
+type fixtures struct{ n int }
 
-func (d pictures) Len() int          { return d.n }
-func (pictures) Shape() []int        { return []int{3, 8, 8} }
-func (pictures) Labels() []string    { return nil }
-func (pictures) Hash(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8)} }
-func (pictures) Read(_ context.Context, idx []int, x []float32, y []int32) error {
+func (d fixtures) Len() int          { return d.n }
+func (fixtures) Shape() []int        { return []int{3, 8, 8} }
+func (fixtures) Labels() []string    { return nil }
+func (fixtures) Hash(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8)} }
+func (fixtures) Read(_ context.Context, idx []int, x []float32, y []int32) error {
 	for k, i := range idx {
 		r := rand.New(rand.NewPCG(7, uint64(i)))
 		for j := range 192 {

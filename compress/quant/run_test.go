@@ -10,7 +10,7 @@ import (
 	"whit/tensor"
 )
 
-// run is the model's output 0 of n images of pictures.
+// run is the model's output 0 of n images of fixtures.
 func run(t *testing.T, g *graph.Graph, n int) []float32 {
 	t.Helper()
 	p, err := plan.NewProgram(g, plan.Options{Threads: 1})
@@ -29,7 +29,7 @@ func run(t *testing.T, g *graph.Graph, n int) []float32 {
 	for i := range idx {
 		idx[i] = i
 	}
-	if err := (pictures{n}).Read(context.Background(), idx, tensor.Of[float32](s.Input("x")), nil); err != nil {
+	if err := (fixtures{n}).Read(context.Background(), idx, tensor.Of[float32](s.Input("x")), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Run(context.Background()); err != nil {
