@@ -336,7 +336,7 @@ func (p *placement) observe(ctx context.Context, s *method.State, a method.Args)
 	if !hasImages(s) {
 		return errors.New("there are no images to calibrate on")
 	}
-	if err := stat.Run(ctx, s.Graph, pictures{s.Train}, points, runOptions(s, a.Int("images"))); err != nil {
+	if err := stat.Run(ctx, s.Graph, s.Train, points, runOptions(s, a.Int("images"))); err != nil {
 		return err
 	}
 	for _, x := range all {

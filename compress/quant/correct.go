@@ -11,7 +11,6 @@ import (
 	"whit/graph"
 	"whit/stat"
 	"whit/tensor"
-	"whit/train"
 )
 
 // Correct adds to each bias what rounding took from the mean of the layer's outputs (M. Nagel,
@@ -90,7 +89,7 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		points = append(points, stat.Point{Value: f.node.Out[0].Name, Observer: want[i]})
 	}
 	o := runOptions(s, images)
-	if err := stat.Run(ctx, base, pictures{s.Train}, points, o); err != nil {
+	if err := stat.Run(ctx, base, s.Train, points, o); err != nil {
 		return err
 	}
 	for i, f := range fixes {
@@ -99,7 +98,7 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		if err != nil {
 			return err
 		}
-		if err := stat.Run(ctx, g, pictures{s.Train}, []stat.Point{{Value: f.node.Out[0].Name, Observer: now}}, o); err != nil {
+		if err := stat.Run(ctx, g, s.Train, []stat.Point{{Value: f.node.Out[0].Name, Observer: now}}, o); err != nil {
 			return err
 		}
 		s.Tell(method.Event{Stage: "correct", Message: f.node.Name, Done: float64(i + 1), Total: float64(len(fixes))})
@@ -117,12 +116,6 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 	}
 	return nil
 }
-
-// pictures are training data without what observing does not need.
-type pictures struct{ train.Dataset }
-
-func (pictures) Labels() []string  { return nil }
-func (pictures) Hash(int) [32]byte { return [32]byte{} }
 
 // means sums each channel, which is axis 1.
 type means struct {
