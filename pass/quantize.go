@@ -7,6 +7,7 @@ import (
 	"whit/graph"
 	"whit/op"
 	"whit/tensor"
+	"whit/weight"
 )
 
 // Quantize turns the DequantizeLinear → operator → QuantizeLinear of a bound graph
@@ -484,6 +485,19 @@ func (q *quantizer) clipped(n *graph.Node, lo, hi int, t tensor.DType) *graph.No
 // weights reads the constant weights of p's input i, whose output channels are axis:
 // the integers' value, scale and zero point.
 func (q *quantizer) weights(v *graph.Value, axis int) (w *graph.Value, scale []float32, zero []int, ok bool) {
+	if l, is := v.Weight.(weight.Int8); is && v.IsConst() { // a DequantizeLinear in one constant
+		if l.Q.DType.Bits() != 8 || l.Group != 0 || l.Axis != weight.PerTensor && l.Axis != axis {
+			return nil, nil, nil, false
+		}
+		zero = make([]int, len(l.Scale))
+		for i, z := range l.Zero {
+			zero[i] = int(z)
+		}
+		if slices.ContainsFunc(l.Scale, func(s float32) bool { return !positive32(s) }) {
+			return nil, nil, nil, false
+		}
+		return q.g.NewConst(q.g.NewName(v.Name), l.Q), l.Scale, zero, len(l.Scale) > 0
+	}
 	d := v.Producer
 	if d == nil || !isConstDequantize(d) || d.In[0].Type.DType == tensor.Int32 || d.In[1].Type.DType != tensor.Float32 || d.Int("block_size", 0) != 0 {
 		return nil, nil, nil, false

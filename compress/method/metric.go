@@ -87,6 +87,9 @@ const maxReference = 256 << 20
 
 // Measure runs a model graph on the choice split.
 func (s *State) Measure(ctx context.Context, g *graph.Graph) (Eval, error) {
+	if s.Choice == nil || s.Choice.Len() == 0 {
+		return Eval{}, nil // there is nothing to measure on
+	}
 	if s.Reference == nil {
 		s.Reference = &Reference{}
 	}

@@ -23,8 +23,11 @@ type State struct {
 	Float *graph.Graph
 	// Layers are what can be compressed, in node order.
 	Layers []*Layer
+	// Base is the model that the levels of Graph stand for, before they were rounded and with
+	// the same names of values: what corrections compare with. nil: nothing was rounded.
+	Base *graph.Graph
 	// Train is for fitting and calibration, Choice for every decision. Both are
-	// labelled: where the data are not, by the float model.
+	// labelled: where the data are not, by the float model. nil: there are no images.
 	Train, Choice train.Dataset
 	// Metric is what Measure measures; "" is Top1.
 	Metric Metric
@@ -341,6 +344,13 @@ func (s *State) Refind() {
 	}
 }
 
+// KeepBase makes the graph as it stands the Base, if there is none yet.
+func (s *State) KeepBase() {
+	if s.Base == nil {
+		s.Base, _ = s.Graph.Clone()
+	}
+}
+
 // Match lists the layers that a glob matches; an error where it matches none.
 func (s *State) Match(glob string) ([]*Layer, error) {
 	var out []*Layer
@@ -420,7 +430,11 @@ func (s *State) Stage(ctx context.Context, name string, bytes int64) (Stage, err
 	if err != nil {
 		return Stage{}, err
 	}
-	e, err := s.Measure(ctx, s.Graph)
+	m := s.Graph
+	if s.onIntegers() {
+		m = g // only levels run on integers
+	}
+	e, err := s.Measure(ctx, m)
 	if err != nil {
 		return Stage{}, err
 	}
@@ -444,6 +458,11 @@ func (s *State) StageShared(ctx context.Context) error {
 	st.Name, st.Bytes = "huffman", huffman
 	s.Stages = append(s.Stages, st)
 	return nil
+}
+
+// onIntegers reports whether activations are quantised.
+func (s *State) onIntegers() bool {
+	return slices.ContainsFunc(s.Graph.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "QuantizeLinear" })
 }
 
 // Tell reports an event.

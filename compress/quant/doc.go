@@ -1,9 +1,13 @@
-// Package quant shares weights among few values: k-means codebooks with trained
-// centroids (Han, Mao, Dally: Deep Compression, 2016, section 3), and uniform levels that
-// are chosen by their bytes and their effect on the decisions.
+// Package quant holds weights in few bits, and makes models run on integers, with training (k-means
+// codebooks: Han, Mao, Dally, Deep Compression, 2016, section 3) and without.
 //
 // Unstable: the package may change between releases.
 //
-//	codebook:  w[i] = centroids[index[i]]    d loss / d centroid[k] = sum of d loss / d w[i] over index[i] = k
-//	rdo:       w[i] = step level[i]          level[i] = argmin divergence + lambda bits
+//	codebook:     w[i] = centroids[index[i]]     d loss / d centroid[k] = sum of d loss / d w[i] over index[i] = k
+//	rdo:          w[i] = step level[i]           level[i] = argmin divergence + lambda bits
+//	equalise:     w1[c] / s, w2[c] s             s = sqrt(r1 / r2): the model stays what it is
+//	round:        w[i] = (level[i] - zero) scale level[i] next to what it was
+//	adaround:     the same                       levels = argmin |y - w x|² over the layer's inputs
+//	correct:      b + E[y] - E[y']               the means of the float and of the rounded model
+//	activations:  x = (q - zero) scale           products, sums and pools on integers of 8 bits
 package quant

@@ -1,0 +1,522 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"whit/compress/method"
+	"whit/graph"
+	"whit/stat"
+	"whit/tensor"
+	"whit/weight"
+)
+
+// Activations makes a model run on integers (B. Jacob et al.: Quantization and training of
+// neural networks for efficient integer-arithmetic-only inference, 2018, section 2): it puts
+// QuantizeLinear and DequantizeLinear of 8 bits around products, sums and average pools, holds
+// their weights as integers of a scale a channel and biases as int32 of the scale sx·sw, all as
+// ONNX has it, so that pass.Quantize makes nodes on integers of them. Ranges come from images
+// of the training part, without their labels; with none, from what normalisation layers say of
+// their outputs (M. Nagel et al.: Data-free quantization through weight equalization and
+// bias correction, 2019, section 4.1). It deviates from the paper in that
+//
+//   - nothing is trained: ranges are calibrated (see [Calibration]), and biases corrected for what
+//     rounding adds to the mean of each channel (Nagel et al., section 4.2), on the integers as they run;
+//   - which layers stay float is said by pattern; none is special by its place.
+//
+// A Relu or Clip joins the node before. Values that are only moved (pooling by maximum, joining, splitting,
+// reshaping) share one scale with what they are made of. What leads from the last product or pool to the outputs stays
+// float: those products read integers and give floats. Levels of earlier steps are kept as they
+// are, unless they come in groups; steps that change weights must come before.
+var Activations = &method.Method{
+	Name: "activations",
+	Doc:  "makes products, sums and pools run on integers of 8 bits: activations and weights",
+	Params: []method.Param{
+		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
+		{Name: "skip", Kind: method.String, Default: "", Doc: "layers, and other nodes by name, that stay float: globs"},
+		{Name: "type", Kind: method.String, Default: "uint8", Choices: []string{"uint8", "int8"}, Doc: "of activations: uint8 with a zero point, or int8 on both sides of zero"},
+		{Name: "range", Kind: method.String, Default: string(LeastMiss), Choices: Calibrations, Doc: "how the range of activations is found"},
+		{Name: "percentile", Kind: method.Float, Default: 99.99, Min: 50, Max: 100, Doc: "of the elements that lie within, for that range"},
+		{Name: "images", Kind: method.Int, Default: 256, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
+		{Name: "bits", Kind: method.PerLayer, Default: method.Uniform(8), Min: 2, Max: 8, Doc: "bits of weights that are not levels yet"},
+		{Name: "scale", Kind: method.String, Default: string(MSE), Choices: []string{string(Max), string(MSE)}, Doc: "where their levels end, as for round"},
+		{Name: "correct", Kind: method.Bool, Default: true, Doc: "correct the biases; needs images"},
+		{Name: "outputs", Kind: method.Bool, Default: false, Doc: "quantise what leads to the outputs too"},
+	},
+	Apply: activations,
+}
+
+func activations(ctx context.Context, s *method.State, a method.Args) error {
+	layers, err := s.Match(a.String("layers"))
+	if err != nil {
+		return err
+	}
+	foldNorms(s)
+	s.KeepBase()
+	p := newPlacement(s.Graph)
+	skip := func(name string) bool { return a.String("skip") != "" && method.Match(a.String("skip"), name) }
+	at := map[*graph.Value]*method.Layer{}
+	for _, l := range layers {
+		if _, ok := a.PerLayer("bits").For(l.Name); ok && !skip(l.Name) {
+			at[l.Weight.Value] = l
+		}
+	}
+	p.product = func(n *graph.Node) *method.Layer {
+		l := at[n.Input(1)]
+		if l == nil || !plain(n) || skip(n.Name) {
+			return nil
+		}
+		return l
+	}
+	p.skip = skip
+	p.outputs = a.Bool("outputs")
+	p.decide()
+	if len(p.products) == 0 {
+		return errors.New("activations: none of the layers can run on integers: they are skipped, or Gemm with factors or a transposed input")
+	}
+	for _, n := range p.products {
+		if l := p.product(n); p.layer[l] == nil {
+			p.layer[l] = n
+		}
+	}
+	if err := p.observe(ctx, s, a); err != nil {
+		return fmt.Errorf("activations: %w", err)
+	}
+	for _, n := range p.products {
+		l := p.product(n)
+		bits, _ := a.PerLayer("bits").For(l.Name)
+		if bits != float64(int(bits)) {
+			return fmt.Errorf("activations: %v bits for layer %s, want a whole number", bits, l.Name)
+		}
+		if err := p.hold(s, n, l, Spec{Bits: int(bits), Symmetric: true, Rule: Rule(a.String("scale"))}); err != nil {
+			return fmt.Errorf("activations: layer %s: %w", l.Name, err)
+		}
+	}
+	p.insert()
+	if err := s.Graph.Verify(); err != nil {
+		return err
+	}
+	if a.Bool("correct") && hasImages(s) {
+		if err := p.correct(ctx, s, a.Int("images")); err != nil {
+			return fmt.Errorf("activations: %w", err)
+		}
+	}
+	return stage(ctx, s, "activations")
+}
+
+// hasImages reports whether there is anything to calibrate on.
+func hasImages(s *method.State) bool { return s.Train != nil && s.Train.Len() > 0 }
+
+// plain reports whether integers can do the product: a Conv, or a Gemm or MatMul of two plain matrices.
+func plain(n *graph.Node) bool {
+	switch n.Op {
+	case "Conv":
+		return true
+	case "Gemm":
+		return n.Int("transA", 0) == 0 && n.Float("alpha", 1) == 1 && (n.Input(2) == nil || n.Float("beta", 1) == 1)
+	case "MatMul":
+		return len(n.In[1].Type.Shape) == 2
+	}
+	return false
+}
+
+// placement decides which values are quantised.
+type placement struct {
+	g       *graph.Graph
+	uses    map[*graph.Value][]graph.Use
+	product func(*graph.Node) *method.Layer // the layer, nil: not a product on integers
+	skip    func(name string) bool
+	outputs bool
+
+	up       map[*graph.Value]*graph.Value // towards the value that stands for a class
+	quant    map[*graph.Value]bool         // classes that are quantised
+	ints     map[*graph.Node]bool          // nodes that run on integers
+	joined   map[*graph.Node]*graph.Node   // activations, to the node that they join
+	products []*graph.Node
+	layer    map[*method.Layer]*graph.Node // the first product of each
+	ranges   map[*graph.Value]Grid         // of classes
+	biases   []*biasInt
+}
+
+func newPlacement(g *graph.Graph) *placement {
+	return &placement{g: g, uses: g.Uses(), up: map[*graph.Value]*graph.Value{}, quant: map[*graph.Value]bool{}, ints: map[*graph.Node]bool{},
+		joined: map[*graph.Node]*graph.Node{}, layer: map[*method.Layer]*graph.Node{}, ranges: map[*graph.Value]Grid{}}
+}
+
+// class is the value that stands for all that share v's scale.
+func (p *placement) class(v *graph.Value) *graph.Value {
+	for p.up[v] != nil {
+		v = p.up[v]
+	}
+	return v
+}
+
+// moved is how many of a node's inputs it only moves to its outputs.
+func moved(n *graph.Node) int {
+	if n.Domain != "" || n.Input(0) == nil || n.In[0].IsConst() {
+		return 0
+	}
+	switch n.Op {
+	case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "DepthToSpace", "SpaceToDepth", "Identity":
+		return 1
+	case "MaxPool":
+		if len(n.Out) == 1 && !slices.ContainsFunc(n.Ints("dilations"), func(d int64) bool { return d != 1 }) {
+			return 1
+		}
+	case "Concat":
+		if !slices.ContainsFunc(n.In, func(v *graph.Value) bool { return v == nil || v.IsConst() }) {
+			return len(n.In)
+		}
+	}
+	return 0
+}
+
+// function reports a function of one value, element by element, which becomes a table.
+func function(n *graph.Node) bool {
+	if n.Domain != "" || n.Input(0) == nil || n.In[0].IsConst() || len(n.Out) != 1 {
+		return false
+	}
+	switch n.Op {
+	case "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Softsign", "Gelu", "Mish", "Swish", "Abs", "Neg":
+		return len(n.In) == 1
+	case "Clip", "PRelu":
+		return !slices.ContainsFunc(n.In[1:], func(v *graph.Value) bool { return v != nil && !v.IsConst() })
+	}
+	return false
+}
+
+func sum(n *graph.Node) bool {
+	return n.Domain == "" && n.Op == "Add" && len(n.In) == 2 && !n.In[0].IsConst() && !n.In[1].IsConst()
+}
+
+func pool(n *graph.Node) bool {
+	return n.Domain == "" && (n.Op == "AveragePool" || n.Op == "GlobalAveragePool") && len(n.Out) == 1
+}
+
+// result is what a node on integers gives, after the activations that join it.
+func (p *placement) result(n *graph.Node) *graph.Value {
+	v := n.Out[0]
+	for {
+		u := p.uses[v]
+		if len(u) != 1 || u[0].Node == nil || u[0].Index != 0 {
+			return v
+		}
+		r := u[0].Node
+		if r.Domain != "" || r.Op != "Relu" && r.Op != "Clip" || !function(r) || p.skip(r.Name) {
+			return v
+		}
+		p.joined[r] = n
+		v = r.Out[0]
+	}
+}
+
+// decide finds the nodes that run on integers and the classes that are quantised.
+func (p *placement) decide() {
+	for _, n := range p.g.Nodes {
+		k := moved(n)
+		for i := range k {
+			p.union(n.In[0], n.In[i])
+		}
+		for _, v := range n.Out {
+			if k > 0 && v != nil {
+				p.union(n.In[0], v)
+			}
+		}
+	}
+	inner := p.inner()
+	var rest []*graph.Node
+	for _, n := range p.g.Nodes {
+		switch {
+		case p.product(n) != nil:
+			p.products = append(p.products, n)
+			p.quant[p.class(n.In[0])] = true
+			if v := p.class(p.result(n)); inner[v] {
+				p.ints[n], p.quant[v] = true, true
+			}
+		case (sum(n) || pool(n) || function(n)) && inner[p.class(n.Out[0])] && !p.skip(n.Name):
+			rest = append(rest, n)
+		}
+	}
+	for again := true; again; {
+		again = false
+		for _, n := range rest {
+			if p.ints[n] || p.joined[n] != nil && p.ints[p.joined[n]] {
+				continue
+			}
+			in := n.In[:1]
+			if sum(n) {
+				in = n.In[:2]
+			}
+			if !slices.ContainsFunc(in, func(v *graph.Value) bool { return p.quant[p.class(v)] }) {
+				continue
+			}
+			out := n.Out[0]
+			if !function(n) {
+				out = p.result(n)
+			}
+			for _, v := range append(slices.Clone(in), out) {
+				p.quant[p.class(v)] = true
+			}
+			p.ints[n], again = true, true
+		}
+	}
+	for r, n := range p.joined {
+		if !p.ints[n] {
+			delete(p.joined, r)
+		}
+	}
+}
+
+func (p *placement) union(a, b *graph.Value) {
+	if a, b = p.class(a), p.class(b); a != b {
+		p.up[b] = a
+	}
+}
+
+// inner are the classes that lead to a product or a pool, not to outputs alone.
+func (p *placement) inner() map[*graph.Value]bool {
+	in := map[*graph.Value]bool{}
+	for again := true; again; {
+		again = false
+		for _, n := range slices.Backward(p.g.Nodes) {
+			leads := p.product(n) != nil || pool(n) && !p.skip(n.Name)
+			for _, v := range n.Out {
+				leads = leads || v != nil && (in[p.class(v)] || p.outputs)
+			}
+			for _, v := range n.In {
+				if leads && v != nil && !v.IsConst() && !in[p.class(v)] {
+					in[p.class(v)], again = true, true
+				}
+			}
+		}
+	}
+	if p.outputs {
+		for _, v := range p.g.Outputs {
+			in[p.class(v)] = true
+		}
+	}
+	return in
+}
+
+// sources are the values of quantised classes that are not moved from others, in order.
+func (p *placement) sources() (vs []*graph.Value) {
+	for _, v := range p.g.Values() {
+		if !v.IsConst() && p.quant[p.class(v)] && (v.Producer == nil || moved(v.Producer) == 0) {
+			vs = append(vs, v)
+		}
+	}
+	return vs
+}
+
+// observe finds the range of every quantised class.
+func (p *placement) observe(ctx context.Context, s *method.State, a method.Args) error {
+	levels := 256
+	if a.String("type") == "int8" {
+		levels = 255
+	}
+	c := Calibration(a.String("range"))
+	type seen struct {
+		class *graph.Value
+		h     *stat.Histogram
+	}
+	var all []seen
+	at := map[*graph.Value]*stat.Histogram{}
+	var points []stat.Point
+	for _, v := range p.sources() {
+		k := p.class(v)
+		if at[k] == nil {
+			at[k] = &stat.Histogram{}
+			all = append(all, seen{k, at[k]})
+		}
+		points = append(points, stat.Point{Value: v.Name, Observer: at[k]})
+	}
+	if !hasImages(s) {
+		return errors.New("there are no images to calibrate on")
+	}
+	if err := stat.Run(ctx, s.Graph, s.Train, points, runOptions(s, a.Int("images"))); err != nil {
+		return err
+	}
+	for _, x := range all {
+		lo, hi := c.Range(x.h, a.Float("percentile"), levels)
+		p.ranges[x.class] = grain(lo, hi, levels == 255)
+	}
+	return nil
+}
+
+// runOptions are batches of about a million values.
+func runOptions(s *method.State, images int) stat.Options {
+	size := tensor.Shape(s.Train.Shape()).NumElements()
+	return stat.Options{Batch: min(max(1, 1<<20/max(1, size)), 32), Samples: images, Threads: s.Threads}
+}
+
+// grain are the levels of an activation.
+func grain(lo, hi float64, signed bool) Grid {
+	s := Spec{Bits: 8, Symmetric: signed}
+	return s.grid(min(lo, 0), max(hi, 0))
+}
+
+// biasInt is a bias held as int32.
+type biasInt struct {
+	node   *graph.Node
+	value  *graph.Value // the constant, nil: the product has no bias or a float one
+	scales []float32
+}
+
+// hold makes the weight of a product integers, and its bias where it runs on them.
+func (p *placement) hold(s *method.State, n *graph.Node, l *method.Layer, spec Spec) error {
+	x := p.ranges[p.class(n.In[0])]
+	channels := l.Weight.Value.Type.Shape[l.OutAxis]
+	bias := make([]float64, channels)
+	if b := n.Input(2); b != nil {
+		if b.Type.Shape.NumElements() != channels || b.Tensor() == nil || b.Tensor().DType != tensor.Float32 {
+			return fmt.Errorf("its bias is %v, want %d constants", b.Type, channels)
+		}
+		for i, v := range tensor.Of[float32](b.Tensor()) {
+			if v-v != 0 {
+				return fmt.Errorf("element %d of its bias is %v", i, v)
+			}
+			bias[i] = float64(v)
+		}
+	}
+	w, ok := l.Weight.As.(weight.Int8)
+	if !ok || w.Group != 0 || w.Axis != weight.PerTensor && w.Axis != l.OutAxis || !fits(w, x, bias) {
+		t := target{spec: spec, levels: uniform, sets: setsOf(l, "channel", 0)}
+		d := l.Weight.Data()
+		if err := finite(d); err != nil {
+			return err
+		}
+		levels, scales := make([]int32, len(d)), make([]float32, channels)
+		// An integer bias of few levels wants a scale that is not too small: that of channels that are
+		// all but zero is as good as any other.
+		least := float32(0)
+		for k := range channels {
+			least = max(least, spec.Grid(t.sets.gather(nil, d, k)).Scale*1e-4)
+		}
+		parallel(channels, s.Threads, func(k int) {
+			set := t.sets.gather(nil, d, k)
+			g := spec.Grid(set)
+			g.Scale = max(g.Scale, least, float32(math.Abs(bias[k])/float64(x.Scale)/maxBias))
+			scales[k] = g.Scale
+			t.sets.each(k, func(i int) { levels[i] = g.Level(d[i]) })
+		})
+		made, err := t.sets.weight(levels, true, scales, nil)
+		if err != nil {
+			return err
+		}
+		w = made.(weight.Int8)
+	}
+	if w.Q.DType.Bits() != 8 { // what integer products of ONNX take
+		levels := make([]int32, w.Q.Len())
+		for i := range levels {
+			levels[i] = w.Level(i)
+		}
+		d := tensor.Uint8
+		if w.Q.DType.IsSigned() {
+			d = tensor.Int8
+		}
+		q, err := weight.PackLevels(d, levels, w.Q.Shape...)
+		if err != nil {
+			return err
+		}
+		w.Q = q
+	}
+	if _, ok := l.Weight.As.(weight.Int8); !ok || p.layer[l] == n {
+		l.Weight.Hold(w)
+	}
+	b := &biasInt{node: n}
+	p.biases = append(p.biases, b)
+	if !p.ints[n] || n.Op == "MatMul" {
+		return nil
+	}
+	b.scales = make([]float32, channels)
+	q := tensor.New(tensor.Int32, channels)
+	for c := range channels {
+		b.scales[c] = float32(x.Scale * w.Scale[c%len(w.Scale)])
+		tensor.Of[int32](q)[c] = int32(math.RoundToEven(bias[c] / float64(b.scales[c])))
+	}
+	name := l.Weight.Value.Name + "_bias"
+	if v := n.Input(2); v != nil {
+		name = v.Name
+	}
+	b.value = p.g.NewConst(p.g.NewName(name+"_quantized"), q)
+	if l.Node == n {
+		l.Bias = nil
+	}
+	return nil
+}
+
+// maxBias is the largest integer of a bias: products of 8 bits have as much room again.
+const maxBias = 1 << 30
+
+// fits reports whether the bias fits integers of the weight's scales.
+func fits(w weight.Int8, x Grid, bias []float64) bool {
+	for c, b := range bias {
+		if k := float64(x.Scale) * float64(w.Scale[c%len(w.Scale)]); !(k > 1e-37) || math.Abs(b)/k > maxBias {
+			return false
+		}
+	}
+	return true
+}
+
+// insert puts the nodes in.
+func (p *placement) insert() {
+	g := p.g
+	after := map[*graph.Value]*graph.Value{} // what a value is after both
+	var nodes []*graph.Node
+	both := func(v *graph.Value) {
+		r := p.ranges[p.class(v)]
+		d := tensor.Uint8
+		if r.Lo < 0 {
+			d = tensor.Int8
+		}
+		zt := tensor.New(d)
+		zt.Bytes()[0] = byte(r.Zero)
+		scale, zero := g.NewConst(g.NewName(v.Name+"_scale"), tensor.Scalar(r.Scale)), g.NewConst(g.NewName(v.Name+"_zero_point"), zt)
+		q := g.NewNode("", "QuantizeLinear", nil, 1, v, scale, zero)
+		dq := g.NewNode("", "DequantizeLinear", nil, 1, q.Out[0], scale, zero)
+		nodes = append(nodes, q, dq)
+		after[v] = dq.Out[0]
+	}
+	sources := map[*graph.Value]bool{}
+	for _, v := range p.sources() {
+		sources[v] = true
+		if v.Kind == graph.Input {
+			both(v)
+		}
+	}
+	onInts := func(n *graph.Node) bool { return n != nil && (p.ints[n] || p.joined[n] != nil) }
+	bias := map[*graph.Node]*biasInt{}
+	for _, b := range p.biases {
+		bias[b.node] = b
+	}
+	for _, n := range g.Nodes {
+		for i, v := range n.In {
+			// What is float before and after stays as precise as it is.
+			if d := after[v]; d != nil && (onInts(n) || bias[n] != nil || moved(n) > 0 || onInts(v.Producer)) {
+				n.In[i] = d
+			}
+		}
+		if b := bias[n]; b != nil && b.value != nil {
+			scale := g.NewConst(g.NewName(b.value.Name+"_scale"), tensor.From(b.scales, len(b.scales)))
+			dq := g.NewNode("", "DequantizeLinear", map[string]any{"axis": int64(0)}, 1, b.value, scale)
+			nodes = append(nodes, dq)
+			n.In = append(slices.Clone(n.In[:2]), dq.Out[0])
+		}
+		nodes = append(nodes, n)
+		for _, v := range n.Out {
+			if v != nil && sources[v] {
+				both(v)
+			}
+		}
+	}
+	g.Nodes = nodes
+	for i, v := range g.Outputs {
+		if d := after[v]; d != nil && onInts(v.Producer) {
+			v.Name, d.Name, d.Decl = d.Name, v.Name, v.Decl
+			g.Outputs[i] = d
+		}
+	}
+}

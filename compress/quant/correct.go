@@ -1,0 +1,174 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"whit/compress/method"
+	"whit/graph"
+	"whit/stat"
+	"whit/tensor"
+)
+
+// Correct adds to each bias what rounding took from the mean of the layer's outputs (M. Nagel,
+// M. van Baalen, T. Blankevoort, M. Welling: Data-free quantization through weight
+// equalization and bias correction, 2019, section 4.2 and appendix D): the means of each channel, before
+// and now, over images of the training part. Layers are corrected in order, each on inputs that have gone through
+// all that was compressed before. It deviates in that the means are measured, never derived from
+// normalisation layers; a MatMul has no bias and stays.
+var Correct = &method.Method{
+	Name: "correct",
+	Doc:  "corrects biases for what rounding did to the mean of each channel",
+	Params: []method.Param{
+		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
+		{Name: "images", Kind: method.Int, Default: 256, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
+	},
+	Apply: correct,
+}
+
+func correct(ctx context.Context, s *method.State, a method.Args) error {
+	layers, err := s.Match(a.String("layers"))
+	if err != nil {
+		return err
+	}
+	if !hasImages(s) {
+		return errors.New("correct: there are no images to measure means on")
+	}
+	foldNorms(s)
+	var fixes []fix
+	for _, l := range layers {
+		b := l.Node.Input(2)
+		if l.Node.Op == "MatMul" || b != nil && !b.IsConst() {
+			continue
+		}
+		fixes = append(fixes, fix{l.Node, func(delta []float64) { addBias(s.Graph, l, delta) }})
+	}
+	if err := correctAll(ctx, s, fixes, a.Int("images")); err != nil {
+		return fmt.Errorf("correct: %w", err)
+	}
+	return stage(ctx, s, "corrected")
+}
+
+// addBias adds to a layer's float bias.
+func addBias(g *graph.Graph, l *method.Layer, delta []float64) {
+	y := make([]float32, len(delta))
+	for c, d := range delta {
+		if b := l.Node.Input(2); b != nil {
+			d += float64(tensor.Of[float32](b.Tensor())[c])
+		}
+		y[c] = float32(d)
+	}
+	setBias(g, l.Node, l, y)
+}
+
+// fix is a node whose mean can be corrected.
+type fix struct {
+	node *graph.Node
+	add  func(delta []float64) // to the bias, a number a channel
+}
+
+// correctAll corrects nodes in order. What Base does not compute, or in another number of
+// channels, stays.
+func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) error {
+	base := s.Base
+	if base == nil {
+		base = s.Float
+	}
+	known := map[string]bool{}
+	for _, v := range base.Values() {
+		known[v.Name] = v.Kind == graph.Computed
+	}
+	fixes = slices.DeleteFunc(fixes, func(f fix) bool { return !known[f.node.Out[0].Name] })
+	want := make([]*means, len(fixes))
+	var points []stat.Point
+	for i, f := range fixes {
+		want[i] = &means{}
+		points = append(points, stat.Point{Value: f.node.Out[0].Name, Observer: want[i]})
+	}
+	o := runOptions(s, images)
+	if err := stat.Run(ctx, base, s.Train, points, o); err != nil {
+		return err
+	}
+	for i, f := range fixes {
+		now := &means{}
+		g, err := s.Freeze() // only levels run on integers
+		if err != nil {
+			return err
+		}
+		if err := stat.Run(ctx, g, s.Train, []stat.Point{{Value: f.node.Out[0].Name, Observer: now}}, o); err != nil {
+			return err
+		}
+		s.Tell(method.Event{Stage: "correct", Message: f.node.Name, Done: float64(i + 1), Total: float64(len(fixes))})
+		if len(now.sum) != len(want[i].sum) || now.n == 0 {
+			continue
+		}
+		delta := make([]float64, len(now.sum))
+		for c := range delta {
+			delta[c] = want[i].sum[c]/float64(want[i].n) - now.sum[c]/float64(now.n)
+			if math.IsNaN(delta[c]) || math.IsInf(delta[c], 0) {
+				return fmt.Errorf("the mean of %q is not finite", f.node.Out[0].Name)
+			}
+		}
+		f.add(delta)
+	}
+	return nil
+}
+
+// means sums each channel, which is axis 1.
+type means struct {
+	sum []float64
+	n   int64 // elements of a channel
+}
+
+// Observe implements stat.Observer.
+func (m *means) Observe(x *tensor.Tensor) error {
+	if len(x.Shape) < 2 {
+		return fmt.Errorf("shape %v, want at least two axes", x.Shape)
+	}
+	c, inner := x.Shape[1], x.Shape[2:].NumElements()
+	if m.sum == nil {
+		m.sum = make([]float64, c)
+	}
+	if c != len(m.sum) {
+		return fmt.Errorf("%d channels after %d", c, len(m.sum))
+	}
+	v := tensor.Of[float32](x)
+	for n := range x.Shape[0] {
+		for k := range c {
+			sum := 0.0
+			for _, f := range v[(n*c+k)*inner : (n*c+k+1)*inner] {
+				sum += float64(f)
+			}
+			m.sum[k] += sum
+		}
+	}
+	m.n += int64(x.Shape[0] * inner)
+	return nil
+}
+
+// correct corrects the biases of products whose inputs are quantised.
+func (p *placement) correct(ctx context.Context, s *method.State, images int) error {
+	var fixes []fix
+	for _, b := range p.biases {
+		n := b.node
+		switch {
+		case b.value != nil:
+			fixes = append(fixes, fix{n, func(delta []float64) {
+				q := b.value.Data.Clone()
+				for c, d := range delta {
+					x := math.RoundToEven(d/float64(b.scales[c])) + float64(tensor.Of[int32](q)[c])
+					tensor.Of[int32](q)[c] = int32(min(max(x, -maxBias), maxBias))
+				}
+				b.value.Data = q
+			}})
+		case n.Op != "MatMul":
+			if l := p.product(n); l.Node == n {
+				fixes = append(fixes, fix{n, func(delta []float64) { addBias(p.g, l, delta) }})
+			}
+		}
+	}
+	return correctAll(ctx, s, fixes, images)
+}

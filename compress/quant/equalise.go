@@ -1,0 +1,213 @@
+package quant
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"whit/compress/method"
+	"whit/graph"
+	"whit/tensor"
+)
+
+// Equalise scales the channels between two layers so that the weights that make a channel and those that
+// read it reach equally far (M. Nagel, M. van Baalen, T. Blankevoort, M. Welling: Data-free
+// quantization through weight equalization and bias correction, 2019, section 4.1): row i of the first by
+// 1/s, column i of the second by s, s = sqrt(r1/r2). The float model computes the same, to rounding;
+// scales of whole tensors, and of activations, lose less. All pairs are gone through until nothing
+// moves. It comes before rounding, needs no images, and folds batch normalisation first.
+//
+// Between the two may stand what commutes with positive factors: Relu, LeakyRelu, PRelu,
+// pools, Flatten. The paper replaces Relu6 by Relu in models that bear it: clip: relu does that with every Clip
+// from 0 on between layers, which changes the model where it clipped; by default a Clip stops. The paper's absorption
+// of high biases is left out: calibration sees them.
+var Equalise = &method.Method{
+	Name: "equalise",
+	Doc:  "scales channels between layers so that weights reach equally far; the outputs stay",
+	Params: []method.Param{
+		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers may change: globs, joined by commas"},
+		{Name: "clip", Kind: method.String, Default: "stop", Choices: []string{"stop", "relu"}, Doc: "a Clip from 0 on (Relu6) stops, or becomes a Relu"},
+		{Name: "passes", Kind: method.Int, Default: 20, Min: 1, Max: 1000, Doc: "passes over all pairs, at most"},
+	},
+	Apply: equalise,
+}
+
+func equalise(ctx context.Context, s *method.State, a method.Args) error {
+	layers, err := s.Match(a.String("layers"))
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		if l.Weight.As != nil || l.Weight.Centroids != nil {
+			return fmt.Errorf("equalise: layer %s is held as levels already; equalise comes before", l.Name)
+		}
+	}
+	foldNorms(s)
+	ps := pairs(s.Graph, layers, a.String("clip") == "relu")
+	if len(ps) == 0 {
+		return fmt.Errorf("equalise: between no two of the layers %q is there only what commutes with factors", a.String("layers"))
+	}
+	for range a.Int("passes") {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		most := 0.0
+		for _, p := range ps {
+			most = max(most, p.equalise())
+		}
+		if most < 1e-3 {
+			break
+		}
+	}
+	s.Base = nil
+	s.KeepBase()
+	return stage(ctx, s, "equalised")
+}
+
+// pair are two layers of which the second alone reads what the first makes.
+type pair struct {
+	a, b *method.Layer
+	each int // columns of b that read one channel of a: pixels that Flatten joined
+}
+
+// pairs lists them in order.
+func pairs(g *graph.Graph, layers []*method.Layer, clips bool) (ps []pair) {
+	uses := g.Uses()
+	of := map[*graph.Node]*method.Layer{}
+	for _, l := range layers {
+		if len(uses[l.Weight.Value]) == 1 && (l.Node.Input(2) == nil || l.Bias != nil) {
+			of[l.Node] = l
+		}
+	}
+	for _, l := range layers {
+		if of[l.Node] == nil {
+			continue
+		}
+		v, flat := l.Node.Out[0], false
+		var clip []*graph.Node
+		for {
+			u := uses[v]
+			if len(u) != 1 || u[0].Node == nil || u[0].Index != 0 {
+				break
+			}
+			n := u[0].Node
+			if b := of[n]; b != nil {
+				if p, ok := match(l, b, flat); ok {
+					ps = append(ps, p)
+					for _, c := range clip {
+						c.Op, c.Attrs, c.In = "Relu", nil, c.In[:1]
+					}
+				}
+				break
+			}
+			if n.Domain != "" || len(n.Out) != 1 {
+				break
+			}
+			switch n.Op {
+			case "Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity":
+			case "PRelu":
+				if !n.In[1].IsConst() {
+					n = nil
+				}
+			case "Flatten":
+				if flat = true; n.Int("axis", 1) != 1 {
+					n = nil
+				}
+			case "Clip":
+				if lo := n.Input(1); !clips || floats(lo) == nil || len(floats(lo)) != 1 || floats(lo)[0] != 0 {
+					n = nil
+				}
+				clip = append(clip, n)
+			default:
+				n = nil
+			}
+			if n == nil {
+				break
+			}
+			v = n.Out[0]
+		}
+	}
+	return ps
+}
+
+// match reports whether b has columns for the channels of a.
+func match(a, b *method.Layer, flat bool) (pair, bool) {
+	c, s := a.Weight.Value.Type.Shape[a.OutAxis], b.Weight.Value.Type.Shape
+	p := pair{a, b, 1}
+	if a.Node.Op == "MatMul" && len(a.Weight.Value.Type.Shape) != 2 || a.Bias != nil && a.Bias.Len() != c {
+		return p, false
+	}
+	if b.Node.Op == "Conv" {
+		g := int(b.Node.Int("group", 1))
+		return p, !flat && a.Node.Op == "Conv" && s[1]*g == c && (g == 1 || s[1] == 1 && s[0]%c == 0)
+	}
+	in := s[1-b.OutAxis]
+	if len(s) != 2 || c == 0 || in%c != 0 || b.Node.Int("transA", 0) != 0 {
+		return p, false
+	}
+	p.each = in / c
+	return p, flat || p.each == 1 && a.Node.Op != "Conv"
+}
+
+// rows calls f for the elements of b's weight that read channel i.
+func (p pair) columns(i int, f func(k int)) {
+	s := p.b.Weight.Value.Type.Shape
+	if p.b.Node.Op == "Conv" {
+		inner := s[2:].NumElements()
+		if p.b.Node.Int("group", 1) > 1 { // one input an output; several outputs a channel, perhaps
+			per := s[0] / p.a.Weight.Value.Type.Shape[0]
+			for k := i * per * inner; k < (i+1)*per*inner; k++ {
+				f(k)
+			}
+			return
+		}
+		for o := range s[0] {
+			for k := (o*s[1] + i) * inner; k < (o*s[1]+i+1)*inner; k++ {
+				f(k)
+			}
+		}
+		return
+	}
+	for o := range s[p.b.OutAxis] {
+		for j := i * p.each; j < (i+1)*p.each; j++ {
+			if p.b.OutAxis == 0 {
+				f(o*s[1] + j)
+			} else {
+				f(j*s[1] + o)
+			}
+		}
+	}
+}
+
+// equalise scales every channel and returns by how much the most, as a logarithm.
+func (p pair) equalise() (most float64) {
+	wa, wb := slices.Clone(p.a.Weight.Data()), slices.Clone(p.b.Weight.Data())
+	var bias []float32
+	if p.a.Bias != nil {
+		bias = slices.Clone(p.a.Bias.Data())
+	}
+	at := sets{shape: p.a.Weight.Value.Type.Shape, axis: p.a.OutAxis}
+	for i := range at.count() {
+		var r1, r2 float64
+		at.each(i, func(k int) { r1 = max(r1, math.Abs(float64(wa[k]))) })
+		p.columns(i, func(k int) { r2 = max(r2, math.Abs(float64(wb[k]))) })
+		s := math.Sqrt(r1 / r2)
+		if !(s > 1e-6 && s < 1e6) { // one of them does nothing, or is not finite
+			continue
+		}
+		// Powers of two would be exact, but half as equal.
+		most = max(most, math.Abs(math.Log(s)))
+		at.each(i, func(k int) { wa[k] = float32(float64(wa[k]) / s) })
+		p.columns(i, func(k int) { wb[k] = float32(float64(wb[k]) * s) })
+		if bias != nil {
+			bias[i] = float32(float64(bias[i]) / s)
+		}
+	}
+	p.a.Weight.Set(wa)
+	p.b.Weight.Set(wb)
+	if bias != nil {
+		p.a.Bias.Value.Data = tensor.From(bias, p.a.Bias.Value.Type.Shape...)
+	}
+	return most
+}
