@@ -20,6 +20,9 @@ import (
 
 // small are the zoo's networks, shrunk.
 func small(t testing.TB, name string) *graph.Graph {
+	if name == "tiny" {
+		return tiny()
+	}
 	a, err := zoo.Find(name)
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +42,35 @@ func small(t testing.TB, name string) *graph.Graph {
 		t.Fatal(err)
 	}
 	randomise(g)
+	return g
+}
+
+// tiny has two residual blocks of 16 channels, and their names as resnet18.
+func tiny() *graph.Graph {
+	g := graph.New("tiny")
+	r := rand.New(rand.NewPCG(11, 1))
+	fill := func(name string, by float64, shape ...int) *graph.Value {
+		x := tensor.New(tensor.Float32, shape...)
+		for i := range tensor.Of[float32](x) {
+			tensor.Of[float32](x)[i] = float32(by * r.NormFloat64())
+		}
+		return g.NewConst(name, x)
+	}
+	conv := func(name string, x *graph.Value, in, out int) *graph.Value {
+		y := g.Add("", "Conv", map[string]any{"kernel_shape": []int64{3, 3}, "pads": []int64{1, 1, 1, 1}}, x, fill(name+".weight", math.Sqrt(2/float64(9*in)), out, in, 3, 3), fill(name+".bias", 0.1, out))
+		y.Name, y.Producer.Name = name, name
+		return y
+	}
+	relu := func(x *graph.Value) *graph.Value { return g.Add("", "Relu", nil, x) }
+	x := relu(conv("conv1.conv", g.AddInput("input", tensor.Float32, -1, 3, 12, 12), 3, 16))
+	for _, b := range []string{"stage1.1", "stage1.2"} {
+		x = relu(g.Add("", "Add", nil, x, conv(b+".b.conv", relu(conv(b+".a.conv", x, 16, 8)), 8, 16)))
+	}
+	x = g.Add("", "Flatten", nil, g.Add("", "GlobalAveragePool", nil, x))
+	x = g.Add("", "Gemm", map[string]any{"transB": int64(1)}, x, fill("fc.weight", 0.5, 7, 16), fill("fc.bias", 0.1, 7))
+	x.Name = "logits"
+	x.Decl = graph.Decl{DType: tensor.Float32, Ranked: true, Dims: []graph.Dim{{Size: -1}, {Size: 7}}}
+	g.Outputs = []*graph.Value{x}
 	return g
 }
 
