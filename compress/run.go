@@ -403,6 +403,9 @@ func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return l
 // finish writes the file, reads it back and, for the first and only time, opens the test split.
 func (r *run) finish(ctx context.Context, started time.Time) error {
 	res := r.res
+	for _, x := range r.state.Refused {
+		res.Refused = append(res.Refused, Refusal{x.What, x.Why})
+	}
 	g, err := r.state.Freeze()
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func (s *State) Clone() *State {
 		}
 		c.Layers[i] = &k
 	}
-	c.Stages, c.Curves, c.Chosen = slices.Clone(s.Stages), slices.Clone(s.Curves), slices.Clone(s.Chosen)
+	c.Stages, c.Curves, c.Chosen, c.Refused = slices.Clone(s.Stages), slices.Clone(s.Curves), slices.Clone(s.Chosen), slices.Clone(s.Refused)
 	return &c
 }
 

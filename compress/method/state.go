@@ -51,12 +51,24 @@ type State struct {
 	Curves []Curve
 	// Chosen is the sparsity of each layer that the last scan chose.
 	Chosen LayerValues
+	// Refused is what methods could not do, and why.
+	Refused []Refusal
 
 	// Draws counts what has been drawn at random so far, so that no two draws share
 	// a stream.
 	Draws uint64
 
 	fits int
+}
+
+// Refusal is what was not done, and why.
+type Refusal struct{ What, Why string }
+
+// Refuse notes a refusal, once.
+func (s *State) Refuse(what, why string) {
+	if r := (Refusal{what, why}); !slices.Contains(s.Refused, r) {
+		s.Refused = append(s.Refused, r)
+	}
 }
 
 // Event is a line of progress. Done and Total count epochs or measurements; 0: unknown.
