@@ -174,7 +174,7 @@ func sameWeight(a, b weight.Weight) bool {
 		return ok && sameTensor(a.T, b.T)
 	case weight.Int8:
 		b, ok := b.(weight.Int8)
-		return ok && sameTensor(a.Q, b.Q) && a.Axis == b.Axis && sameFloats(a.Scale, b.Scale) &&
+		return ok && sameTensor(a.Q, b.Q) && a.Axis == b.Axis && a.Group == b.Group && sameFloats(a.Scale, b.Scale) &&
 			(a.Zero == nil) == (b.Zero == nil) && slices.Equal(a.Zero, b.Zero)
 	case weight.Codebook:
 		b, ok := b.(weight.Codebook)

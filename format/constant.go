@@ -31,11 +31,21 @@ const (
 
 // Flags of int8 and codebook forms.
 const (
-	flagWide = 0x01 // int8: levels are uint8; codebook: indices are uint16
-	flagZero = 0x02 // int8: zero points are given; they follow the scales
-	flagBoth = 0x04 // int8 within sparse: a stored level may equal the base, see stored()
-	flagHalf = 0x08 // codebook: the base is half the number of centroids, and not given
+	flagWide  = 0x01 // int8: levels are unsigned; codebook: indices are uint16
+	flagZero  = 0x02 // int8: zero points are given; they follow the scales
+	flagBoth  = 0x04 // int8 within sparse: a stored level may equal the base, see stored()
+	flagHalf  = 0x08 // codebook: the base is half the number of centroids, and not given
+	flagGroup = 0x10 // int8, not within sparse: a group's size follows the axis
+	flag4     = 0x20 // int8: levels of 4 bits
+	flag2     = 0x40 // int8: levels of 2 bits
 )
+
+// levelTypes are the types of levels by their flags.
+var levelTypes = map[byte]tensor.DType{0: tensor.Int8, flagWide: tensor.Uint8, flag4: tensor.Int4, flag4 | flagWide: tensor.Uint4,
+	flag2: tensor.Int2, flag2 | flagWide: tensor.Uint2}
+
+// levelFlags is the part of the flags that is a key of levelTypes.
+const levelFlags = flagWide | flag4 | flag2
 
 // desc is what a file's graph says of a constant; the rest are its streams: at most
 // one block of symbols, and arrays of elements.
@@ -47,6 +57,7 @@ type desc struct {
 	shape  tensor.Shape
 	flags  byte
 	axis   int   // int8: axis of the scales, or -1
+	group  int   // int8: indices of the axis that share a scale, or 0
 	base   int32 // symbols are levels or indices less base
 	n      int   // centroids, palette entries, stored elements
 	inner  byte  // form of a sparse's values
@@ -85,8 +96,8 @@ func describe(w weight.Weight, t *tensor.Tensor, kind graph.Kind, raw bool) (*it
 	case weight.Int8:
 		it.int8(w)
 		d.shape = w.Q.Shape
-		it.block = shifted(w.Q.Shape, w.Q.Len(), func(i int) int32 { return level(w.Q, i) }, &d.base)
-		if w.Q.DType == tensor.Int8 && !frequent(it.block) {
+		it.block = shifted(w.Q.Shape, w.Q.Len(), w.Level, &d.base)
+		if w.Q.DType.IsSigned() && !frequent(it.block) {
 			rebase(it.block, &d.base, 0) // levels are signed like the weights
 		}
 	case weight.Codebook:
@@ -113,11 +124,11 @@ func describe(w weight.Weight, t *tensor.Tensor, kind graph.Kind, raw bool) (*it
 				d.base = v.Zero[0]
 			}
 			for i := range v.Q.Len() {
-				if level(v.Q, i) == d.base {
+				if v.Level(i) == d.base {
 					d.flags |= flagBoth
 				}
 			}
-			w.Each(func(i int) { syms[i] = stored(level(v.Q, k)-d.base, d.flags); k++ })
+			w.Each(func(i int) { syms[i] = stored(v.Level(k)-d.base, d.flags); k++ })
 		case weight.Codebook:
 			d.inner, d.n = formCodebook, len(v.Centroids)
 			it.codebook(v)
@@ -128,14 +139,6 @@ func describe(w weight.Weight, t *tensor.Tensor, kind graph.Kind, raw bool) (*it
 		it.block = block(w.Shape, syms)
 	}
 	return it, nil
-}
-
-// level is element i of an int8 or uint8 tensor.
-func level(q *tensor.Tensor, i int) int32 {
-	if q.DType == tensor.Uint8 {
-		return int32(q.Bytes()[i])
-	}
-	return int32(int8(q.Bytes()[i]))
 }
 
 // stored is the symbol of a sparse tensor's stored level, less the base: not 0, which
@@ -341,9 +344,14 @@ func fromIntegers(t *tensor.Tensor, syms []int32) bool {
 }
 
 func (it *item) int8(w weight.Int8) {
-	it.d.form, it.d.axis = formInt8, w.Axis
-	if w.Q.DType == tensor.Uint8 {
-		it.d.flags |= flagWide
+	it.d.form, it.d.axis, it.d.group = formInt8, w.Axis, w.Group
+	for f, t := range levelTypes {
+		if t == w.Q.DType {
+			it.d.flags |= f
+		}
+	}
+	if w.Group != 0 {
+		it.d.flags |= flagGroup
 	}
 	it.floats(w.Scale)
 	if w.Zero != nil {
@@ -411,6 +419,9 @@ func (d *desc) write(w *wbuf, want []int) {
 	case formInt8:
 		w.byte(d.flags)
 		w.uint(uint64(d.axis + 1))
+		if d.flags&flagGroup != 0 {
+			w.uint(uint64(d.group))
+		}
 		w.int(int64(d.base))
 	case formCodebook:
 		w.byte(d.flags)
@@ -463,12 +474,21 @@ func readDesc(r *rbuf, want []int) *desc {
 	int8Fields := func() {
 		d.flags = r.byte()
 		d.axis = r.below(tensor.MaxRank+1, "axis") - 1
+		if d.flags&flagGroup != 0 {
+			if d.group = r.below(1<<31, "groups of"); d.group == 0 || d.axis < 0 {
+				r.fail("groups of %d along axis %d", d.group, d.axis)
+			}
+		}
 		if b := r.int(); b < -128 || b > 255 {
 			r.fail("base %d", b)
 		} else {
 			d.base = int32(b)
 		}
-		if d.flags&^(flagWide|flagZero|flagBoth) != 0 || d.form == formInt8 && d.flags&flagBoth != 0 {
+		unfit := byte(flagBoth)
+		if d.form == formSparse {
+			unfit = flagGroup
+		}
+		if levelTypes[d.flags&levelFlags] == tensor.Invalid || d.flags&^(levelFlags|flagZero|flagBoth|flagGroup) != 0 || d.flags&unfit != 0 {
 			r.fail("flags %#x", d.flags)
 		}
 	}
@@ -572,11 +592,8 @@ func (d *desc) streams() (b *entropy.Block, elems []entropy.Elements) {
 	case formPalette, formCodebook:
 		f32(d.n)
 	case formInt8:
-		if d.axis >= 0 {
-			scales(d.shape[d.axis])
-		} else {
-			scales(1)
-		}
+		q := &tensor.Tensor{Type: tensor.Type{Shape: d.shape}}
+		scales(weight.Int8{Q: q, Axis: d.axis, Group: d.group}.ScaleShape().NumElements())
 	case formSparse:
 		switch d.inner {
 		case formElements:
@@ -743,18 +760,20 @@ func aligned(b []byte) []byte {
 }
 
 func (d *desc) levels(n int, syms []int32, level func(int32) int64) (*tensor.Tensor, error) {
-	lo, hi, t := int64(-128), int64(127), tensor.Int8
-	if d.flags&flagWide != 0 {
-		lo, hi, t = 0, 255, tensor.Uint8
+	t := levelTypes[d.flags&levelFlags]
+	size := t.Bits()
+	lo, hi := int64(0), int64(1)<<size-1
+	if t.IsSigned() {
+		lo, hi = -1<<(size-1), 1<<(size-1)-1
 	}
 	q := tensor.New(t, n)
-	b := q.Bytes()
+	b, per, mask := q.Bytes(), 8/size, byte(1<<size-1)
 	for i, s := range syms {
 		v := level(s)
 		if v < lo || v > hi {
 			return nil, corrupt("level %d outside %v", v, t)
 		}
-		b[i] = byte(v)
+		b[i/per] |= byte(v) & mask << (i % per * size)
 	}
 	return q, nil
 }
@@ -781,7 +800,7 @@ func (d *desc) indices(n int, syms []int32, index func(int32) int64) (*tensor.Te
 }
 
 func (d *desc) int8(q *tensor.Tensor, elems []entropy.Elements) weight.Int8 {
-	w := weight.Int8{Q: q, Axis: d.axis, Scale: floats(elems[0])}
+	w := weight.Int8{Q: q, Axis: d.axis, Group: d.group, Scale: floats(elems[0])}
 	if d.flags&flagZero != 0 {
 		w.Zero = make([]int32, elems[1].N)
 		for i := range w.Zero {
@@ -882,11 +901,7 @@ func (d *desc) buildRaw(r *rawReader) (weight.Weight, *tensor.Tensor, error) {
 	values := func(form byte, shape ...int) weight.Weight {
 		switch form {
 		case formInt8:
-			t := tensor.Int8
-			if d.flags&flagWide != 0 {
-				t = tensor.Uint8
-			}
-			q := view(t, shape...)
+			q := view(levelTypes[d.flags&levelFlags], shape...)
 			for i := range elems {
 				elems[i] = take(elems[i])
 			}

@@ -76,6 +76,40 @@ func lenet() *File {
 	return &File{Graph: g, Card: []byte("card: 1\ntask: classify\ninput: {name: input, color: gray, scale: 0.003921569}\nlicence: Apache-2.0\n")}
 }
 
+// grouped has weights of 2 to 8 bits, with scales of every granularity.
+func grouped() *File {
+	packed := func(d tensor.DType, shape ...int) *tensor.Tensor {
+		levels, lo := make([]int32, tensor.Shape(shape).NumElements()), 0
+		if d.IsSigned() {
+			lo = -1 << (d.Bits() - 1)
+		}
+		for i := range levels {
+			levels[i] = int32(lo + i*7%(1<<d.Bits()))
+		}
+		q, err := weight.PackLevels(d, levels, shape...)
+		if err != nil {
+			panic(err)
+		}
+		return q
+	}
+	nine := []float32{1, 2, 3, 4, 5, 6, 7, 8, 9}
+	g := graph.New("grouped")
+	g.Outputs = []*graph.Value{g.AddInput("x", tensor.Float32, 2)}
+	in := []*graph.Value{g.Inputs[0],
+		g.NewWeight("int4", weight.Int8{Q: packed(tensor.Int4, 3, 5), Axis: weight.PerTensor, Scale: nine[:1]}),
+		g.NewWeight("uint4 groups", weight.Int8{Q: packed(tensor.Uint4, 3, 5), Axis: 1, Group: 2, Scale: nine, Zero: []int32{0, 15, 3, 4, 5, 6, 7, 8, 9}}),
+		g.NewWeight("int2 axis", weight.Int8{Q: packed(tensor.Int2, 3, 3), Axis: 0, Scale: nine[:3], Zero: []int32{-2, 0, 1}}),
+		g.NewWeight("uint2 groups", weight.Int8{Q: packed(tensor.Uint2, 7, 3), Axis: 0, Group: 3, Scale: nine}),
+		g.NewWeight("int8 groups", weight.Int8{Q: packed(tensor.Int8, 2, 3), Axis: 1, Group: 2, Scale: nine[:4]}),
+		g.NewWeight("int4 images", weight.Int8{Q: packed(tensor.Int4, 3, 8, 1, 3), Axis: 1, Group: 8, Scale: nine}),
+		g.NewWeight("sparse int4", weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: []uint64{0b10_0110},
+			Values: weight.Int8{Q: packed(tensor.Int4, 3), Axis: 0, Scale: nine[:3], Zero: []int32{1, 2, 3}}}),
+	}
+	n := g.NewNode("example.org", "Sum", nil, 1, in...)
+	g.Nodes = append(g.Nodes, n)
+	return &File{Graph: g}
+}
+
 // zoo has every form of constant, attribute and value, small.
 func zoo() *File {
 	g := graph.New("zoo \"é\"")
@@ -167,7 +201,7 @@ func write(t testing.TB, f *File, o Options) ([]byte, Sizes) {
 func read(b []byte) (*File, error) { return Read(bytes.NewReader(b), int64(len(b))) }
 
 func TestRoundTrip(t *testing.T) {
-	for name, f := range map[string]*File{"lenet": lenet(), "zoo": zoo(), "empty": {Graph: graph.New("")}} {
+	for name, f := range map[string]*File{"lenet": lenet(), "zoo": zoo(), "grouped": grouped(), "empty": {Graph: graph.New("")}} {
 		for _, o := range []Options{{}, {Profile: Fast}, {Strip: true}, {Profile: Fast, Strip: true}, {Coder: "raw"}, {Coder: "huffman"}, {Coder: "relative"}, {Coder: "rans"}, {Coder: "context"}, {Chunks: true}} {
 			t.Run(fmt.Sprintf("%s/%+v", name, o), func(t *testing.T) {
 				if err := f.Graph.Verify(); err != nil {
@@ -334,7 +368,7 @@ func refused(err error) bool {
 }
 
 func TestEveryCutAndFlip(t *testing.T) {
-	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo()} {
+	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo(), "grouped": grouped()} {
 		for _, o := range []Options{{}, {Profile: Fast}, {Chunks: true}} {
 			b, _ := write(t, f, o)
 			for n := range b {
@@ -419,7 +453,7 @@ func check(t testing.TB, b []byte) {
 func TestDamageWithChecksumsRecomputed(t *testing.T) {
 	long := os.Getenv("WHIT_LONG") != ""
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // thousands of readers of some megabytes each
-	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo()} {
+	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo(), "grouped": grouped()} {
 		for _, o := range []Options{{Coder: "context"}, {Profile: Fast}, {Coder: "relative"}, {Chunks: true}} {
 			b, _ := write(t, f, o)
 			step := 5
@@ -441,7 +475,7 @@ func TestDamageWithChecksumsRecomputed(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, file := range []*File{tiny(), zoo()} {
+	for _, file := range []*File{tiny(), zoo(), grouped()} {
 		for _, o := range []Options{{}, {Profile: Fast}, {Coder: "relative"}, {Chunks: true}} {
 			b, _ := write(f, file, o)
 			f.Add(b)

@@ -65,7 +65,7 @@ func codesForm(s *sparseProduct) (kern.CodeForm, bool) {
 		}
 	case weight.Int8:
 		// Scales are one for all, or one for each output.
-		if axis := w.Axis; axis != weight.PerTensor && (axis == 1) != s.columns {
+		if axis := w.Axis; w.Q.DType.Packed() || w.Group != 0 || axis != weight.PerTensor && (axis == 1) != s.columns {
 			break
 		}
 		if w.Q.DType == tensor.Uint8 {

@@ -20,7 +20,8 @@ import (
 const maxProto = 1<<31 - 1
 
 // Write writes g as an ONNX model, in the lowest opset from 17 on that can say
-// what g says. The bytes depend on g only. Constants held as weights are expanded;
+// what g says. The bytes depend on g only. Constants held as integers ([weight.Int8])
+// are written as DequantizeLinear of constants, those of other encodings are expanded;
 // params and states become initialisers with their present Data. A graph with
 // nodes of whit's own domain is refused, and so are models of 2 GiB and more.
 func Write(w io.Writer, g *graph.Graph) error {
@@ -121,6 +122,7 @@ func encodeModel(g *graph.Graph) (*rope, error) {
 	if err := g.Verify(); err != nil {
 		return nil, err
 	}
+	g = spelled(g)
 	e := &encoder{types: infos{}, opset: minWrite}
 	e.types.graph(g)
 	domains := map[string]bool{}

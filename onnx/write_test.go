@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"whit/graph"
+	"whit/op"
 	"whit/tensor"
 	"whit/weight"
 )
@@ -149,6 +150,62 @@ func TestWrite(t *testing.T) {
 	}
 	if !bytes.Equal(a.Bytes(), b.Bytes()) {
 		t.Error("two writes differ")
+	}
+}
+
+// TestWriteLevels writes weights of 2 to 8 bits, which become DequantizeLinear.
+func TestWriteLevels(t *testing.T) {
+	pack := func(d tensor.DType, n int, shape ...int) *tensor.Tensor {
+		levels := make([]int32, n)
+		for i := range levels {
+			levels[i] = int32(i % 2)
+		}
+		q, err := weight.PackLevels(d, levels, shape...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	v := []float32{1, 2, 3, 4, 5, 6}
+	for name, c := range map[string]struct {
+		w     weight.Int8
+		opset int64
+	}{
+		"int8":          {weight.Int8{Q: pack(tensor.Int8, 6, 3, 2), Axis: weight.PerTensor, Scale: v[:1]}, 17},
+		"uint8 axis":    {weight.Int8{Q: pack(tensor.Uint8, 6, 3, 2), Axis: 0, Scale: v[:3], Zero: []int32{1, 2, 255}}, 17},
+		"int8 groups":   {weight.Int8{Q: pack(tensor.Int8, 6, 3, 2), Axis: 0, Group: 2, Scale: v[:4]}, 21},
+		"int4":          {weight.Int8{Q: pack(tensor.Int4, 6, 3, 2), Axis: 1, Scale: v[:2]}, 21},
+		"uint4 groups":  {weight.Int8{Q: pack(tensor.Uint4, 6, 3, 2), Axis: 1, Group: 1, Scale: v, Zero: []int32{1, 2, 3, 4, 5, 15}}, 21},
+		"int2":          {weight.Int8{Q: pack(tensor.Int2, 6, 3, 2), Axis: 1, Scale: v[:2], Zero: []int32{-2, 1}}, 25},
+		"groups beyond": {weight.Int8{Q: pack(tensor.Int4, 6, 3, 2), Axis: 0, Group: 7, Scale: v[:2]}, 21},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := graph.New("g")
+			w := g.NewWeight("w", c.w)
+			g.Outputs = []*graph.Value{g.Add("", "Gemm", nil, g.AddInput("x", f32, 1, 3), w)}
+			var b bytes.Buffer
+			if err := Write(&b, g); err != nil {
+				t.Fatal(err)
+			}
+			if v := opsetOf(t, b.Bytes()); v != c.opset || w.Weight == nil {
+				t.Errorf("opset %d, want %d", v, c.opset)
+			}
+			d := mustRead(t, b.Bytes()).Nodes[0]
+			if d.Op != "DequantizeLinear" || d.Out[0].Name != "w" || len(d.In) > 2 != (c.w.Zero != nil) {
+				t.Fatal("read back", d)
+			}
+			var in []*tensor.Tensor
+			for _, v := range d.In {
+				in = append(in, v.Tensor())
+			}
+			out := tensor.New(f32, 3, 2)
+			if err := op.Of(d).Ref(d, in, []*tensor.Tensor{out}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tensor.Of[float32](c.w.Dense()), tensor.Of[float32](out)); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

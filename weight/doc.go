@@ -1,5 +1,5 @@
-// Package weight says how a float constant is held: dense, int8, sparse, by a
-// codebook, and nests of these.
+// Package weight says how a float constant is held: dense, as integers of 2 to 8
+// bits, sparse, by a codebook, and nests of these.
 //
 // Unstable: the package may change between releases.
 //

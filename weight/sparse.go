@@ -14,7 +14,7 @@ type Sparse struct {
 	// that element i is stored. Bits beyond the last element are zero.
 	Mask []uint64
 	// Values are the stored elements in order: a rank-1 weight of float32 or another
-	// float type that is dense, int8 (PerTensor or along its axis 0) or a codebook.
+	// float type that is dense, int8 (PerTensor or along its axis 0, without groups) or a codebook.
 	Values Weight
 }
 
@@ -73,8 +73,12 @@ func (w Sparse) check() error {
 	if err := checkMask(w.Shape.NumElements(), w.Mask); err != nil {
 		return err
 	}
-	switch w.Values.(type) {
-	case Dense, Int8, Codebook:
+	switch v := w.Values.(type) {
+	case Dense, Codebook:
+	case Int8:
+		if v.Group != 0 {
+			return fmt.Errorf("%w: sparse values in groups", ErrInvalid)
+		}
 	default:
 		return fmt.Errorf("%w: sparse values held as %T", ErrInvalid, w.Values)
 	}

@@ -30,6 +30,13 @@ func dense(t *testing.T, w weight.Weight) []float32 {
 func TestDenseOfEncodings(t *testing.T) {
 	q8 := tensor.From([]int8{-128, -1, 0, 1, 2, 127}, 2, 3)
 	u8 := tensor.From([]uint8{0, 1, 2, 3, 128, 255}, 2, 3)
+	pack := func(d tensor.DType, levels []int32, shape ...int) *tensor.Tensor {
+		q, err := weight.PackLevels(d, levels, shape...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
 	book := weight.Codebook{Indices: tensor.From([]uint8{1, 0, 2}, 3), Centroids: f32(-1, 0.5, 3)}
 	cases := []struct {
 		name  string
@@ -42,6 +49,15 @@ func TestDenseOfEncodings(t *testing.T) {
 		{"int8 axis 0", weight.Int8{Q: q8, Axis: 0, Scale: f32(1, 2)}, f32(-128, -1, 0, 2, 4, 254), 14},
 		{"int8 axis 1", weight.Int8{Q: q8, Axis: 1, Scale: f32(1, 2, 4), Zero: []int32{0, 1, 2}}, f32(-128, -4, -8, 1, 2, 500), 30},
 		{"uint8 zero point", weight.Int8{Q: u8, Axis: weight.PerTensor, Scale: f32(2), Zero: []int32{128}}, f32(-256, -254, -252, -250, 0, 254), 14},
+		{"int4", weight.Int8{Q: pack(tensor.Int4, []int32{-8, 7, -1}, 3), Axis: weight.PerTensor, Scale: f32(.5)}, f32(-4, 3.5, -.5), 6},
+		{"uint4 axis 1", weight.Int8{Q: pack(tensor.Uint4, []int32{0, 15, 8, 1}, 2, 2), Axis: 1, Scale: f32(1, 2), Zero: []int32{8, 0}}, f32(-8, 30, 0, 2), 18},
+		{"int2", weight.Int8{Q: pack(tensor.Int2, []int32{-2, -1, 0, 1, 1}, 5), Axis: weight.PerTensor, Scale: f32(2)}, f32(-4, -2, 0, 2, 2), 6},
+		{"uint2 groups along the last axis", weight.Int8{Q: pack(tensor.Uint2, []int32{0, 1, 2, 3, 3, 2}, 2, 3), Axis: 1, Group: 2,
+			Scale: f32(1, 2, 4, 8), Zero: []int32{0, 1, 2, 3}}, f32(0, 1, 2, 4, 4, -8), 34},
+		{"int8 groups along the first axis", weight.Int8{Q: tensor.From([]int8{1, 2, 3, 4, 5, 6}, 3, 2), Axis: 0, Group: 2, Scale: f32(1, 10, 2, 20)},
+			f32(1, 20, 3, 40, 10, 120), 22},
+		{"int4 groups of the middle axis", weight.Int8{Q: pack(tensor.Int4, []int32{1, 2, 3, 4, 5, 6, 7, -8}, 2, 2, 2), Axis: 1, Group: 5, Scale: f32(1, 2, 3, 4)},
+			f32(1, 4, 3, 8, 15, 24, 21, -32), 20},
 		{"codebook", book, f32(0.5, -1, 3), 15},
 		{"codebook uint16", weight.Codebook{Indices: tensor.From([]uint16{300, 0}, 2, 1), Centroids: append(make([]float32, 300), 7)}, f32(7, 0), 1208},
 		{"sparse codebook", weight.Sparse{Shape: tensor.Shape{2, 3}, Mask: []uint64{0b101010}, Values: book}, f32(0, .5, 0, -1, 0, 3), 23},
@@ -77,6 +93,12 @@ func TestCheckRefuses(t *testing.T) {
 		"int8 scale Inf":          weight.Int8{Q: q, Axis: weight.PerTensor, Scale: f32(float32(math.Inf(1)))},
 		"int8 zero points":        weight.Int8{Q: q, Axis: 0, Scale: f32(1, 1), Zero: []int32{1}},
 		"int8 zero point range":   weight.Int8{Q: q, Axis: weight.PerTensor, Scale: f32(1), Zero: []int32{128}},
+		"int8 group per tensor":   weight.Int8{Q: q, Axis: weight.PerTensor, Group: 1, Scale: f32(1)},
+		"int8 group below 0":      weight.Int8{Q: q, Axis: 0, Group: -1, Scale: f32(1)},
+		"int8 group scales":       weight.Int8{Q: q, Axis: 0, Group: 2, Scale: f32(1, 1)},
+		"int4 zero point range":   weight.Int8{Q: tensor.New(tensor.Int4, 2), Axis: weight.PerTensor, Scale: f32(1), Zero: []int32{8}},
+		"int16 levels":            weight.Int8{Q: tensor.New(tensor.Int16, 2), Axis: weight.PerTensor, Scale: f32(1)},
+		"sparse groups":           weight.Sparse{Shape: tensor.Shape{2}, Mask: []uint64{3}, Values: weight.Int8{Q: q, Axis: 0, Group: 1, Scale: f32(1, 1)}},
 		"codebook of int8":        weight.Codebook{Indices: q, Centroids: f32(1, 2, 3)},
 		"codebook index":          weight.Codebook{Indices: tensor.From([]uint8{0, 2}, 2), Centroids: f32(1, 2)},
 		"codebook empty":          weight.Codebook{Indices: tensor.From([]uint8{0}, 1)},
@@ -94,6 +116,26 @@ func TestCheckRefuses(t *testing.T) {
 				t.Errorf("error is %v, want ErrInvalid", err)
 			}
 		})
+	}
+}
+
+func TestPackLevels(t *testing.T) {
+	q, err := weight.PackLevels(tensor.Int4, []int32{-8, 7, 1}, 3)
+	if err != nil || len(q.Bytes()) != 2 || q.Bytes()[0] != 0x78 || q.Bytes()[1] != 0x01 {
+		t.Fatal(q, err)
+	}
+	w, err := weight.NewGrouped(q, 0, 2, f32(1, 2), nil)
+	if err != nil || w.Kind() != "int4" || w.Level(0) != -8 || w.Level(2) != 1 || !w.ScaleShape().Equal(tensor.Shape{2}) {
+		t.Error(w, err)
+	}
+	for name, f := range map[string]func() (*tensor.Tensor, error){
+		"range": func() (*tensor.Tensor, error) { return weight.PackLevels(tensor.Uint4, []int32{16}, 1) },
+		"type":  func() (*tensor.Tensor, error) { return weight.PackLevels(tensor.Float32, []int32{1}, 1) },
+		"shape": func() (*tensor.Tensor, error) { return weight.PackLevels(tensor.Int8, []int32{1}, 2) },
+	} {
+		if _, err := f(); !errors.Is(err, weight.ErrInvalid) {
+			t.Errorf("%s: error is %v, want ErrInvalid", name, err)
+		}
 	}
 }
 

@@ -39,6 +39,9 @@ func (s *State) Measure(ctx context.Context, g *graph.Graph) (Eval, error) {
 }
 
 func (s *State) measure(ctx context.Context, g *graph.Graph, ds train.Dataset) (Eval, error) {
+	if ds == nil || ds.Len() == 0 {
+		return Eval{}, nil // there is nothing to measure on
+	}
 	k := s.Memo.Key("measure").Graph(g)
 	var e Eval
 	if s.Memo.Get(k, &e) {

@@ -3,6 +3,8 @@ package method
 import (
 	"container/heap"
 	"math/bits"
+
+	"whit/weight"
 )
 
 // RelativeIndex is how Deep Compression stores positions (Han, Mao, Dally 2016,
@@ -99,6 +101,11 @@ func (l *Layer) SizeOf() PaperSize {
 			huffBias = (HuffmanBits(count)+int64(tableBits*k)+7)/8 + 4*int64(k)
 		}
 	}
+	if w, ok := l.Weight.As.(weight.Int8); ok {
+		s.levels(w)
+		s.Pruned, s.Quantised, s.Huffman = 4*int64(n)+biasBytes, s.Quantised+sharedBias, s.Huffman+huffBias
+		return s
+	}
 	var gaps []int
 	var filler []bool
 	if l.Weight.Mask != nil {
@@ -164,6 +171,30 @@ func (l *Layer) SizeOf() PaperSize {
 	}
 	s.Huffman = (h+int64(tableBits*symbols)+gapHuff+book+7)/8 + huffBias
 	return s
+}
+
+// levels counts integers: as many bits each as their range takes, and the scales.
+func (s *PaperSize) levels(w weight.Int8) {
+	lo, hi := int32(255), int32(-128)
+	count := make([]int, 384)
+	for i := range w.Q.Len() {
+		q := w.Level(i)
+		lo, hi = min(lo, q), max(hi, q)
+		count[q+128]++
+	}
+	s.Bits = bits.Len(uint(max(0, hi-lo)))
+	scales := int64(4*len(w.Scale) + len(w.Zero))
+	s.Quantised = (int64(s.Weights)*int64(s.Bits)+7)/8 + scales
+	h, used := HuffmanBits(count), int64(0)
+	for _, c := range count {
+		if c > 0 {
+			used++
+		}
+	}
+	if s.Weights > 0 {
+		s.CodeBits = float64(h) / float64(s.Weights)
+	}
+	s.Huffman = (h+tableBits*used+7)/8 + scales
 }
 
 func popcount(mask []uint64) (n int) {

@@ -23,8 +23,11 @@ type State struct {
 	Float *graph.Graph
 	// Layers are what can be compressed, in node order.
 	Layers []*Layer
+	// Base is the model that the levels of Graph stand for, before they were rounded and with
+	// the same names of values: what corrections compare with. nil: nothing was rounded.
+	Base *graph.Graph
 	// Train is for fitting and calibration, Choice for every decision. Both are
-	// labelled: where the data are not, by the float model.
+	// labelled: where the data are not, by the float model. nil: there are no images.
 	Train, Choice train.Dataset
 	// NoFinetune: methods must not train.
 	NoFinetune bool
@@ -325,6 +328,13 @@ func (s *State) Refind() {
 				*h = *old
 			}
 		}
+	}
+}
+
+// KeepBase makes the graph as it stands the Base, if there is none yet.
+func (s *State) KeepBase() {
+	if s.Base == nil {
+		s.Base, _ = s.Graph.Clone()
 	}
 }
 
