@@ -250,7 +250,7 @@ func (m *mixer) front(steps []method.Step) {
 }
 
 // repairs are the methods that follow a choice, each with its own defaults.
-var repairs = []string{"refit", "biascorrect"}
+var repairs = []string{"refit", "adaround", "correct"}
 
 // finish makes the best choice by its steps and, unless in a hurry, smaller ones as long as repair
 // lets them keep the promise.

@@ -17,7 +17,20 @@ import (
 
 // Methods are the methods that searches and recipes use, in the order in which
 // they are listed.
-var Methods = []*method.Method{prune.Scan, prune.Magnitude, prune.Channels, quant.Codebook, quant.RDO, quant.Equalise, quant.Round, quant.AdaRound, quant.Correct, quant.Activations}
+var Methods = []*method.Method{
+	prune.Scan,
+	prune.Magnitude,
+	prune.Channels,
+	quant.Codebook,
+	quant.RDO,
+	quant.Equalise,
+	quant.Round,
+	quant.AdaRound,
+	quant.Correct,
+	quant.Activations,
+	quant.OBS,
+	quant.GPTQ,
+}
 
 // Options say what to look for.
 type Options struct {
