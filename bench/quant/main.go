@@ -1,0 +1,521 @@
+// Command quant compresses named pre-trained networks without labels and without training, and
+// compares the written files with the float models.
+//
+//	go run ./bench/quant -images DIR [-lenet MODEL.onnx] [-only GLOB] [-recipes GLOB] [-out DIR]
+//
+// DIR holds pictures (PNG, JPEG), for example Kodak's. In the order of their names every other one calibrates, the
+// rest are measured. demosaicnet-bayer restores them from their mosaics, PSNR is of the output against the picture; the
+// other networks read crops of them at their input's size, every second mirrored, and are compared by
+// the cosine between the outputs before and after. LeNet-5, trained, is compared by its decisions on MNIST's test images.
+// Sizes are those of the file without names; ratios are against 4 bytes a weight.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"whit/card"
+	"whit/compress"
+	"whit/compress/method"
+	"whit/compress/search"
+	"whit/data"
+	"whit/format"
+	"whit/graph"
+	"whit/onnx"
+	"whit/plan"
+	"whit/tensor"
+	"whit/zoo"
+)
+
+// recipes are what is tried, in the order of the table.
+var recipes = []struct{ name, steps string }{
+	{"weights int8", "[{method: round, bits: 8}]"},
+	{"weights int7", "[{method: round, bits: 7}]"},
+	{"int8", "[{method: activations}]"},
+	{"int8, 7-bit weights", "[{method: activations, bits: 7}]"},
+	{"6 bits", "[{method: round, bits: 6}]"},
+	{"6 bits, int8", "[{method: round, bits: 6}, {method: activations}]"},
+	{"5 bits", "[{method: round, bits: 5}, {method: adaround}]"},
+	{"4 bits, nearest, a tensor", "[{method: round, bits: 4, granularity: tensor, scale: max}]"},
+	{"4 bits, nearest", "[{method: round, bits: 4}]"},
+	{"4 bits, corrected", "[{method: round, bits: 4}, {method: correct}]"},
+	{"4 bits, adaround", "[{method: round, bits: 4}, {method: adaround}]"},
+	{"4 bits, adaround, int8", "[{method: round, bits: 4}, {method: adaround}, {method: activations}]"},
+	{"3 bits, adaround", "[{method: round, bits: 3}, {method: adaround}]"},
+	{"ternary", "[{method: round, levels: ternary}, {method: adaround}]"},
+	{"binary", "[{method: round, levels: binary}, {method: correct}]"},
+}
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "quant:", err)
+		os.Exit(1)
+	}
+}
+
+var (
+	images  = flag.String("images", "", "folder of pictures")
+	lenet   = flag.String("lenet", "", "a trained LeNet-5 for MNIST; none: left out")
+	only    = flag.String("only", "*", "networks, by pattern")
+	which   = flag.String("recipes", "*", "recipes, by pattern")
+	extra   = flag.String("recipe", "", "steps of one more recipe, as YAML: [{method: ...}, ...]")
+	out     = flag.String("out", "", "folder for the files; none: they are not kept")
+	side    = flag.Int("side", 0, "measure demosaicking on squares of this side in the middle; 0: on whole pictures")
+	threads = flag.Int("threads", 0, "workers; 0: the physical cores")
+)
+
+func run(ctx context.Context) error {
+	flag.Parse()
+	pics, err := pictures(*images)
+	if err != nil {
+		return err
+	}
+	var nets []*net
+	for _, m := range zoo.Models() {
+		if !method.Match(*only, m.Name) || m.Name == "dlib-face-u8" || m.Name == "demosaicnet-xtrans" {
+			continue
+		}
+		g, err := m.Load(ctx, "", true)
+		if err != nil {
+			return err
+		}
+		n := &net{name: m.Name, g: g}
+		if strings.HasPrefix(m.Name, "demosaicnet") {
+			n.mosaics(pics)
+		} else if err := n.crops(pics, m.Card); err != nil {
+			return err
+		}
+		nets = append(nets, n)
+	}
+	if *lenet != "" && method.Match(*only, "lenet5") {
+		g, err := onnx.ReadFile(*lenet)
+		if err != nil {
+			return err
+		}
+		tr, test, err := data.MNIST(ctx, "")
+		if err != nil {
+			dir, err2 := data.Pull(ctx, "mnist")
+			if err2 != nil {
+				return err2
+			}
+			if tr, test, err = data.MNIST(ctx, dir); err != nil {
+				return err
+			}
+		}
+		n := &net{name: "lenet5", g: g, decides: true}
+		if n.calib, err = read(ctx, tr, 256); err != nil {
+			return err
+		}
+		if n.eval, err = read(ctx, test, test.Len()); err != nil {
+			return err
+		}
+		nets = append(nets, n)
+	}
+	list := recipes
+	if *extra != "" {
+		list = append(list[:0:0], struct{ name, steps string }{"given", *extra})
+		*which = "*"
+	}
+	for _, n := range nets {
+		if err := n.start(ctx); err != nil {
+			return fmt.Errorf("%s: %w", n.name, err)
+		}
+		for _, r := range list {
+			if !method.Match(*which, r.name) {
+				continue
+			}
+			if err := n.try(ctx, r.name, r.steps); err != nil {
+				return fmt.Errorf("%s, %s: %w", n.name, r.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// set is samples of one shape.
+type set struct {
+	shape []int
+	x     [][]float32
+}
+
+func (s *set) Len() int     { return len(s.x) }
+func (s *set) Shape() []int { return s.shape }
+
+// Hash is of no sample in particular: nothing here splits a set.
+func (s *set) Hash(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8)} }
+
+// Read writes samples; none has a class.
+func (s *set) Read(_ context.Context, idx []int, x []float32, y []int32) error {
+	size := tensor.Shape(s.shape).NumElements()
+	for k, i := range idx {
+		copy(x[k*size:(k+1)*size], s.x[i])
+		if y != nil {
+			y[k] = -1
+		}
+	}
+	return nil
+}
+
+func read(ctx context.Context, d data.Dataset, n int) (*set, error) {
+	s := &set{shape: d.Shape()}
+	for i := range min(n, d.Len()) {
+		x := make([]float32, tensor.Shape(s.shape).NumElements())
+		if err := d.Read(ctx, []int{i}, x, nil); err != nil {
+			return nil, err
+		}
+		s.x = append(s.x, x)
+	}
+	return s, nil
+}
+
+// net is a network with its data.
+type net struct {
+	name        string
+	g           *graph.Graph
+	calib, eval *set
+	truth       []*picture // what eval should become; nil: what the float model makes of it
+	decides     bool       // the output is logits
+	before      [][]result // by sample, output
+	psnr        float64
+	dense       int64
+}
+
+type result []float32
+
+// picture is an RGB picture, 0..1, [3,H,W].
+type picture struct {
+	h, w int
+	x    []float32
+}
+
+func (p *picture) at(c, y, x int) float32 { return p.x[(c*p.h+y)*p.w+x] }
+
+func (p *picture) cut(y0, x0, h, w int) *picture {
+	q := &picture{h, w, make([]float32, 0, 3*h*w)}
+	for c := range 3 {
+		for y := range h {
+			at := (c*p.h+y0+y)*p.w + x0
+			q.x = append(q.x, p.x[at:at+w]...)
+		}
+	}
+	return q
+}
+
+func pictures(dir string) (ps []*picture, err error) {
+	es, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range es {
+		switch strings.ToLower(filepath.Ext(e.Name())) {
+		case ".png", ".jpg", ".jpeg":
+		default:
+			continue
+		}
+		m, err := data.DecodeImage(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		b := m.Bounds()
+		p := &picture{b.Dy() &^ 1, b.Dx() &^ 1, nil}
+		p.x = make([]float32, 3*p.h*p.w)
+		for y := range p.h {
+			for x := range p.w {
+				c := color.NRGBAModel.Convert(m.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
+				for k, v := range []uint8{c.R, c.G, c.B} {
+					p.x[(k*p.h+y)*p.w+x] = float32(v) / 255
+				}
+			}
+		}
+		ps = append(ps, p)
+	}
+	if len(ps) < 2 {
+		return nil, fmt.Errorf("%s: %d pictures, want at least 2", dir, len(ps))
+	}
+	return ps, nil
+}
+
+// mosaics are the pictures as a sensor of the pattern G R / B G sees them.
+func (n *net) mosaics(ps []*picture) {
+	const patch = 128
+	mosaic := func(p *picture) []float32 {
+		m := make([]float32, len(p.x))
+		for y := range p.h {
+			for x := range p.w {
+				c := 1
+				if y%2 == 0 && x%2 == 1 {
+					c = 0
+				} else if y%2 == 1 && x%2 == 0 {
+					c = 2
+				}
+				m[(c*p.h+y)*p.w+x] = p.at(c, y, x)
+			}
+		}
+		return m
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	n.calib = &set{shape: []int{3, patch, patch}}
+	n.eval = &set{}
+	for i, p := range ps {
+		if i%2 == 0 {
+			for range 8 {
+				q := p.cut(r.IntN((p.h-patch)/2+1)*2, r.IntN((p.w-patch)/2+1)*2, patch, patch)
+				n.calib.x = append(n.calib.x, mosaic(q))
+			}
+			continue
+		}
+		if *side > 0 {
+			p = p.cut((p.h-*side)/2&^1, (p.w-*side)/2&^1, *side, *side)
+		}
+		n.eval.x = append(n.eval.x, mosaic(p))
+		n.truth = append(n.truth, p)
+	}
+}
+
+// crops are squares of the pictures at the network's input size.
+func (n *net) crops(ps []*picture, text string) error {
+	c, err := card.Parse([]byte(text), nil)
+	if err != nil {
+		return err
+	}
+	size := 96
+	if d := n.g.Inputs[0].Decl.Dims; d[2].Size > 0 {
+		size = d[2].Size
+	} else {
+		c.Input.Resize = &card.Resize{Mode: "stretch", Size: card.Size{H: size, W: size}, Filter: "cv-area"}
+	}
+	prep, err := c.Prepare([]int{3, size, size})
+	if err != nil {
+		return err
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	n.calib, n.eval = &set{shape: prep.Shape()}, &set{shape: prep.Shape()}
+	for i, p := range ps {
+		for k := range 32 {
+			s := min(48+r.IntN(336), p.h, p.w)
+			y0, x0 := r.IntN(p.h-s+1), r.IntN(p.w-s+1)
+			m := image.NewNRGBA(image.Rect(0, 0, s, s))
+			for y := range s {
+				for x := range s {
+					at := x0 + x
+					if k%2 == 1 {
+						at = x0 + s - 1 - x
+					}
+					b := func(c int) uint8 { return uint8(math.Round(float64(p.at(c, y0+y, at)) * 255)) }
+					m.SetNRGBA(x, y, color.NRGBA{b(0), b(1), b(2), 255})
+				}
+			}
+			px, x := make([]uint8, prep.Len()), make([]float32, prep.Len())
+			if err := prep.Pixels(px, m); err != nil {
+				return err
+			}
+			prep.Floats(x, px)
+			if i%2 == 0 {
+				n.calib.x = append(n.calib.x, x)
+			} else {
+				n.eval.x = append(n.eval.x, x)
+			}
+		}
+	}
+	return nil
+}
+
+// outputs runs a model on the samples that are measured.
+func (n *net) outputs(ctx context.Context, g *graph.Graph) (all [][]result, ints string, err error) {
+	p, err := plan.NewProgram(g, plan.Options{Threads: *threads})
+	if err != nil {
+		return nil, "", err
+	}
+	var s *plan.Session
+	last := tensor.Shape(nil)
+	for i, x := range n.eval.x {
+		shape := append(tensor.Shape{1}, n.eval.shape...)
+		if n.truth != nil {
+			shape = tensor.Shape{1, 3, n.truth[i].h, n.truth[i].w}
+		}
+		if s == nil || !shape.Equal(last) {
+			pl, err := p.Plan(map[string]tensor.Type{g.Inputs[0].Name: {DType: tensor.Float32, Shape: shape}})
+			if err != nil {
+				return nil, "", err
+			}
+			ints = integers(pl.Graph())
+			if s, err = pl.NewSession(); err != nil {
+				return nil, "", err
+			}
+			last = shape
+		}
+		copy(tensor.Of[float32](s.Input(g.Inputs[0].Name)), x)
+		if err := s.Run(ctx); err != nil {
+			return nil, "", err
+		}
+		var rs []result
+		for _, v := range g.Outputs {
+			rs = append(rs, slices.Clone(tensor.Of[float32](s.Output(v.Name))))
+		}
+		all = append(all, rs)
+	}
+	return all, ints, nil
+}
+
+// integers says how many of the products run on integers.
+func integers(g *graph.Graph) string {
+	ints, all := 0, 0
+	for _, n := range g.Nodes {
+		list := []*graph.Node{n}
+		if b := n.Graph("body"); n.Op == "Fused" && b != nil {
+			list = b.Nodes
+		}
+		for _, n := range list {
+			switch n.Op {
+			case "QLinearConv":
+				ints++
+				all++
+			case "Conv", "Gemm", "MatMul":
+				all++
+			}
+		}
+	}
+	return fmt.Sprintf("%d/%d", ints, all)
+}
+
+// restored is the mean PSNR of the outputs against the pictures, in dB; outputs lack the
+// same number of pixels on every side. They are clipped to 0..1, as a picture is.
+func (n *net) restored(all [][]result) float64 {
+	sum := 0.0
+	for i, rs := range all {
+		p := n.truth[i]
+		crop := 31
+		h, w := p.h-2*crop, p.w-2*crop
+		se := 0.0
+		for c := range 3 {
+			for y := range h {
+				for x := range w {
+					d := float64(min(max(rs[0][(c*h+y)*w+x], 0), 1)) - float64(p.at(c, y+crop, x+crop))
+					se += d * d
+				}
+			}
+		}
+		sum += -10 * math.Log10(se/float64(3*h*w))
+	}
+	return sum / float64(len(all))
+}
+
+// cosines are the mean and the least cosine between the outputs of one sample, of the output where
+// it is least.
+func (n *net) cosines(all [][]result) (mean, least float64) {
+	mean, least = 1, 1
+	for k := range n.g.Outputs {
+		sum := 0.0
+		for i := range all {
+			var ab, aa, bb float64
+			for j, a := range n.before[i][k] {
+				b := all[i][k][j]
+				ab += float64(a) * float64(b)
+				aa += float64(a) * float64(a)
+				bb += float64(b) * float64(b)
+			}
+			c := ab / math.Sqrt(aa*bb)
+			sum += c
+			least = min(least, c)
+		}
+		mean = min(mean, sum/float64(len(all)))
+	}
+	return mean, least
+}
+
+func best(x result) int {
+	k := 0
+	for i, v := range x {
+		if v > x[k] {
+			k = i
+		}
+	}
+	return k
+}
+
+// start measures the float model.
+func (n *net) start(ctx context.Context) error {
+	var err error
+	if n.before, _, err = n.outputs(ctx, n.g); err != nil {
+		return err
+	}
+	n.dense = method.DenseBytes(n.g)
+	fmt.Printf("\n%s: %d bytes of weights, %d samples to calibrate on, %d measured", n.name, n.dense, n.calib.Len(), len(n.eval.x))
+	if n.truth != nil {
+		n.psnr = n.restored(n.before)
+		fmt.Printf(", %.3f dB", n.psnr)
+	}
+	fmt.Printf("\n%-28s %9s %7s %9s  %s\n", "recipe", "bytes", "ratio", "integers", "loss")
+	return nil
+}
+
+func (n *net) try(ctx context.Context, name, steps string) error {
+	began := time.Now()
+	r, err := compress.ParseRecipe([]byte("recipe: 1\nsteps: " + steps + "\n"))
+	if err != nil {
+		return err
+	}
+	g, _ := n.g.Clone()
+	s := &method.State{Graph: g, Float: n.g, Layers: method.FindLayers(g, ""), Train: n.calib, Threads: *threads}
+	for _, st := range r.Steps {
+		if err := s.Step(ctx, st, search.Methods); err != nil {
+			return err
+		}
+	}
+	f, err := s.Freeze()
+	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	var b bytes.Buffer
+	if _, err := format.Write(&b, &format.File{Graph: f}, format.Options{Strip: true}); err != nil {
+		return err
+	}
+	file, err := format.Read(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		return err
+	}
+	if *out != "" {
+		base := filepath.Join(*out, n.name+"."+strings.NewReplacer(", ", "_", " ", "-").Replace(name))
+		if err := os.WriteFile(base+".whit", b.Bytes(), 0o644); err != nil {
+			return err
+		}
+		if err := onnx.WriteFile(base+".onnx", f); err != nil {
+			return err
+		}
+	}
+	all, ints, err := n.outputs(ctx, file.Graph)
+	if err != nil {
+		return err
+	}
+	loss := ""
+	switch {
+	case n.truth != nil:
+		p := n.restored(all)
+		loss = fmt.Sprintf("%.3f dB less (%.3f dB)", n.psnr-p, p)
+	case n.decides:
+		flips := 0
+		for i := range all {
+			if best(all[i][0]) != best(n.before[i][0]) {
+				flips++
+			}
+		}
+		loss = fmt.Sprintf("%.2f%% of decisions flipped", 100*float64(flips)/float64(len(all)))
+	default:
+		mean, least := n.cosines(all)
+		loss = fmt.Sprintf("cosine %.6f, at least %.5f", mean, least)
+	}
+	fmt.Printf("%-28s %9d %6.2fx %9s  %s  [%.1f s]\n", name, b.Len(), float64(n.dense)/float64(b.Len()), ints, loss, took.Seconds())
+	return nil
+}
