@@ -8,11 +8,9 @@ import (
 	"slices"
 
 	"whit/compress/method"
-	"whit/data"
 	"whit/graph"
 	"whit/stat"
 	"whit/tensor"
-	"whit/train"
 )
 
 // Channels removes whole channels from the graph: filters, their biases and statistics, and
@@ -114,19 +112,7 @@ func newCutter(s *method.State, a method.Args) (*cutter, error) {
 	if c.y, err = NewSurgery(s.Graph, s.Train.Shape()); err != nil {
 		return nil, err
 	}
-	kept := map[*graph.Value]bool{}
-	for _, l := range method.FindLayers(s.Graph, "") {
-		kept[l.Weight.Value] = true
-	}
-	for _, l := range s.Layers {
-		delete(kept, l.Weight.Value)
-	}
-	c.barred = make([]bool, len(c.y.Atoms))
-	for k, at := range c.y.Atoms {
-		for _, sp := range at {
-			c.barred[k] = c.barred[k] || kept[sp.Value]
-		}
-	}
+	c.bar()
 	for _, l := range layers {
 		v, ok := sparsity.For(l.Name)
 		if !ok || v == 0 {
@@ -157,6 +143,23 @@ func newCutter(s *method.State, a method.Args) (*cutter, error) {
 		return nil, fmt.Errorf("no channel of the layers %q can be removed (%s)", a.String("layers"), refusals(s))
 	}
 	return c, nil
+}
+
+// bar marks the atoms that touch a layer that is to be kept.
+func (c *cutter) bar() {
+	kept := map[*graph.Value]bool{}
+	for _, l := range method.FindLayers(c.s.Graph, "") {
+		kept[l.Weight.Value] = true
+	}
+	for _, l := range c.s.Layers {
+		delete(kept, l.Weight.Value)
+	}
+	c.barred = make([]bool, len(c.y.Atoms))
+	for k, at := range c.y.Atoms {
+		for _, sp := range at {
+			c.barred[k] = c.barred[k] || kept[sp.Value]
+		}
+	}
 }
 
 func refusals(s *method.State) string {
@@ -503,15 +506,6 @@ func readers(g *graph.Graph, types map[*graph.Value]tensor.Type) (rs []reader) {
 	return rs
 }
 
-// calibration makes the first images a dataset that [stat.Run] reads.
-func calibration(s *method.State, images int) data.Dataset {
-	return unlabelled{method.First(s.Train, min(images, s.Train.Len()))}
-}
-
-type unlabelled struct{ train.Dataset }
-
-func (unlabelled) Labels() []string { return nil }
-
 // activations are the mean magnitude or the variance of channels where they are read.
 func (c *cutter) activations(ctx context.Context, by string, images int) ([]source, error) {
 	var src []source
@@ -525,7 +519,7 @@ func (c *cutter) activations(ctx context.Context, by string, images int) ([]sour
 		pts = append(pts, stat.Point{Value: r.x.Value.Name, Observer: &spread{axis: r.x.Axis}})
 		src = append(src, source{r.x, nil})
 	}
-	if err := stat.Run(ctx, c.s.Graph, calibration(c.s, images), pts, stat.Options{Threads: c.s.Threads}); err != nil {
+	if err := stat.Run(ctx, c.s.Graph, c.s.Train, pts, stat.Options{Batch: 16, Samples: images, Threads: c.s.Threads}); err != nil {
 		return nil, err
 	}
 	for i := range src {

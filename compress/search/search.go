@@ -21,6 +21,8 @@ var Methods = []*method.Method{
 	prune.Scan,
 	prune.Magnitude,
 	prune.Channels,
+	prune.ThiNet,
+	prune.Reconstruct,
 	quant.Codebook,
 	quant.RDO,
 	quant.Equalise,
