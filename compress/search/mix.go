@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"whit/compress/method"
+	"whit/graph"
 )
 
 // trial is a choice that was put together and measured on the whole choice split.
@@ -36,6 +37,13 @@ type mixer struct {
 // corrected and pairs of layers swap what they have, until nothing improves or the time is over.
 // The best choices are then made anew by the steps that a recipe holds, and repaired.
 func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Step, name string) error {
+	if fold := (method.Step{Method: "fold", Set: map[string]any{}}); hasNorms(base.Graph) {
+		base = base.Clone()
+		if err := base.Step(ctx, fold, Methods); err != nil {
+			return err
+		}
+		steps = append(slices.Clone(steps), fold)
+	}
 	t, err := r.tabulate(ctx, base)
 	if err != nil {
 		return err
@@ -72,6 +80,10 @@ func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Ste
 		return err
 	}
 	return m.finish(ctx, steps, name, false)
+}
+
+func hasNorms(g *graph.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "BatchNormalization" })
 }
 
 // try measures a choice, once.

@@ -25,6 +25,7 @@ var Methods = []*method.Method{
 	prune.Reconstruct,
 	quant.Codebook,
 	quant.RDO,
+	quant.Fold,
 	quant.Equalise,
 	quant.Round,
 	quant.AdaRound,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"whit/compress/method"
+	"whit/graph"
 	"whit/train"
 )
 
@@ -20,15 +21,15 @@ type way struct {
 // table is what every layer may be held as.
 type table struct {
 	base    *method.State
-	samples int     // of the choice split that it is measured on
-	ways    [][]way // by layer
-	rest    int64   // bytes of the file that are no layer's weight
-	held    map[[2]int][2]*method.Held
-	bytes   int64 // that held takes, about
+	samples int // of the choice split that it is measured on
+	ways    [][]way
+	rest    int64              // bytes of the file that are no layer's weight
+	made    map[string][]*held // by a way's name
+	bytes   int64              // that made takes, about
 }
 
-// maxHeld bounds the constants that a table keeps; beyond it they are made again.
-const maxHeld = 1 << 30
+// maxHeld bounds the weights that a table keeps under all ways; beyond it they are made again.
+const maxHeld = 1 << 29
 
 // menu lists the steps that are tried on every layer, in the order of falling cost. Those of
 // methods that are not known, or may not be used, are left out.
@@ -135,22 +136,18 @@ func (r *runner) fitTable(ctx context.Context, t *table, menu []way) ([]way, err
 type measured struct {
 	Bytes int64
 	Far   float64
-	OK    bool
 }
 
-// tabulate measures every layer under every way of the menu, one at a time. Where the time ends
-// it is left as it is then: layers that were not reached stay as they are.
+// tabulate measures every layer under every way of the menu, nothing else changed. A way is
+// applied to all layers at once, from the base, and then each of them is put alone into the base: data are
+// looked at once a way. Where the time ends, the ways that were not reached are left out.
 func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, error) {
-	t := &table{base: base, held: map[[2]int][2]*method.Held{}, ways: make([][]way, len(base.Layers))}
+	t := &table{base: base, made: map[string][]*held{}, ways: make([][]way, len(base.Layers))}
 	g, err := base.Freeze()
 	if err != nil {
 		return nil, err
 	}
 	if t.rest, err = r.o.Bytes(g); err != nil {
-		return nil, err
-	}
-	menu, err := r.fitTable(ctx, t, r.menu())
-	if err != nil {
 		return nil, err
 	}
 	for i, l := range base.Layers {
@@ -161,108 +158,149 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 		t.rest -= b
 		t.ways[i] = []way{{name: "as it is", option: option{cost: b}}}
 	}
-	for i, l := range base.Layers {
-		for k, w := range menu {
-			if r.late("the table of " + l.Name) {
-				return t, nil
-			}
-			w.step.Set = with(w.step.Set, "layers", l.Name)
-			var h *method.Layer
+	menu, err := r.fitTable(ctx, t, r.menu())
+	if err != nil {
+		return nil, err
+	}
+	for k, w := range menu {
+		if r.late("the table from " + w.name + " on") {
+			break
+		}
+		var made []*held
+		for i, l := range base.Layers {
 			key := base.Memo.Key("way").Add(w.step.Method, fmt.Sprint(w.step.Set), i, t.samples).Graph(base.Graph)
 			var m measured
 			if !base.Memo.Get(key, &m) {
-				c, err := t.apply(ctx, w.step)
-				if err != nil {
-					if ctx.Err() != nil {
-						return nil, ctx.Err()
+				if made == nil {
+					if made, err = t.make(ctx, w); err != nil {
+						if ctx.Err() != nil {
+							return nil, ctx.Err()
+						}
+						r.refuse(w.name, err.Error())
+						break
 					}
-					r.refuse("layer "+l.Name+", "+w.step.Method, err.Error())
-				} else {
-					h = c.Layers[i]
-					m.OK = true
-					if m.Bytes, err = r.o.Constant(&h.Weight); err != nil {
+				}
+				if made[i] == nil {
+					continue
+				}
+				c := base.Clone()
+				c.Choice = some(c.Choice, t.samples)
+				made[i].put(c, i)
+				if m.Bytes, err = r.o.Constant(&c.Layers[i].Weight); err != nil {
+					return nil, err
+				}
+				if m.Bytes < t.ways[i][0].cost {
+					c.Memo = nil // the entry itself is kept
+					e, err := c.Measure(ctx, c.Graph)
+					if err != nil {
 						return nil, err
 					}
-					m.Far = c.Stages[len(c.Stages)-1].Choice.Far
+					m.Far = e.Far
 				}
 				if err := base.Memo.Put(key, m); err != nil {
 					return nil, err
 				}
 			}
-			if m.OK && m.Bytes < t.ways[i][0].cost {
+			if m.Bytes < t.ways[i][0].cost {
 				w.cost, w.far = m.Bytes, m.Far
-				if h != nil {
-					t.keep(i, len(t.ways[i]), h)
-				}
 				t.ways[i] = append(t.ways[i], w)
 			}
-			base.Tell(method.Event{Stage: "table", Done: float64(i*len(menu) + k + 1), Total: float64(len(menu) * len(base.Layers)), Message: l.Name + ", " + w.name})
+			base.Tell(method.Event{Stage: "table", Done: float64(k*len(base.Layers) + i + 1), Total: float64(len(menu) * len(base.Layers)), Message: w.name + ", " + l.Name})
 		}
 	}
 	return t, nil
 }
 
-// apply is the base with one step more, measured on a part of the choice split.
-func (t *table) apply(ctx context.Context, st method.Step) (*method.State, error) {
-	c := t.base.Clone()
-	c.Choice = some(c.Choice, t.samples)
-	n := len(c.Stages)
-	if err := c.Step(ctx, st, Methods); err != nil {
-		return nil, err
-	}
-	if len(c.Stages) == n {
-		if _, err := c.Stage(ctx, st.Method, 0); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
-}
+// held is what a way makes of a layer.
+type held struct{ w, b *method.Held }
 
-func (t *table) keep(i, j int, l *method.Layer) {
-	if t.bytes > maxHeld {
+// put makes layer i of a state with the same layers hold it.
+func (h *held) put(s *method.State, i int) {
+	l := s.Layers[i]
+	put(&l.Weight, h.w)
+	if h.b == nil {
 		return
 	}
-	w := l.Weight
-	e := [2]*method.Held{&w}
-	t.bytes += 5 * int64(w.Len())
-	if l.Bias != nil {
-		b := *l.Bias
-		e[1] = &b
+	if l.Bias == nil { // the way gave it one
+		b := s.Graph.NewConst(s.Graph.NewName(l.Name+".bias"), h.b.Value.Data)
+		l.Node.In = append(slices.Clone(l.Node.In[:2]), b)
+		l.Bias = &method.Held{Value: b}
 	}
-	t.held[[2]int{i, j}] = e
+	put(l.Bias, h.b)
 }
 
-// stitch is the base with each layer held as the choice says, put together from what was made
-// layer by layer.
+// put makes h hold what from holds.
+func put(h, from *method.Held) {
+	v := h.Value
+	*h = *from
+	h.Value = v
+	if from.As != nil {
+		v.Data = from.As.Dense()
+	} else {
+		v.Data = from.Value.Data
+	}
+}
+
+// make applies a way to all layers of the base: what it makes of each, nil where it leaves it.
+func (t *table) make(ctx context.Context, w way) ([]*held, error) {
+	if m := t.made[w.name]; m != nil {
+		return m, nil
+	}
+	c := t.base.Clone()
+	c.Choice, c.Memo = some(c.Choice, 1), nil // methods measure what they made; nobody asks
+	if err := c.Step(ctx, method.Step{Method: w.step.Method, Set: with(w.step.Set, "layers", "*")}, Methods); err != nil {
+		return nil, err
+	}
+	if len(c.Layers) != len(t.base.Layers) {
+		return nil, fmt.Errorf("%s changed the layers themselves", w.step.Method)
+	}
+	out := make([]*held, len(c.Layers))
+	for i, l := range c.Layers {
+		if l.Weight.Value.Data == t.base.Layers[i].Weight.Value.Data {
+			continue
+		}
+		out[i] = &held{w: slim(&l.Weight)}
+		if l.Bias != nil {
+			out[i].b = slim(l.Bias)
+		}
+		t.bytes += int64(l.Weight.Len())
+	}
+	if t.bytes > maxHeld {
+		clear(t.made)
+		t.bytes = 0
+	}
+	t.made[w.name] = out
+	return out, nil
+}
+
+// slim is a copy of h that shares no more with its state than it must.
+func slim(h *method.Held) *method.Held {
+	c := *h
+	c.Value = &graph.Value{Type: h.Value.Type}
+	if h.As == nil {
+		c.Value.Data = h.Value.Data
+	}
+	return &c
+}
+
+// stitch is the base with each layer held as the choice says, put together from what ways made of
+// all layers.
 func (t *table) stitch(ctx context.Context, pick []int) (*method.State, error) {
 	c := t.base.Clone()
 	for i, j := range pick {
 		if j == 0 {
 			continue
 		}
-		e, ok := t.held[[2]int{i, j}]
-		if !ok {
-			s, err := t.apply(ctx, t.ways[i][j].step)
-			if err != nil {
-				return nil, err
-			}
-			t.keep(i, j, s.Layers[i])
-			e = [2]*method.Held{&s.Layers[i].Weight, s.Layers[i].Bias}
+		made, err := t.make(ctx, t.ways[i][j])
+		if err != nil {
+			return nil, err
 		}
-		put(&c.Layers[i].Weight, e[0])
-		if c.Layers[i].Bias != nil && e[1] != nil {
-			put(c.Layers[i].Bias, e[1])
+		if made[i] == nil {
+			return nil, fmt.Errorf("layer %s: %s leaves it as it is", c.Layers[i].Name, t.ways[i][j].name)
 		}
+		made[i].put(c, i)
 	}
 	return c, nil
-}
-
-// put makes h hold what from holds.
-func put(h, from *method.Held) {
-	v := h.Value
-	v.Data = from.Value.Data
-	*h = *from
-	h.Value = v
 }
 
 // steps are the steps that make a choice: layers that are held alike share one.
