@@ -46,7 +46,7 @@ type Options struct {
 	// "recall" (detections against the float model's). "": what the card's task, the model's
 	// outputs and the data call for.
 	Metric string
-	// Minimize is "size", the default.
+	// Minimize is "size", the default, or "latency".
 	Minimize string
 	// Methods are the names of those that a search may use; nil: all.
 	Methods []string

@@ -212,6 +212,8 @@ type Candidate struct {
 	Name   string  `json:"name"`
 	Bytes  int64   `json:"bytes"`
 	Metric float64 `json:"metric"` // 0..1, or dB
+	// Ms is the time of one inference, by the model's as it came in the same moments; 0: not timed.
+	Ms     float64 `json:"ms,omitempty"`
 	Chosen bool    `json:"chosen"`
 	// Recipe makes it, as YAML; "": the model as it came.
 	Recipe string `json:"recipe,omitempty"`

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"whit/graph"
 	"whit/internal/cpu"
 	"whit/internal/safefile"
+	"whit/plan"
 	"whit/tensor"
 	"whit/train"
 )
@@ -79,6 +81,9 @@ type run struct {
 	labelled bool
 	metric   method.Metric
 	missed   []Budgeted
+	// dense is the model as it came, ready to be timed, and denseMs its times so far.
+	dense   *plan.Session
+	denseMs []float64
 	// interrupted: the search was stopped, and had something.
 	interrupted bool
 	path        string // the file that was written
@@ -91,8 +96,8 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	if err := g.Verify(); err != nil {
 		return nil, err
 	}
-	if o.Minimize != "" && o.Minimize != "size" {
-		return nil, fmt.Errorf("minimize %q is not possible yet, want size", o.Minimize)
+	if o.Minimize != "" && o.Minimize != "size" && o.Minimize != "latency" {
+		return nil, fmt.Errorf("minimize %q, want size or latency", o.Minimize)
 	}
 	for _, m := range o.Methods {
 		if !knows(m) {
@@ -326,6 +331,11 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 		// With a promise and a size both, the smallest model within the promise meets both or neither.
 		so.MaxDrop, so.Target = *p, 0
 	}
+	so.Fast = r.o.Minimize == "latency"
+	so.TargetMs = float64(r.o.Budget.TargetLatency) / float64(time.Millisecond)
+	if so.Fast || so.TargetMs > 0 {
+		so.Millis = r.millis
+	}
 	if r.o.Budget.Time > 0 {
 		so.Deadline = started.Add(r.o.Budget.Time)
 	}
@@ -340,7 +350,7 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 		r.res.Recipe = FormatRecipe(rec, false)
 	}
 	for _, c := range f.Candidates {
-		k := Candidate{Name: c.Name, Bytes: c.Bytes, Metric: c.Eval.Value, Chosen: c.Chosen}
+		k := Candidate{Name: c.Name, Bytes: c.Bytes, Ms: c.Ms, Metric: c.Eval.Value, Chosen: c.Chosen}
 		if len(c.Steps) > 0 {
 			k.Recipe = FormatRecipe(&Recipe{Name: "candidate", Steps: c.Steps}, false)
 		}
@@ -372,6 +382,61 @@ func (r *run) file(g *graph.Graph) *format.File {
 		g = &h
 	}
 	return &format.File{Graph: g, Card: r.card}
+}
+
+// millis times one inference of g: the median of runs in turn with the model as it came, by the
+// ratio of the two, so that what else the machine does weighs less.
+func (r *run) millis(ctx context.Context, g *graph.Graph) (float64, error) {
+	session := func(g *graph.Graph) (*plan.Session, error) {
+		p, err := plan.NewProgram(g, plan.Options{Threads: r.o.Threads})
+		if err != nil {
+			return nil, err
+		}
+		in := g.Inputs[0]
+		t := tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{1}, r.state.Train.Shape()...)}
+		pl, err := p.Plan(map[string]tensor.Type{in.Name: t})
+		if err != nil {
+			return nil, err
+		}
+		s, err := pl.NewSession()
+		if err != nil {
+			return nil, err
+		}
+		return s, r.state.Train.Read(ctx, []int{0}, tensor.Of[float32](s.Input(in.Name)), nil)
+	}
+	var err error
+	if r.dense == nil {
+		if r.dense, err = session(r.g); err != nil {
+			return 0, err
+		}
+	}
+	s, err := session(g)
+	if err != nil {
+		return 0, err
+	}
+	var dense, now []float64
+	began := time.Now()
+	for k := 0; k < 5 || time.Since(began) < 400*time.Millisecond && k < 200; k++ {
+		for i, s := range []*plan.Session{r.dense, s} {
+			t := time.Now()
+			if err := s.Run(ctx); err != nil {
+				return 0, err
+			}
+			ms := float64(time.Since(t)) / float64(time.Millisecond)
+			if i == 0 && k > 1 { // the first runs pack
+				dense = append(dense, ms)
+			} else if k > 1 {
+				now = append(now, ms)
+			}
+		}
+	}
+	r.denseMs = append(r.denseMs, dense...)
+	return median(now) / median(dense) * median(r.denseMs), nil
+}
+
+func median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	return s[len(s)/2]
 }
 
 // fileBytes is the size of the file that g would make.

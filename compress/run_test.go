@@ -190,6 +190,11 @@ func TestRun(t *testing.T) {
 				t.Errorf("layers %+v", r.Layers)
 			}
 		}},
+		{"fast", Data{Set: set}, Options{Budget: Budget{MaxDrop: drop(0.05)}, NoFinetune: true, Minimize: "latency"}, false, func(t *testing.T, r *Result) {
+			if len(r.Pareto) < 3 || r.Pareto[0].Ms <= 0 {
+				t.Errorf("%d candidates, %+v", len(r.Pareto), r.Pareto[0])
+			}
+		}},
 		{"too small a size", Data{Set: set}, Options{Budget: Budget{MaxDrop: drop(0.05), TargetSize: 10}, NoFinetune: true}, true, func(t *testing.T, r *Result) {
 			if r.Unmet != "out.unmet.whit" || !strings.Contains(r.Verdict, "target size") {
 				t.Errorf("%q, %q", r.Unmet, r.Verdict)
@@ -352,7 +357,7 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		{"no data", Data{}, Options{}, "no data"},
 		{"unknown method", Data{Set: blobs{n: 90}}, Options{Methods: []string{"magic"}}, "unknown method"},
-		{"minimize", Data{Set: blobs{n: 90}}, Options{Minimize: "latency"}, "minimize"},
+		{"minimize", Data{Set: blobs{n: 90}}, Options{Minimize: "noise"}, "minimize"},
 		{"metric", Data{Set: blobs{n: 90, unlabel: true}}, Options{Metric: "top1"}, "labels"},
 		{"unknown metric", Data{Set: blobs{n: 90}}, Options{Metric: "luck"}, "unknown metric"},
 		{"few", Data{Set: blobs{n: 1}}, Options{}, "too few"},

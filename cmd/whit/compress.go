@@ -86,7 +86,7 @@ float model's, PSNR where an .npz has targets, or the recall of detections. --re
 	fl.StringVar(&f.size, "target-size", "", "size of the file at most: bytes, or 100kB, 2MB")
 	fl.Float64Var(&f.latency, "target-latency", 0, "median of one inference at most, in ms")
 	fl.DurationVar(&f.limit, "time", 0, "how long to search: 10m")
-	fl.StringVar(&f.minimize, "minimize", "size", "what to make small: size")
+	fl.StringVar(&f.minimize, "minimize", "size", "what to make small: size or latency")
 	fl.StringVar(&f.metric, "metric", "", "top1, agreement, cosine, psnr or recall (default: what the model and the data call for)")
 	fl.StringVar(&f.finetune, "finetune", "auto", "auto or off")
 	fl.StringVar(&f.methods, "methods", "", "methods that the search may use, comma-separated (default: all)")
@@ -138,8 +138,8 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	if f.metric != "" && !slices.Contains(compress.Metrics(), f.metric) {
 		return usage("--metric %q, want one of %s", f.metric, strings.Join(compress.Metrics(), ", "))
 	}
-	if f.minimize != "" && f.minimize != "size" {
-		return usage("--minimize %q is not possible yet, want size", f.minimize)
+	if f.minimize != "size" && f.minimize != "latency" {
+		return usage("--minimize %q, want size or latency", f.minimize)
 	}
 	var err error
 	if o.Budget, err = f.budget(); err != nil {

@@ -42,6 +42,12 @@ type Options struct {
 	MaxDrop float64
 	// Target is the size in bytes at which the search may stop; 0: as small as it gets.
 	Target int64
+	// Fast: the fastest model is wanted, not the smallest. TargetMs is what one inference may take; 0:
+	// anything.
+	Fast     bool
+	TargetMs float64
+	// Millis times a model; needed for the two above.
+	Millis func(context.Context, *graph.Graph) (float64, error)
 	// Deadline ends the search with the best so far; zero: none.
 	Deadline time.Time
 	// Methods are the names of those that may be used; nil: all.
@@ -61,6 +67,7 @@ type Candidate struct {
 	Bytes  int64
 	Eval   method.Eval
 	Drop   float64 // of the metric on the choice split
+	Ms     float64 // of one inference; 0: not timed
 	Chosen bool
 	// Steps make it from the model as it came.
 	Steps []method.Step
@@ -110,7 +117,7 @@ func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
 	}
 	c := s.Clone()
 	r := &runner{o: o, base: base, f: &Found{State: c}, start: c}
-	if err := r.note("as it came", r.f.State, nil); err != nil {
+	if err := r.note(ctx, "as it came", r.f.State, nil); err != nil {
 		return nil, err
 	}
 	if err := r.run(ctx); err != nil {
@@ -128,6 +135,14 @@ func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
 }
 
 func (r *runner) run(ctx context.Context) error {
+	if r.timed() {
+		if err := r.fast(ctx); err != nil {
+			return err
+		}
+		if r.o.Fast {
+			return nil
+		}
+	}
 	if !r.start.NoFinetune {
 		if r.may("magnitude") {
 			if err := r.prune(ctx); err != nil {
@@ -174,6 +189,9 @@ func (r *runner) may(name string) bool {
 	return false
 }
 
+// timed reports whether candidates are timed.
+func (r *runner) timed() bool { return r.o.Fast || r.o.TargetMs > 0 }
+
 // late reports, and remembers, that the deadline has passed.
 func (r *runner) late(what string) bool {
 	if r.o.Deadline.IsZero() || time.Now().Before(r.o.Deadline) {
@@ -187,7 +205,7 @@ func (r *runner) late(what string) bool {
 }
 
 // note measures a state's file and adds it to the candidates.
-func (r *runner) note(name string, s *method.State, steps []method.Step) error {
+func (r *runner) note(ctx context.Context, name string, s *method.State, steps []method.Step) error {
 	g, err := s.Freeze()
 	if err != nil {
 		return err
@@ -200,7 +218,13 @@ func (r *runner) note(name string, s *method.State, steps []method.Step) error {
 	if len(s.Stages) > 0 {
 		e = s.Stages[len(s.Stages)-1].Choice
 	}
-	r.f.Candidates = append(r.f.Candidates, Candidate{Name: name, Bytes: n, Eval: e, Drop: r.base.Value - e.Value, Steps: steps})
+	ms := 0.0
+	if r.timed() {
+		if ms, err = r.o.Millis(ctx, g); err != nil {
+			return err
+		}
+	}
+	r.f.Candidates = append(r.f.Candidates, Candidate{Ms: ms, Name: name, Bytes: n, Eval: e, Drop: r.base.Value - e.Value, Steps: steps})
 	return nil
 }
 
@@ -212,12 +236,12 @@ func (r *runner) try(ctx context.Context, name string, from *method.State, steps
 		return c, nil, false, err
 	}
 	all := append(slices.Clone(steps), st)
-	if err := r.note(name, next, all); err != nil {
+	if err := r.note(ctx, name, next, all); err != nil {
 		return c, nil, false, err
 	}
 	c = r.f.Candidates[len(r.f.Candidates)-1]
 	ok = r.holds(c)
-	if ok && c.Bytes < r.f.Candidates[r.chosen].Bytes {
+	if r.better(c, r.f.Candidates[r.chosen]) {
 		r.chosen = len(r.f.Candidates) - 1
 		r.f.State, r.f.Steps = next, all
 	}
@@ -237,15 +261,45 @@ func (r *runner) tryAll(ctx context.Context, name string, base *method.State, do
 	if _, err := next.Stage(ctx, "mix", bytes); err != nil {
 		return false, err
 	}
-	if err := r.note(name, next, steps); err != nil {
+	if err := r.note(ctx, name, next, steps); err != nil {
 		return false, err
 	}
 	c := r.f.Candidates[len(r.f.Candidates)-1]
-	if ok = r.holds(c); ok && c.Bytes < r.f.Candidates[r.chosen].Bytes {
+	if ok = r.holds(c); r.better(c, r.f.Candidates[r.chosen]) {
 		r.chosen = len(r.f.Candidates) - 1
 		r.f.State, r.f.Steps = next, steps
 	}
 	return ok, nil
+}
+
+// better reports whether a is to be preferred to b: what keeps the promise; of these what is small and fast
+// enough; of these the smaller one, the faster one where speed is what is wanted, or, where
+// nothing is promised, the one nearer to the float model.
+func (r *runner) better(a, b Candidate) bool {
+	ha, hb := r.holds(a), r.holds(b)
+	if ha != hb {
+		return ha
+	}
+	over := func(c Candidate) float64 {
+		x := 0.0
+		if t := r.o.TargetMs; t > 0 {
+			x += max(0, c.Ms/t-1)
+		}
+		if t := r.o.Target; t > 0 {
+			x += max(0, float64(c.Bytes)/float64(t)-1)
+		}
+		return x
+	}
+	if x, y := over(a), over(b); x != y {
+		return x < y
+	}
+	switch {
+	case math.IsInf(r.o.MaxDrop, 1) && (r.o.TargetMs > 0 || r.o.Target > 0):
+		return a.Eval.Far < b.Eval.Far
+	case r.o.Fast:
+		return a.Ms < b.Ms
+	}
+	return a.Bytes < b.Bytes
 }
 
 // holds reports whether a candidate keeps the promise on the choice split with

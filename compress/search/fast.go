@@ -1,0 +1,193 @@
+package search
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"whit/compress/method"
+)
+
+// attempt is a list of steps that was made, measured and timed.
+type attempt struct {
+	name  string
+	steps []method.Step
+	state *method.State
+	c     Candidate
+	ok    bool
+}
+
+// fast looks for the fastest model that keeps the promise, or the best one that is fast
+// enough: integers, with the layers that bear them least left float; blocks of weights pruned; channels
+// removed; and the last two on integers. Every candidate is timed on the engine that ships, in
+// turn with the model as it came.
+func (r *runner) fast(ctx context.Context) error {
+	var best []*attempt // of each kind, that hold
+	add := func(a *attempt, err error) error {
+		if a != nil && a.ok {
+			best = append(best, a)
+		}
+		return err
+	}
+	if err := add(r.integers(ctx, "", nil)); err != nil {
+		return err
+	}
+	for _, kind := range []struct {
+		what, method string
+		levels       []float64
+		set          map[string]any
+		fixes        []string
+	}{
+		{"blocks of 4x1", "obs", []float64{0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95}, map[string]any{"pattern": "4x1"}, []string{"refit"}},
+		{"channels", "reconstruct", []float64{0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7}, map[string]any{"round_to": 8}, []string{"refit"}},
+	} {
+		m := find(kind.method)
+		if m == nil || !r.may(kind.method) || r.late(kind.what) {
+			continue
+		}
+		var most *attempt
+		// Losses rise with the level: the first that fails ends a bisection.
+		lo, hi := -1, len(kind.levels)
+		for hi-lo > 1 {
+			if r.late(kind.what) {
+				break
+			}
+			mid := (lo + hi) / 2
+			set := typed(m, with(kind.set, "sparsity", kind.levels[mid]))
+			if !r.start.NoFinetune && m.Param("epochs") != nil {
+				set = r.fit(r.start, set, "epochs", 1)
+			}
+			name := fmt.Sprintf("%.0f%% of %s pruned", 100*kind.levels[mid], kind.what)
+			a, err := r.attempt(ctx, name, append([]method.Step{{Method: kind.method, Set: set}}, r.fixes(kind.fixes)...))
+			if err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				r.refuse(name, err.Error())
+				hi = mid
+				continue
+			}
+			if a.ok {
+				lo, most = mid, a
+			} else {
+				hi = mid
+			}
+		}
+		if most == nil {
+			continue
+		}
+		best = append(best, most)
+		if kind.what == "channels" {
+			if err := add(r.integers(ctx, most.name+", ", most.steps)); err != nil {
+				return err
+			}
+		}
+	}
+	if len(best) == 0 {
+		return nil
+	}
+	// What time does not pay for, bytes may: levels of 8 bits in the file of the fastest.
+	slices.SortStableFunc(best, func(a, b *attempt) int {
+		switch {
+		case a.c.Ms < b.c.Ms:
+			return -1
+		case a.c.Ms > b.c.Ms:
+			return 1
+		}
+		return 0
+	})
+	top := best[0]
+	if m := find("gptq"); m != nil && r.may("gptq") && !strings.Contains(top.name, "integers") {
+		_, err := r.attempt(ctx, top.name+", 8 bits", append(slices.Clone(top.steps), method.Step{Method: "gptq", Set: typed(m, map[string]any{"bits": 8.0})}))
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (r *runner) fixes(names []string) (out []method.Step) {
+	for _, n := range names {
+		if find(n) != nil && r.may(n) {
+			out = append(out, method.Step{Method: n, Set: map[string]any{}})
+		}
+	}
+	return out
+}
+
+// integers puts what steps make on integers, and leaves those layers float whose part in what is lost is the
+// largest, until the promise holds.
+func (r *runner) integers(ctx context.Context, name string, steps []method.Step) (*attempt, error) {
+	m := find("activations")
+	if m == nil || !r.may("activations") || r.late("integers") {
+		return nil, nil
+	}
+	try := func(skip []string) (*attempt, error) {
+		set := map[string]any{}
+		what := name + "integers"
+		if len(skip) > 0 {
+			set["skip"] = strings.Join(skip, ",")
+			what = fmt.Sprintf("%sintegers but for %d layers", name, len(skip))
+		}
+		a, err := r.attempt(ctx, what, append(slices.Clone(steps), method.Step{Method: "activations", Set: set}))
+		if err != nil && ctx.Err() == nil {
+			r.refuse(what, err.Error())
+			return nil, nil
+		}
+		return a, err
+	}
+	a, err := try(nil)
+	if a == nil || a.ok || err != nil {
+		return a, err
+	}
+	// What each layer does alone, on a part of the choice split.
+	base := r.start.Clone()
+	for _, st := range steps {
+		if err := base.Step(ctx, st, Methods); err != nil {
+			return nil, err
+		}
+	}
+	base.Choice = some(base.Choice, samples(base.Choice))
+	far := map[string]float64{}
+	var names []string
+	for _, l := range base.Layers {
+		if r.late("the layers on integers") {
+			return nil, nil
+		}
+		c := base.Clone()
+		if err := c.Step(ctx, method.Step{Method: "activations", Set: map[string]any{"layers": l.Name}}, Methods); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			continue // it stays float anyway
+		}
+		e, err := c.Measure(ctx, c.Graph)
+		if err != nil {
+			return nil, err
+		}
+		far[l.Name] = e.Far
+		names = append(names, l.Name)
+		r.f.Table = append(r.f.Table, Way{Layer: l.Name, Name: name + "integers", Far: e.Far})
+	}
+	sort.SliceStable(names, func(i, j int) bool { return far[names[i]] > far[names[j]] })
+	for k := 1; k < len(names); k *= 2 {
+		if r.late("integers for fewer layers") {
+			return nil, nil
+		}
+		if a, err = try(names[:k]); a == nil || a.ok || err != nil {
+			return a, err
+		}
+	}
+	return nil, nil
+}
+
+// attempt makes, measures and times a candidate; it becomes the best where it is better.
+func (r *runner) attempt(ctx context.Context, name string, steps []method.Step) (*attempt, error) {
+	ok, err := r.tryAll(ctx, name, r.start, 0, steps)
+	if err != nil {
+		return nil, err
+	}
+	return &attempt{name: name, steps: steps, c: r.f.Candidates[len(r.f.Candidates)-1], ok: ok}, nil
+}
