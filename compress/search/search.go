@@ -16,7 +16,7 @@ import (
 
 // Methods are the methods that searches and recipes use, in the order in which
 // they are listed.
-var Methods = []*method.Method{prune.Scan, prune.Magnitude, quant.OBS, quant.Codebook, quant.RDO, quant.Round, quant.GPTQ}
+var Methods = []*method.Method{prune.Scan, prune.Magnitude, quant.OBS, quant.Codebook, quant.RDO, quant.Round, quant.GPTQ, quant.Refit}
 
 // Options say what to look for.
 type Options struct {
