@@ -80,46 +80,47 @@ func (p *Problem) Select(pt Pattern, drop int, keep []bool) (stay []bool, err er
 	share := float64(drop) / float64(max(1, p.N*p.K))
 	most := p.K
 	if pt.M == 0 && share < 1 { // no row goes much further than the others
-		most = min(p.K, int(math.Ceil(float64(p.K)*(share+0.6*(1-share)))))
+		most = min(p.K, int(math.Ceil(float64(p.K)*(share+0.5*(1-share)))))
 	}
 	traces := make([]*trace, blocks)
 	u := kern.F32(cpu.Detect())
 	each(blocks, 1, p.Threads, func(b int) {
 		r0, r1 := b*rows, min(p.N, (b+1)*rows)
-		traces[b] = newTrace(u, inv32, p.K, p.W[r0*p.K:r1*p.K], keep[r0*p.K:r1*p.K])
-		traces[b].run(pt, most)
+		t := newTrace(u, inv32, p.K, p.W[r0*p.K:r1*p.K], keep[r0*p.K:r1*p.K])
+		t.run(pt, most)
+		traces[b] = &trace{order: t.order, loss: t.loss, given: t.given, rows: t.rows} // the rest is large
 	})
-	stay = make([]bool, p.N*p.K)
-	set := func(b, k int, v bool) {
-		for r := b * rows; r < min(p.N, (b+1)*rows); r++ {
-			stay[r*p.K+k] = v
+	stay = slices.Clone(keep)
+	gone := 0
+	for _, k := range keep {
+		if !k {
+			gone++
 		}
+	}
+	lose := func(b int) { // what block b loses next
+		t := traces[b]
+		for r := b * rows; r < min(p.N, (b+1)*rows); r++ {
+			if e := r*p.K + t.order[t.at]; stay[e] {
+				stay[e] = false
+				gone++
+			}
+		}
+		t.at++
 	}
 	q := &queue{}
-	gone := 0
-	for b, t := range traces {
-		for k := range p.K {
-			set(b, k, true)
-		}
-		for _, k := range t.order[:t.given] {
-			set(b, k, false)
-		}
-		t.width = min(p.N, (b+1)*rows) - b*rows
-		gone += t.given * t.width
-		t.at = t.given
-		if t.at < len(t.order) {
-			*q = append(*q, item{t.loss[t.at] / float64(t.width), b})
+	next := func(b int) {
+		if t := traces[b]; t.at < len(t.order) {
+			heap.Push(q, item{t.loss[t.at] / float64(t.rows), b})
 		}
 	}
-	heap.Init(q)
+	for b, t := range traces {
+		t.at = t.given
+		next(b)
+	}
 	for q.Len() > 0 && (gone < drop || pt.M > 0) {
-		it := heap.Pop(q).(item)
-		t := traces[it.block]
-		set(it.block, t.order[t.at], false)
-		gone += t.width
-		if t.at++; t.at < len(t.order) {
-			heap.Push(q, item{t.loss[t.at] / float64(t.width), it.block})
-		}
+		b := heap.Pop(q).(item).block
+		lose(b)
+		next(b)
 	}
 	return stay, nil
 }
@@ -155,7 +156,6 @@ type trace struct {
 	loss  []float64
 	given int // of order were gone before
 	at    int // of order, in Select
-	width int // rows
 
 	u      *kern.Micro
 	inv    []float32
@@ -462,10 +462,13 @@ func (p *Problem) cheapest(w, u []float32, stay []bool, rows, j0, j1, drop int) 
 			for i := r; i < r+n; i++ {
 				v := w[i*p.K+j] / u[j*p.K+j]
 				s += float32(v * v)
-				any = any || stay[i*p.K+j]
+				if stay[i*p.K+j] {
+					any = true
+				} else {
+					gone++
+				}
 			}
 			if !any {
-				gone += n
 				continue
 			}
 			es = append(es, element{s / float32(n), int32(r*p.K + j)})
@@ -483,8 +486,10 @@ func (p *Problem) cheapest(w, u []float32, stay []bool, rows, j0, j1, drop int) 
 		}
 		r := int(e.at) / p.K
 		for i := r; i < min(p.N, r+rows); i++ {
-			stay[i*p.K+int(e.at)%p.K] = false
-			gone++
+			if k := i*p.K + int(e.at)%p.K; stay[k] {
+				stay[k] = false
+				gone++
+			}
 		}
 	}
 	return gone

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"whit/compress/fit"
 	"whit/compress/method"
 )
 
@@ -13,14 +14,17 @@ import (
 //
 // It deviates in that a layer's threshold is the quantile that gives the wanted
 // sparsity, not a multiple of the weights' standard deviation; that sparsity rises
-// by a cubic schedule; and that Adam retrains instead of SGD by default.
+// by a cubic schedule; that Adam retrains instead of SGD by default; and that what goes together may be
+// blocks of output channels, whose positions a sparse kernel reads once (mean square), or all
+// but n of m inputs (A. Mishra et al.: Accelerating sparse deep neural networks, 2021).
 var Magnitude = &method.Method{
 	Name: "magnitude",
 	Doc:  "prunes the smallest weights of each layer, round by round, and retrains",
 	Params: append([]method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 		{Name: "sparsity", Kind: method.PerLayer, Default: method.Uniform(0.9), Min: 0, Max: 0.9999, Doc: "share of weights to drop, by layer or for all"},
-		{Name: "by", Kind: method.String, Default: "layer", Choices: []string{"layer", "scan"}, Doc: "layer: sparsity of each; scan: of all, shared out by the last scan"},
+		{Name: "by", Kind: method.String, Default: "layer", Choices: []string{"layer", "scan", "global"}, Doc: "layer: sparsity of each; scan: of all, shared out by the last scan; global: of all, one threshold"},
+		{Name: "pattern", Kind: method.String, Default: fit.Patterns[0], Choices: fit.Patterns, Doc: "what goes together: single weights, 2 or 4 output channels at a position, or all but n of m inputs in a row"},
 		{Name: "rounds", Kind: method.Int, Default: 5, Min: 1, Max: 1000, Doc: "rounds of pruning, epochs of training after each"},
 		{Name: "final", Kind: method.Int, Default: 5, Min: 0, Max: 10000, Doc: "epochs after the last round, instead of epochs"},
 	}, method.FitParams(2, 1e-3)...),
@@ -33,10 +37,12 @@ func magnitude(ctx context.Context, s *method.State, a method.Args) error {
 		return err
 	}
 	sparsity := a.PerLayer("sparsity")
-	if a.String("by") == "scan" {
-		if len(sparsity) != 1 || sparsity[0].Glob != "*" {
-			return fmt.Errorf("magnitude: by scan takes one sparsity for all layers")
-		}
+	pt := fit.PatternOf(a.String("pattern"))
+	by := a.String("by")
+	if by != "layer" && (len(sparsity) != 1 || sparsity[0].Glob != "*") {
+		return fmt.Errorf("magnitude: by %s takes one sparsity for all layers", by)
+	}
+	if by == "scan" {
 		if sparsity, err = Share(s.Curves, layers, sparsity[0].Value); err != nil {
 			return err
 		}
@@ -47,9 +53,11 @@ func magnitude(ctx context.Context, s *method.State, a method.Args) error {
 		from, to float64
 	}
 	var jobs []job
+	was, of := 0, 0
 	for _, l := range layers {
 		if to, ok := sparsity.For(l.Name); ok {
 			jobs = append(jobs, job{l, 1 - float64(l.Weight.Stored())/float64(l.Weight.Len()), to})
+			was, of = was+l.Weight.Stored(), of+l.Weight.Len()
 		}
 	}
 	if len(jobs) == 0 {
@@ -60,8 +68,23 @@ func magnitude(ctx context.Context, s *method.State, a method.Args) error {
 		rounds = 1
 	}
 	for r := 1; r <= rounds; r++ {
-		for _, j := range jobs {
-			j.l.Weight.Prune(Smallest(j.l.Weight.Data(), Schedule(j.from, max(j.from, j.to), r, rounds), j.l.Weight.Mask))
+		if plain := by != "global" && a.String("pattern") == fit.Patterns[0]; plain {
+			for _, j := range jobs {
+				j.l.Weight.Prune(Smallest(j.l.Weight.Data(), Schedule(j.from, max(j.from, j.to), r, rounds), j.l.Weight.Mask))
+			}
+		} else {
+			var ls []*method.Layer
+			var to []float64
+			for _, j := range jobs {
+				from := j.from
+				if by == "global" {
+					from = 1 - float64(was)/float64(of)
+				}
+				ls, to = append(ls, j.l), append(to, Schedule(from, max(from, j.to), r, rounds))
+			}
+			if err := Pattern(ls, pt, to, by == "global"); err != nil {
+				return fmt.Errorf("magnitude: %w", err)
+			}
 		}
 		o := method.FitOptions(a)
 		if r == rounds {

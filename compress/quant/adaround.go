@@ -71,7 +71,7 @@ func adaround(ctx context.Context, s *method.State, a method.Args) error {
 		if p.Outs != r.N || p.Columns() != r.K {
 			continue // another number of channels than in the float model
 		}
-		before, after, err := refit(s, base.Float, l, w, r, p, a)
+		before, after, err := reround(s, base.Float, l, w, r, p, a)
 		if err != nil {
 			return fmt.Errorf("adaround: layer %s: %w", l.Name, err)
 		}
@@ -83,9 +83,9 @@ func adaround(ctx context.Context, s *method.State, a method.Args) error {
 	return stage(ctx, s, "adaround")
 }
 
-// refit chooses the levels of a layer. before and after are the errors of its outputs, as
+// reround chooses the levels of a layer. before and after are the errors of its outputs, as
 // shares of their variance (of their squares, where there is no bias to take the mean).
-func refit(s *method.State, base *graph.Graph, l *method.Layer, w weight.Int8, r fit.Rows, p *stat.Patches, a method.Args) (before, after float64, err error) {
+func reround(s *method.State, base *graph.Graph, l *method.Layer, w weight.Int8, r fit.Rows, p *stat.Patches, a method.Args) (before, after float64, err error) {
 	centred := l.Node.Op != "MatMul" && (l.Node.Input(2) == nil || l.Node.Input(2).IsConst())
 	lo, hi := levelRange(w)
 	perRow := w.Group == 0 && w.Axis == l.OutAxis && w.Zero == nil && a.Bool("scales")

@@ -45,6 +45,9 @@ func (b *block) at(r, k int) int { return b.r.At(b.row+r, b.col+k) }
 // inputs. Batch normalisation is folded before. Layers that cannot be fitted are left out.
 func rewrite(ctx context.Context, s *method.State, layers []*method.Layer, a method.Args,
 	begin func(l *method.Layer) error, f func(l *method.Layer, b *block) ([]float64, error), done func(l *method.Layer, x []float32) error) error {
+	if s.Train == nil || s.Train.Len() == 0 {
+		return errors.New("it looks at a layer's inputs, and there are no images")
+	}
 	foldNorms(s)
 	var suited []*method.Layer
 	for _, l := range layers {

@@ -33,6 +33,7 @@ var Methods = []*method.Method{
 	quant.Activations,
 	quant.OBS,
 	quant.GPTQ,
+	quant.Refit,
 }
 
 // Options say what to look for.
