@@ -48,30 +48,41 @@ func adaround(ctx context.Context, s *method.State, a method.Args) error {
 	if !hasImages(s) {
 		return errors.New("adaround: there are no images to look at")
 	}
-	base := *s // as it was before it was rounded
-	if base.Float = s.Base; base.Float == nil {
-		base.Float = s.Float
+	float := s.Base // as it was before it was rounded
+	if float == nil {
+		float = s.Float
 	}
-	computed := map[string]bool{}
-	for _, v := range base.Float.Values() {
-		computed[v.Name] = v.Kind == graph.Computed
+	images, err := fitting(s.Graph, s.Train, a.Int("images"))
+	if err != nil {
+		return fmt.Errorf("adaround: %w", err)
+	}
+	var walks [2]*walk
+	for i, g := range []*graph.Graph{float, s.Graph} {
+		if walks[i], err = newWalk(ctx, g, s.Train, images, s.Threads); err != nil {
+			return fmt.Errorf("adaround: %w", err)
+		}
 	}
 	n := 0
 	for _, l := range layers {
 		w, ok := l.Weight.As.(weight.Int8)
 		r, err := fit.RowsOf(l)
-		if !ok || err != nil || r.K > stat.MaxColumns || !computed[l.Node.Out[0].Name] {
+		if _, both := walks[0].nodes[l.Node.Out[0].Name]; !ok || err != nil || !both || r.K > stat.MaxColumns {
 			continue
 		}
 		n++
-		p, err := fit.Against(ctx, &base, l, fit.Options{Images: a.Int("images")})
-		if err != nil {
+		p := &stat.Patches{Groups: r.Groups, PerSample: (max(16*r.K, 16384) + images - 1) / images, Threads: s.Threads}
+		if l.Node.Op == "Conv" {
+			if p.Window, err = stat.WindowOf(l.Node); err != nil {
+				return fmt.Errorf("adaround: layer %s: %w", l.Name, err)
+			}
+		}
+		if err := against(ctx, walks[0], walks[1], float, s.Graph, l, p); err != nil {
 			return fmt.Errorf("adaround: layer %s: %w", l.Name, err)
 		}
 		if p.Outs != r.N || p.Columns() != r.K {
 			continue // another number of channels than in the float model
 		}
-		before, after, err := refit(s, base.Float, l, w, r, p, a)
+		before, after, err := refit(s, float, l, w, r, p, a)
 		if err != nil {
 			return fmt.Errorf("adaround: layer %s: %w", l.Name, err)
 		}

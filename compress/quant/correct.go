@@ -82,14 +82,21 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		known[v.Name] = v.Kind == graph.Computed
 	}
 	fixes = slices.DeleteFunc(fixes, func(f fix) bool { return !known[f.node.Out[0].Name] })
+	images, err := fitting(s.Graph, s.Train, images)
+	if err != nil {
+		return err
+	}
 	want := make([]*means, len(fixes))
 	var points []stat.Point
 	for i, f := range fixes {
 		want[i] = &means{}
 		points = append(points, stat.Point{Value: f.node.Out[0].Name, Observer: want[i]})
 	}
-	o := runOptions(s, images)
-	if err := stat.Run(ctx, base, s.Train, points, o); err != nil {
+	if err := stat.Run(ctx, base, s.Train, points, runOptions(s, images)); err != nil {
+		return err
+	}
+	w, err := newWalk(ctx, s.Graph, s.Train, images, s.Threads)
+	if err != nil {
 		return err
 	}
 	for i, f := range fixes {
@@ -98,7 +105,8 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		if err != nil {
 			return err
 		}
-		if err := stat.Run(ctx, g, s.Train, []stat.Point{{Value: f.node.Out[0].Name, Observer: now}}, o); err != nil {
+		name := f.node.Out[0].Name
+		if err := w.to(ctx, g, name, true, func(_ int, y *tensor.Tensor) error { return now.Observe(y) }); err != nil {
 			return err
 		}
 		s.Tell(method.Event{Stage: "correct", Message: f.node.Name, Done: float64(i + 1), Total: float64(len(fixes))})
@@ -109,7 +117,7 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		for c := range delta {
 			delta[c] = want[i].sum[c]/float64(want[i].n) - now.sum[c]/float64(now.n)
 			if math.IsNaN(delta[c]) || math.IsInf(delta[c], 0) {
-				return fmt.Errorf("the mean of %q is not finite", f.node.Out[0].Name)
+				return fmt.Errorf("the mean of %q is not finite", name)
 			}
 		}
 		f.add(delta)
