@@ -162,3 +162,43 @@ func TestCalibration(t *testing.T) {
 		t.Errorf("2 bits reach from %v to %v", lo, hi)
 	}
 }
+
+// Without images ranges come from normalisations, and where there is none it is said.
+func TestNoImages(t *testing.T) {
+	build := func() *graph.Graph {
+		g := net(rand.New(rand.NewPCG(3, 4)))
+		// The normalisation says what its inputs are like on the data: make it true.
+		s := stateOf(t, g, 64)
+		m := &means{}
+		conv := g.Nodes[0].Out[0].Name
+		h := &stat.Histogram{}
+		if err := stat.Run(t.Context(), g, s.Train, []stat.Point{{Value: conv, Observer: m}, {Value: conv, Observer: h}}, stat.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		for c := range m.sum {
+			tensor.Of[float32](g.Find("n.m").Data)[c] = float32(m.sum[c] / float64(m.n))
+			tensor.Of[float32](g.Find("n.v").Data)[c] = float32(h.Std() * h.Std())
+		}
+		return g
+	}
+	g := build()
+	before := run(t, g, 16)
+	s := stateOf(t, g, 0)
+	step(t, Activations, s, map[string]any{"input": []float64{-4, 5}})
+	f, err := s.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := apart(before, run(t, f, 16)); d > 0.1 {
+		t.Errorf("outputs are %v apart", d)
+	}
+	for name, m := range map[string]*method.Method{"correct": Correct, "adaround": AdaRound, "activations": Activations} {
+		a, err := m.Args(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Apply(t.Context(), stateOf(t, build(), 0), a); err == nil || !strings.Contains(err.Error(), "no images") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

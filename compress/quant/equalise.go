@@ -54,7 +54,7 @@ func equalise(ctx context.Context, s *method.State, a method.Args) error {
 		}
 		most := 0.0
 		for _, p := range ps {
-			most = max(most, p.equalise())
+			most = max(most, p.equalise(s))
 		}
 		if most < 1e-3 {
 			break
@@ -181,28 +181,38 @@ func (p pair) columns(i int, f func(k int)) {
 }
 
 // equalise scales every channel and returns by how much the most, as a logarithm.
-func (p pair) equalise() (most float64) {
+func (p pair) equalise(s *method.State) (most float64) {
 	wa, wb := slices.Clone(p.a.Weight.Data()), slices.Clone(p.b.Weight.Data())
 	var bias []float32
 	if p.a.Bias != nil {
 		bias = slices.Clone(p.a.Bias.Data())
+	}
+	norm, known := s.Norms[p.a.Node.Out[0].Name]
+	if known {
+		norm = method.Norm{Mean: slices.Clone(norm.Mean), Std: slices.Clone(norm.Std)}
 	}
 	at := sets{shape: p.a.Weight.Value.Type.Shape, axis: p.a.OutAxis}
 	for i := range at.count() {
 		var r1, r2 float64
 		at.each(i, func(k int) { r1 = max(r1, math.Abs(float64(wa[k]))) })
 		p.columns(i, func(k int) { r2 = max(r2, math.Abs(float64(wb[k]))) })
-		s := math.Sqrt(r1 / r2)
-		if !(s > 1e-6 && s < 1e6) { // one of them does nothing, or is not finite
+		f := math.Sqrt(r1 / r2)
+		if !(f > 1e-6 && f < 1e6) { // one of them does nothing, or is not finite
 			continue
 		}
 		// Powers of two would be exact, but half as equal.
-		most = max(most, math.Abs(math.Log(s)))
-		at.each(i, func(k int) { wa[k] = float32(float64(wa[k]) / s) })
-		p.columns(i, func(k int) { wb[k] = float32(float64(wb[k]) * s) })
+		most = max(most, math.Abs(math.Log(f)))
+		at.each(i, func(k int) { wa[k] = float32(float64(wa[k]) / f) })
+		p.columns(i, func(k int) { wb[k] = float32(float64(wb[k]) * f) })
 		if bias != nil {
-			bias[i] = float32(float64(bias[i]) / s)
+			bias[i] = float32(float64(bias[i]) / f)
 		}
+		if known {
+			norm.Mean[i], norm.Std[i] = norm.Mean[i]/f, norm.Std[i]/f
+		}
+	}
+	if known {
+		setNorm(s, p.a.Node.Out[0].Name, norm)
 	}
 	p.a.Weight.Set(wa)
 	p.b.Weight.Set(wb)
