@@ -45,6 +45,7 @@ var Activations = &method.Method{
 		{Name: "bits", Kind: method.PerLayer, Default: method.Uniform(8), Min: 2, Max: 8, Doc: "bits of weights that are not levels yet"},
 		{Name: "scale", Kind: method.String, Default: string(MSE), Choices: []string{string(Max), string(MSE)}, Doc: "where their levels end, as for round"},
 		{Name: "correct", Kind: method.Bool, Default: true, Doc: "correct the biases; needs images"},
+		{Name: "adaround", Kind: method.Bool, Default: false, Doc: "choose the weights' levels anew on the quantised inputs, as the method adaround does; needs images"},
 		{Name: "outputs", Kind: method.Bool, Default: false, Doc: "quantise what leads to the outputs too"},
 	},
 	Apply: activations,
@@ -100,7 +101,14 @@ func activations(ctx context.Context, s *method.State, a method.Args) error {
 	if err := s.Graph.Verify(); err != nil {
 		return err
 	}
-	if a.Bool("correct") && hasImages(s) {
+	if a.Bool("adaround") {
+		if !hasImages(s) {
+			return errors.New("activations: there are no images for adaround")
+		}
+		if err := p.refit(ctx, s, a.Int("images")); err != nil {
+			return fmt.Errorf("activations: %w", err)
+		}
+	} else if a.Bool("correct") && hasImages(s) {
 		if err := p.correct(ctx, s, a.Int("images")); err != nil {
 			return fmt.Errorf("activations: %w", err)
 		}

@@ -49,6 +49,7 @@ func TestActivations(t *testing.T) {
 		{"int8", map[string]any{"type": "int8", "range": "minmax", "outputs": true}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd whit.QLinearGlobalAveragePool", 0.04},
 		{"entropy", map[string]any{"range": "entropy"}, "QuantizeLinear QLinearConv", 0.3},
 		{"percentile", map[string]any{"range": "percentile", "correct": false}, "QuantizeLinear QLinearConv", 0.05},
+		{"adaround", map[string]any{"adaround": true, "bits": method.Uniform(4)}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd", 0.1},
 		{"first skipped", map[string]any{"skip": "c1"}, "Conv QuantizeLinear QLinearConv whit.QLinearAdd", 0.03},
 		{"last only", map[string]any{"layers": "fc"}, "Conv", 0.03},
 		{"4 bits", map[string]any{"bits": method.LayerValues{{Glob: "c*", Value: 4}, {Glob: "*", Value: 8}}}, "QuantizeLinear QLinearConv", 0.3},

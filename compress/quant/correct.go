@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"whit/compress/fit"
 	"whit/compress/method"
 	"whit/graph"
 	"whit/stat"
@@ -155,6 +156,33 @@ func (m *means) Observe(x *tensor.Tensor) error {
 	}
 	m.n += int64(x.Shape[0] * inner)
 	return nil
+}
+
+// refit chooses the levels of products on inputs that are quantised, and their biases.
+func (p *placement) refit(ctx context.Context, s *method.State, images int) error {
+	var jobs []job
+	for _, b := range p.biases {
+		l := p.product(b.node)
+		if _, err := fit.RowsOf(l); err != nil || l.Node != b.node {
+			continue
+		}
+		j := job{l: l, centred: b.node.Op != "MatMul"}
+		j.bias = func(y []float32) {
+			if b.value == nil {
+				setBias(p.g, b.node, l, y)
+				return
+			}
+			q := tensor.New(tensor.Int32, len(y))
+			for c, v := range y {
+				x := math.RoundToEven(float64(v) / float64(b.scales[c]))
+				tensor.Of[int32](q)[c] = int32(min(max(x, -maxBias), maxBias))
+			}
+			b.value.Data = q
+		}
+		jobs = append(jobs, j)
+	}
+	const passes, damp = 20, 0.01 // as adaround has them
+	return refitAll(ctx, s, s.Base, jobs, images, passes, damp)
 }
 
 // correct corrects the biases of products whose inputs are quantised.

@@ -16,7 +16,7 @@ import (
 
 // Methods are the methods that searches and recipes use, in the order in which
 // they are listed.
-var Methods = []*method.Method{prune.Scan, prune.Magnitude, quant.Codebook, quant.RDO, quant.Equalise, quant.Round, quant.AdaRound, quant.Correct, quant.Activations}
+var Methods = []*method.Method{prune.Scan, prune.Magnitude, quant.Equalise, quant.Codebook, quant.RDO, quant.Round, quant.AdaRound, quant.Correct, quant.Activations}
 
 // Options say what to look for.
 type Options struct {
