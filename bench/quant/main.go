@@ -1,12 +1,13 @@
 // Command quant compresses named pre-trained networks without labels and without training, and
 // compares the written files with the float models.
 //
-//	go run ./bench/quant -images DIR [-lenet MODEL.onnx] [-only GLOB] [-recipes GLOB] [-out DIR]
+//	go run ./bench/quant -images DIR [-lenet MODEL.onnx] [-only GLOB] [-recipes GLOB] [-out DIR] [MODEL.onnx ...]
 //
 // DIR holds pictures (PNG, JPEG), for example Kodak's. In the order of their names every other one calibrates, the
 // rest are measured. demosaicnet-bayer restores them from their mosaics, PSNR is of the output against the picture; the
 // other networks read crops of them at their input's size, every second mirrored, and are compared by
 // the cosine between the outputs before and after. LeNet-5, trained, is compared by its decisions on MNIST's test images.
+// Models given by file read seeded noise, calibration and measure: for comparing engines on what -out keeps.
 // Sizes are those of the file without names; ratios are against 4 bytes a weight.
 package main
 
@@ -77,13 +78,16 @@ var (
 
 func run(ctx context.Context) error {
 	flag.Parse()
-	pics, err := pictures(*images)
-	if err != nil {
-		return err
+	var pics []*picture
+	var err error
+	if *images != "" {
+		if pics, err = pictures(*images); err != nil {
+			return err
+		}
 	}
 	var nets []*net
 	for _, m := range zoo.Models() {
-		if !method.Match(*only, m.Name) || m.Name == "dlib-face-u8" || m.Name == "demosaicnet-xtrans" {
+		if pics == nil || !method.Match(*only, m.Name) || m.Name == "dlib-face-u8" || m.Name == "demosaicnet-xtrans" {
 			continue
 		}
 		g, err := m.Load(ctx, "", true)
@@ -119,6 +123,17 @@ func run(ctx context.Context) error {
 		}
 		if n.eval, err = read(ctx, test, test.Len()); err != nil {
 			return err
+		}
+		nets = append(nets, n)
+	}
+	for _, f := range flag.Args() {
+		g, err := onnx.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		n := &net{name: strings.TrimSuffix(filepath.Base(f), ".onnx"), g: g}
+		if err := n.noise(8); err != nil {
+			return fmt.Errorf("%s: %w", f, err)
 		}
 		nets = append(nets, n)
 	}
@@ -326,6 +341,35 @@ func (n *net) crops(ps []*picture, text string) error {
 			} else {
 				n.eval.x = append(n.eval.x, x)
 			}
+		}
+	}
+	return nil
+}
+
+// noise is as many seeded samples to calibrate on, and to measure.
+func (n *net) noise(samples int) error {
+	if len(n.g.Inputs) != 1 {
+		return fmt.Errorf("%d inputs, want one", len(n.g.Inputs))
+	}
+	var shape []int
+	for _, d := range n.g.Inputs[0].Decl.Dims[1:] {
+		if d.Size < 1 {
+			return fmt.Errorf("an input of open size")
+		}
+		shape = append(shape, d.Size)
+	}
+	n.g.Inputs[0].Decl.Dims[0].Size = -1
+	r := rand.New(rand.NewPCG(1, 3))
+	n.calib, n.eval = &set{shape: shape}, &set{shape: shape}
+	for i := range 2 * samples {
+		x := make([]float32, tensor.Shape(shape).NumElements())
+		for k := range x {
+			x[k] = float32(r.NormFloat64())
+		}
+		if i%2 == 0 {
+			n.calib.x = append(n.calib.x, x)
+		} else {
+			n.eval.x = append(n.eval.x, x)
 		}
 	}
 	return nil

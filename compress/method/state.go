@@ -26,6 +26,9 @@ type State struct {
 	// Base is the model that the levels of Graph stand for, before they were rounded and with
 	// the same names of values: what corrections compare with. nil: nothing was rounded.
 	Base *graph.Graph
+	// Norms are what batch normalisations that were folded say of the values that they made, by
+	// name; methods replace the map and never write it.
+	Norms map[string]Norm
 	// Train is for fitting and calibration, Choice for every decision. Both are
 	// labelled: where the data are not, by the float model. nil: there are no images.
 	Train, Choice train.Dataset
@@ -70,6 +73,9 @@ func (s *State) Refuse(what, why string) {
 		s.Refused = append(s.Refused, r)
 	}
 }
+
+// Norm is the mean and the standard deviation of each channel of a value, over the data that the model was trained on.
+type Norm struct{ Mean, Std []float64 }
 
 // Event is a line of progress. Done and Total count epochs or measurements; 0: unknown.
 type Event struct {

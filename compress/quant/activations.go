@@ -20,8 +20,8 @@ import (
 // their weights as integers of a scale a channel and biases as int32 of the scale sx·sw, all as
 // ONNX has it, so that pass.Quantize makes nodes on integers of them. Ranges come from images
 // of the training part, without their labels; with none, from what normalisation layers say of
-// their outputs (M. Nagel et al.: Data-free quantization through weight equalization and
-// bias correction, 2019, section 4.1). It deviates from the paper in that
+// their outputs: the means and 6 standard deviations to both sides (M. Nagel et al.: Data-free quantization through
+// weight equalization and bias correction, 2019, section 5). It deviates from the paper in that
 //
 //   - nothing is trained: ranges are calibrated (see [Calibration]), and biases corrected for what
 //     rounding adds to the mean of each channel (Nagel et al., section 4.2), on the integers as they run;
@@ -41,9 +41,11 @@ var Activations = &method.Method{
 		{Name: "range", Kind: method.String, Default: string(LeastMiss), Choices: Calibrations, Doc: "how the range of activations is found"},
 		{Name: "percentile", Kind: method.Float, Default: 99.99, Min: 50, Max: 100, Doc: "of the elements that lie within, for that range"},
 		{Name: "images", Kind: method.Int, Default: 256, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
+		{Name: "input", Kind: method.Floats, Default: []float64{}, Doc: "least and greatest value of the input: needed where there are no images"},
 		{Name: "bits", Kind: method.PerLayer, Default: method.Uniform(8), Min: 2, Max: 8, Doc: "bits of weights that are not levels yet"},
 		{Name: "scale", Kind: method.String, Default: string(MSE), Choices: []string{string(Max), string(MSE)}, Doc: "where their levels end, as for round"},
 		{Name: "correct", Kind: method.Bool, Default: true, Doc: "correct the biases; needs images"},
+		{Name: "adaround", Kind: method.Bool, Default: false, Doc: "choose the weights' levels anew on the quantised inputs, as the method adaround does; needs images"},
 		{Name: "outputs", Kind: method.Bool, Default: false, Doc: "quantise what leads to the outputs too"},
 	},
 	Apply: activations,
@@ -99,7 +101,14 @@ func activations(ctx context.Context, s *method.State, a method.Args) error {
 	if err := s.Graph.Verify(); err != nil {
 		return err
 	}
-	if a.Bool("correct") && hasImages(s) {
+	if a.Bool("adaround") {
+		if !hasImages(s) {
+			return errors.New("activations: there are no images for adaround")
+		}
+		if err := p.refit(ctx, s, a.Int("images")); err != nil {
+			return fmt.Errorf("activations: %w", err)
+		}
+	} else if a.Bool("correct") && hasImages(s) {
 		if err := p.correct(ctx, s, a.Int("images")); err != nil {
 			return fmt.Errorf("activations: %w", err)
 		}
@@ -334,7 +343,7 @@ func (p *placement) observe(ctx context.Context, s *method.State, a method.Args)
 		points = append(points, stat.Point{Value: v.Name, Observer: at[k]})
 	}
 	if !hasImages(s) {
-		return errors.New("there are no images to calibrate on")
+		return p.guess(s, a.Floats("input"), levels == 255)
 	}
 	if err := stat.Run(ctx, s.Graph, s.Train, points, runOptions(s, a.Int("images"))); err != nil {
 		return err

@@ -49,6 +49,7 @@ func TestActivations(t *testing.T) {
 		{"int8", map[string]any{"type": "int8", "range": "minmax", "outputs": true}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd whit.QLinearGlobalAveragePool", 0.04},
 		{"entropy", map[string]any{"range": "entropy"}, "QuantizeLinear QLinearConv", 0.3},
 		{"percentile", map[string]any{"range": "percentile", "correct": false}, "QuantizeLinear QLinearConv", 0.05},
+		{"adaround", map[string]any{"adaround": true, "bits": method.Uniform(4)}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd", 0.1},
 		{"first skipped", map[string]any{"skip": "c1"}, "Conv QuantizeLinear QLinearConv whit.QLinearAdd", 0.03},
 		{"last only", map[string]any{"layers": "fc"}, "Conv", 0.03},
 		{"4 bits", map[string]any{"bits": method.LayerValues{{Glob: "c*", Value: 4}, {Glob: "*", Value: 8}}}, "QuantizeLinear QLinearConv", 0.3},
@@ -160,5 +161,45 @@ func TestCalibration(t *testing.T) {
 	// Quantizing for minimum distortion, 1960, table II: 0.9957).
 	if lo, hi := LeastMiss.Range(h(normal), 0, 4); hi-lo < 2.5 || hi-lo > 3.5 {
 		t.Errorf("2 bits reach from %v to %v", lo, hi)
+	}
+}
+
+// Without images ranges come from normalisations, and where there is none it is said.
+func TestNoImages(t *testing.T) {
+	build := func() *graph.Graph {
+		g := net(rand.New(rand.NewPCG(3, 4)))
+		// The normalisation says what its inputs are like on the data: make it true.
+		s := stateOf(t, g, 64)
+		m := &means{}
+		conv := g.Nodes[0].Out[0].Name
+		h := &stat.Histogram{}
+		if err := stat.Run(t.Context(), g, s.Train, []stat.Point{{Value: conv, Observer: m}, {Value: conv, Observer: h}}, stat.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		for c := range m.sum {
+			tensor.Of[float32](g.Find("n.m").Data)[c] = float32(m.sum[c] / float64(m.n))
+			tensor.Of[float32](g.Find("n.v").Data)[c] = float32(h.Std() * h.Std())
+		}
+		return g
+	}
+	g := build()
+	before := run(t, g, 16)
+	s := stateOf(t, g, 0)
+	step(t, Activations, s, map[string]any{"input": []float64{-4, 5}})
+	f, err := s.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := apart(before, run(t, f, 16)); d > 0.1 {
+		t.Errorf("outputs are %v apart", d)
+	}
+	for name, m := range map[string]*method.Method{"correct": Correct, "adaround": AdaRound, "activations": Activations} {
+		a, err := m.Args(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Apply(t.Context(), stateOf(t, build(), 0), a); err == nil || !strings.Contains(err.Error(), "no images") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

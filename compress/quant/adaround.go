@@ -48,47 +48,87 @@ func adaround(ctx context.Context, s *method.State, a method.Args) error {
 	if !hasImages(s) {
 		return errors.New("adaround: there are no images to look at")
 	}
-	base := *s // as it was before it was rounded
-	if base.Float = s.Base; base.Float == nil {
-		base.Float = s.Float
+	float := s.Base // as it was before it was rounded
+	if float == nil {
+		float = s.Float
 	}
-	computed := map[string]bool{}
-	for _, v := range base.Float.Values() {
-		computed[v.Name] = v.Kind == graph.Computed
-	}
-	n := 0
+	var jobs []job
 	for _, l := range layers {
-		w, ok := l.Weight.As.(weight.Int8)
-		r, err := fit.RowsOf(l)
-		if !ok || err != nil || r.K > stat.MaxColumns || !computed[l.Node.Out[0].Name] {
-			continue
+		if _, ok := l.Weight.As.(weight.Int8); ok {
+			_, err := fit.RowsOf(l)
+			free := l.Node.Op != "MatMul" && (l.Node.Input(2) == nil || l.Node.Input(2).IsConst())
+			if err == nil {
+				jobs = append(jobs, job{l: l, centred: free, scales: a.Bool("scales"), bias: func(y []float32) { setBias(s.Graph, l.Node, l, y) }})
+			}
 		}
-		n++
-		p, err := fit.Against(ctx, &base, l, fit.Options{Images: a.Int("images")})
-		if err != nil {
-			return fmt.Errorf("adaround: layer %s: %w", l.Name, err)
-		}
-		if p.Outs != r.N || p.Columns() != r.K {
-			continue // another number of channels than in the float model
-		}
-		before, after, err := reround(s, base.Float, l, w, r, p, a)
-		if err != nil {
-			return fmt.Errorf("adaround: layer %s: %w", l.Name, err)
-		}
-		s.Tell(method.Event{Stage: "adaround", Message: fmt.Sprintf("%s: error %.3g of the outputs' variance, was %.3g", l.Name, after, before)})
 	}
-	if n == 0 {
+	if len(jobs) == 0 {
 		return fmt.Errorf("adaround: none of the layers %q is held as levels; round them first", a.String("layers"))
+	}
+	if err := refitAll(ctx, s, float, jobs, a.Int("images"), a.Int("passes"), a.Float("damp")); err != nil {
+		return fmt.Errorf("adaround: %w", err)
 	}
 	return stage(ctx, s, "adaround")
 }
 
+// job is a layer whose levels are chosen.
+type job struct {
+	l       *method.Layer
+	centred bool // the bias takes the mean
+	scales  bool // scales of channels may change
+	bias    func(y []float32)
+}
+
+// refitAll goes through both models and chooses the levels of layers, in order.
+func refitAll(ctx context.Context, s *method.State, float *graph.Graph, jobs []job, images, passes int, damp float64) error {
+	images, err := fitting(s.Graph, s.Train, images)
+	if err != nil {
+		return err
+	}
+	var walks [2]*walk
+	for i, g := range []*graph.Graph{float, s.Graph} {
+		if walks[i], err = newWalk(ctx, g, s.Train, images, s.Threads); err != nil {
+			return err
+		}
+	}
+	for _, j := range jobs {
+		l := j.l
+		r, err := fit.RowsOf(l)
+		if _, both := walks[0].nodes[l.Node.Out[0].Name]; err != nil || !both || r.K > stat.MaxColumns {
+			continue
+		}
+		p := &stat.Patches{Groups: r.Groups, PerSample: (max(16*r.K, 16384) + images - 1) / images, Threads: s.Threads}
+		if l.Node.Op == "Conv" {
+			if p.Window, err = stat.WindowOf(l.Node); err != nil {
+				return fmt.Errorf("layer %s: %w", l.Name, err)
+			}
+		}
+		g, err := s.Freeze()
+		if err != nil {
+			return err
+		}
+		if err := against(ctx, walks[0], walks[1], float, g, l, p); err != nil {
+			return fmt.Errorf("layer %s: %w", l.Name, err)
+		}
+		if p.Outs != r.N || p.Columns() != r.K {
+			continue // another number of channels than in the float model
+		}
+		before, after, err := reround(s, float, j, r, p, passes, damp)
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", l.Name, err)
+		}
+		s.Tell(method.Event{Stage: "adaround", Message: fmt.Sprintf("%s: error %.3g of the outputs' variance, was %.3g", l.Name, after, before)})
+	}
+	return nil
+}
+
 // reround chooses the levels of a layer. before and after are the errors of its outputs, as
 // shares of their variance (of their squares, where there is no bias to take the mean).
-func reround(s *method.State, base *graph.Graph, l *method.Layer, w weight.Int8, r fit.Rows, p *stat.Patches, a method.Args) (before, after float64, err error) {
-	centred := l.Node.Op != "MatMul" && (l.Node.Input(2) == nil || l.Node.Input(2).IsConst())
+func reround(s *method.State, base *graph.Graph, j job, r fit.Rows, p *stat.Patches, passes int, damp float64) (before, after float64, err error) {
+	l, centred := j.l, j.centred
+	w := l.Weight.As.(weight.Int8)
 	lo, hi := levelRange(w)
-	perRow := w.Group == 0 && w.Axis == l.OutAxis && w.Zero == nil && a.Bool("scales")
+	perRow := w.Group == 0 && w.Axis == l.OutAxis && w.Zero == nil && j.scales
 	levels, scales := make([]int32, w.Q.Len()), append([]float32{}, w.Scale...)
 	float := l.Weight.Data() // as it was; as it is, if that is not known
 	if v := base.Find(l.Weight.Value.Name); floats(v) != nil && v.Type.Shape.Equal(w.Q.Shape) {
@@ -128,7 +168,7 @@ func reround(s *method.State, base *graph.Graph, l *method.Layer, w weight.Int8,
 		for k := range m.K {
 			trace += h[k*m.K+k]
 		}
-		raise := a.Float("damp") * trace / float64(m.K)
+		raise := damp * trace / float64(m.K)
 		rows := r.N / r.Groups
 		parallel(rows, s.Threads, func(k int) {
 			o := g*rows + k
@@ -155,7 +195,7 @@ func reround(s *method.State, base *graph.Graph, l *method.Layer, w weight.Int8,
 				rounds = 4
 			}
 			for range rounds {
-				d.descend(a.Int("passes"))
+				d.descend(passes)
 				if perRow && !d.rescale() {
 					break
 				}
@@ -188,7 +228,7 @@ func reround(s *method.State, base *graph.Graph, l *method.Layer, w weight.Int8,
 				return 0, 0, fmt.Errorf("the mean of output %d is not finite", o)
 			}
 		}
-		setBias(s.Graph, l.Node, l, y)
+		j.bias(y)
 	}
 	all := 0.0
 	for _, e := range sums {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"whit/compress/fit"
 	"whit/compress/method"
 	"whit/graph"
 	"whit/stat"
@@ -82,14 +83,21 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		known[v.Name] = v.Kind == graph.Computed
 	}
 	fixes = slices.DeleteFunc(fixes, func(f fix) bool { return !known[f.node.Out[0].Name] })
+	images, err := fitting(s.Graph, s.Train, images)
+	if err != nil {
+		return err
+	}
 	want := make([]*means, len(fixes))
 	var points []stat.Point
 	for i, f := range fixes {
 		want[i] = &means{}
 		points = append(points, stat.Point{Value: f.node.Out[0].Name, Observer: want[i]})
 	}
-	o := runOptions(s, images)
-	if err := stat.Run(ctx, base, s.Train, points, o); err != nil {
+	if err := stat.Run(ctx, base, s.Train, points, runOptions(s, images)); err != nil {
+		return err
+	}
+	w, err := newWalk(ctx, s.Graph, s.Train, images, s.Threads)
+	if err != nil {
 		return err
 	}
 	for i, f := range fixes {
@@ -98,7 +106,8 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		if err != nil {
 			return err
 		}
-		if err := stat.Run(ctx, g, s.Train, []stat.Point{{Value: f.node.Out[0].Name, Observer: now}}, o); err != nil {
+		name := f.node.Out[0].Name
+		if err := w.to(ctx, g, name, true, func(_ int, y *tensor.Tensor) error { return now.Observe(y) }); err != nil {
 			return err
 		}
 		s.Tell(method.Event{Stage: "correct", Message: f.node.Name, Done: float64(i + 1), Total: float64(len(fixes))})
@@ -109,7 +118,7 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 		for c := range delta {
 			delta[c] = want[i].sum[c]/float64(want[i].n) - now.sum[c]/float64(now.n)
 			if math.IsNaN(delta[c]) || math.IsInf(delta[c], 0) {
-				return fmt.Errorf("the mean of %q is not finite", f.node.Out[0].Name)
+				return fmt.Errorf("the mean of %q is not finite", name)
 			}
 		}
 		f.add(delta)
@@ -147,6 +156,33 @@ func (m *means) Observe(x *tensor.Tensor) error {
 	}
 	m.n += int64(x.Shape[0] * inner)
 	return nil
+}
+
+// refit chooses the levels of products on inputs that are quantised, and their biases.
+func (p *placement) refit(ctx context.Context, s *method.State, images int) error {
+	var jobs []job
+	for _, b := range p.biases {
+		l := p.product(b.node)
+		if _, err := fit.RowsOf(l); err != nil || l.Node != b.node {
+			continue
+		}
+		j := job{l: l, centred: b.node.Op != "MatMul"}
+		j.bias = func(y []float32) {
+			if b.value == nil {
+				setBias(p.g, b.node, l, y)
+				return
+			}
+			q := tensor.New(tensor.Int32, len(y))
+			for c, v := range y {
+				x := math.RoundToEven(float64(v) / float64(b.scales[c]))
+				tensor.Of[int32](q)[c] = int32(min(max(x, -maxBias), maxBias))
+			}
+			b.value.Data = q
+		}
+		jobs = append(jobs, j)
+	}
+	const passes, damp = 20, 0.01 // as adaround has them
+	return refitAll(ctx, s, s.Base, jobs, images, passes, damp)
 }
 
 // correct corrects the biases of products whose inputs are quantised.

@@ -2,12 +2,14 @@ package quant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"whit/compress/method"
 	"whit/graph"
+	"whit/stat"
 	"whit/tensor"
 )
 
@@ -22,11 +24,17 @@ import (
 // pools, Flatten. The paper replaces Relu6 by Relu in models that bear it: clip: relu does that with every Clip
 // from 0 on between layers, which changes the model where it clipped; by default a Clip stops. The paper's absorption
 // of high biases is left out: calibration sees them.
+//
+// Weights that have a scale a channel anyway gain nothing by that, and activations, with one for all, little. by: activations
+// takes for r1 how far the channel's values reach on images: weights then take over what activations
+// cannot hold (G. Xiao et al.: SmoothQuant, 2023, section 4, with a migration strength of 0.5).
 var Equalise = &method.Method{
 	Name: "equalise",
 	Doc:  "scales channels between layers so that weights reach equally far; the outputs stay",
 	Params: []method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers may change: globs, joined by commas"},
+		{Name: "by", Kind: method.String, Default: "weights", Choices: []string{"weights", "activations"}, Doc: "how far a channel reaches: its weights, or its values on images of the training part"},
+		{Name: "images", Kind: method.Int, Default: 64, Min: 1, Max: 1e5, Doc: "images that are looked at then, without their labels"},
 		{Name: "clip", Kind: method.String, Default: "stop", Choices: []string{"stop", "relu"}, Doc: "a Clip from 0 on (Relu6) stops, or becomes a Relu"},
 		{Name: "passes", Kind: method.Int, Default: 20, Min: 1, Max: 1000, Doc: "passes over all pairs, at most"},
 	},
@@ -48,13 +56,26 @@ func equalise(ctx context.Context, s *method.State, a method.Args) error {
 	if len(ps) == 0 {
 		return fmt.Errorf("equalise: between no two of the layers %q is there only what commutes with factors", a.String("layers"))
 	}
+	if a.String("by") == "activations" {
+		if !hasImages(s) {
+			return errors.New("equalise: there are no images to see how far values reach")
+		}
+		var points []stat.Point
+		for i := range ps {
+			ps[i].far = &farthest{}
+			points = append(points, stat.Point{Value: ps[i].value.Name, Observer: ps[i].far})
+		}
+		if err := stat.Run(ctx, s.Graph, s.Train, points, runOptions(s, a.Int("images"))); err != nil {
+			return fmt.Errorf("equalise: %w", err)
+		}
+	}
 	for range a.Int("passes") {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		most := 0.0
 		for _, p := range ps {
-			most = max(most, p.equalise())
+			most = max(most, p.equalise(s))
 		}
 		if most < 1e-3 {
 			break
@@ -67,8 +88,31 @@ func equalise(ctx context.Context, s *method.State, a method.Args) error {
 
 // pair are two layers of which the second alone reads what the first makes.
 type pair struct {
-	a, b *method.Layer
-	each int // columns of b that read one channel of a: pixels that Flatten joined
+	a, b  *method.Layer
+	each  int          // columns of b that read one channel of a: pixels that Flatten joined
+	value *graph.Value // what b reads, before it was flattened
+	far   *farthest    // how far its channels reach; nil: weights count
+}
+
+// farthest is the largest magnitude of each channel, which is axis 1.
+type farthest struct{ far []float64 }
+
+// Observe implements stat.Observer.
+func (m *farthest) Observe(x *tensor.Tensor) error {
+	if len(x.Shape) < 2 {
+		return fmt.Errorf("shape %v, want at least two axes", x.Shape)
+	}
+	c, inner := x.Shape[1], x.Shape[2:].NumElements()
+	if m.far == nil {
+		m.far = make([]float64, c)
+	}
+	if len(m.far) != c {
+		return fmt.Errorf("%d channels after %d", c, len(m.far))
+	}
+	for i, v := range tensor.Of[float32](x) {
+		m.far[i/inner%c] = max(m.far[i/inner%c], math.Abs(float64(v)))
+	}
+	return nil
 }
 
 // pairs lists them in order.
@@ -85,6 +129,7 @@ func pairs(g *graph.Graph, layers []*method.Layer, clips bool) (ps []pair) {
 			continue
 		}
 		v, flat := l.Node.Out[0], false
+		last := v
 		var clip []*graph.Node
 		for {
 			u := uses[v]
@@ -94,6 +139,7 @@ func pairs(g *graph.Graph, layers []*method.Layer, clips bool) (ps []pair) {
 			n := u[0].Node
 			if b := of[n]; b != nil {
 				if p, ok := match(l, b, flat); ok {
+					p.value = last
 					ps = append(ps, p)
 					for _, c := range clip {
 						c.Op, c.Attrs, c.In = "Relu", nil, c.In[:1]
@@ -125,7 +171,9 @@ func pairs(g *graph.Graph, layers []*method.Layer, clips bool) (ps []pair) {
 			if n == nil {
 				break
 			}
-			v = n.Out[0]
+			if v = n.Out[0]; !flat {
+				last = v
+			}
 		}
 	}
 	return ps
@@ -134,7 +182,7 @@ func pairs(g *graph.Graph, layers []*method.Layer, clips bool) (ps []pair) {
 // match reports whether b has columns for the channels of a.
 func match(a, b *method.Layer, flat bool) (pair, bool) {
 	c, s := a.Weight.Value.Type.Shape[a.OutAxis], b.Weight.Value.Type.Shape
-	p := pair{a, b, 1}
+	p := pair{a: a, b: b, each: 1}
 	if a.Node.Op == "MatMul" && len(a.Weight.Value.Type.Shape) != 2 || a.Bias != nil && a.Bias.Len() != c {
 		return p, false
 	}
@@ -181,28 +229,44 @@ func (p pair) columns(i int, f func(k int)) {
 }
 
 // equalise scales every channel and returns by how much the most, as a logarithm.
-func (p pair) equalise() (most float64) {
+func (p pair) equalise(s *method.State) (most float64) {
 	wa, wb := slices.Clone(p.a.Weight.Data()), slices.Clone(p.b.Weight.Data())
 	var bias []float32
 	if p.a.Bias != nil {
 		bias = slices.Clone(p.a.Bias.Data())
+	}
+	norm, known := s.Norms[p.a.Node.Out[0].Name]
+	if known {
+		norm = method.Norm{Mean: slices.Clone(norm.Mean), Std: slices.Clone(norm.Std)}
 	}
 	at := sets{shape: p.a.Weight.Value.Type.Shape, axis: p.a.OutAxis}
 	for i := range at.count() {
 		var r1, r2 float64
 		at.each(i, func(k int) { r1 = max(r1, math.Abs(float64(wa[k]))) })
 		p.columns(i, func(k int) { r2 = max(r2, math.Abs(float64(wb[k]))) })
-		s := math.Sqrt(r1 / r2)
-		if !(s > 1e-6 && s < 1e6) { // one of them does nothing, or is not finite
+		if p.far != nil && i < len(p.far.far) {
+			r1 = p.far.far[i]
+		}
+		f := math.Sqrt(r1 / r2)
+		if !(f > 1e-6 && f < 1e6) { // one of them does nothing, or is not finite
 			continue
 		}
 		// Powers of two would be exact, but half as equal.
-		most = max(most, math.Abs(math.Log(s)))
-		at.each(i, func(k int) { wa[k] = float32(float64(wa[k]) / s) })
-		p.columns(i, func(k int) { wb[k] = float32(float64(wb[k]) * s) })
+		most = max(most, math.Abs(math.Log(f)))
+		at.each(i, func(k int) { wa[k] = float32(float64(wa[k]) / f) })
+		p.columns(i, func(k int) { wb[k] = float32(float64(wb[k]) * f) })
 		if bias != nil {
-			bias[i] = float32(float64(bias[i]) / s)
+			bias[i] = float32(float64(bias[i]) / f)
 		}
+		if p.far != nil && i < len(p.far.far) {
+			p.far.far[i] /= f
+		}
+		if known {
+			norm.Mean[i], norm.Std[i] = norm.Mean[i]/f, norm.Std[i]/f
+		}
+	}
+	if known {
+		setNorm(s, p.a.Node.Out[0].Name, norm)
 	}
 	p.a.Weight.Set(wa)
 	p.b.Weight.Set(wb)

@@ -7,6 +7,7 @@ import (
 
 	"whit/compress/method"
 	"whit/graph"
+	"whit/stat"
 	"whit/tensor"
 )
 
@@ -84,6 +85,27 @@ func TestEqualise(t *testing.T) {
 			t.Errorf("%s: rounded outputs are %v apart, %v without", clip, d, plain)
 		}
 	}
+	// By activations channels' values reach as far as the weights that read them.
+	g := build()
+	s = stateOf(t, g, 16)
+	step(t, Equalise, s, map[string]any{"by": "activations", "clip": "relu", "images": 16})
+	if d := apart(before, run(t, g, 8)); d > 1e-5 {
+		t.Errorf("by activations: outputs are %v apart", d)
+	}
+	for _, p := range pairs(g, s.Layers, true) {
+		m := &farthest{}
+		if err := stat.Run(t.Context(), g, s.Train, []stat.Point{{Value: p.value.Name, Observer: m}}, stat.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		for i, far := range m.far {
+			r2 := 0.0
+			p.columns(i, func(k int) { r2 = max(r2, math.Abs(float64(p.b.Weight.Data()[k]))) })
+			if far > 0 && math.Abs(far/r2-1) > 0.01 {
+				t.Errorf("%s to %s: channel %d reaches %v, its weights %v", p.a.Name, p.b.Name, i, far, r2)
+			}
+		}
+	}
+	step(t, Round, s, nil)
 	a, err := Equalise.Args(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -73,10 +74,25 @@ func foldNorms(s *method.State) {
 			w.Data = tensor.From(x, w.Type.Shape...)
 		}
 		setBias(g, conv, layer[conv], y)
+		norm := method.Norm{Mean: make([]float64, channels), Std: make([]float64, channels)}
+		for c := range channels {
+			norm.Mean[c], norm.Std[c] = float64(par[1][c]), math.Abs(float64(par[0][c]))
+		}
 		conv.Out = bn.Out
+		setNorm(s, bn.Out[0].Name, norm)
 		conv.Out[0].Producer = conv
 		g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return n == bn })
 	}
+}
+
+// setNorm notes what a value's channels are.
+func setNorm(s *method.State, name string, n method.Norm) {
+	m := maps.Clone(s.Norms)
+	if m == nil {
+		m = map[string]method.Norm{}
+	}
+	m[name] = n
+	s.Norms = m
 }
 
 // setBias gives a Conv or Gemm the bias y, a constant of its own.

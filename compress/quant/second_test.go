@@ -16,8 +16,8 @@ import (
 	"whit/weight"
 )
 
-// fitting is a problem whose inputs depend on each other.
-func fitting(seed uint64, n, k int) *block {
+// dependent is a problem whose inputs depend on each other.
+func dependent(seed uint64, n, k int) *block {
 	r := rand.New(rand.NewPCG(seed, 5))
 	h, x, w := make([]float64, k*k), make([]float64, k), make([]float64, n*k)
 	for range 3 * k {
@@ -49,7 +49,7 @@ func TestGPTQ(t *testing.T) {
 	total := map[string]float64{}
 	for seed := range uint64(1000) {
 		n, k := 2, 4+int(seed%13)
-		b := fitting(seed, n, k)
+		b := dependent(seed, n, k)
 		x := make([]float32, n*k)
 		for i, v := range b.p.W {
 			x[i] = float32(v)
