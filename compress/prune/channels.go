@@ -519,7 +519,7 @@ func (c *cutter) activations(ctx context.Context, by string, images int) ([]sour
 		pts = append(pts, stat.Point{Value: r.x.Value.Name, Observer: &spread{axis: r.x.Axis}})
 		src = append(src, source{r.x, nil})
 	}
-	if err := stat.Run(ctx, c.s.Graph, c.s.Train, pts, stat.Options{Batch: 16, Samples: images, Threads: c.s.Threads}); err != nil {
+	if err := stat.Run(ctx, c.s.Graph, c.s.Train, pts, stat.Options{Batch: batch(c.s), Samples: images, Threads: c.s.Threads}); err != nil {
 		return nil, err
 	}
 	for i := range src {

@@ -14,11 +14,11 @@ import (
 )
 
 // Reconstruct removes channels and fits the weights of the layers that read them anew, by least
-// squares, so that their outputs are what they were (Y. He, X. Zhang, J. Sun: Channel pruning for
+// squares, so that their outputs are those of the float model (Y. He, X. Zhang, J. Sun: Channel pruning for
 // accelerating very deep neural networks, 2017, section 3.1): the first of the paper's two steps, the
 // choice, is by a score or greedy; the second, the reconstruction, is its equation 3. Layers
 // are fitted in the order of the network, each on inputs that what was done before it has
-// changed, against the outputs of the network before the cut, as the paper does for whole models (section 3.2).
+// changed, against the outputs of the float model, as the paper does for whole models (section 3.2).
 //
 // It deviates in that the choice is not by LASSO: greedy is the algorithm of [ThiNet], by
 // the same outputs; that a bias is fitted too, and added to a convolution that has none;
@@ -27,7 +27,7 @@ import (
 // channels rather than by sampling them (section 3.3).
 var Reconstruct = &method.Method{
 	Name: "reconstruct",
-	Doc:  "removes channels and fits the layers that read them to give what they gave before",
+	Doc:  "removes channels and fits the layers that read them to give what they give in the float model",
 	Params: append(append(append([]method.Param{
 		{Name: "score", Kind: method.String, Default: "greedy", Choices: []string{"greedy", "l1", "l2", "median", "bn", "mean", "variance", "taylor"}, Doc: "what chooses the channels: greedy by what the next layer loses, or a score as for channels"},
 	}, cutParams...), rowsParam), method.FitParams(0, 1e-3)...),
@@ -38,10 +38,9 @@ var Reconstruct = &method.Method{
 const ridge = 1e-4
 
 func reconstruct(ctx context.Context, s *method.State, a method.Args) error {
-	f := newFitter(s, a)
+	f := fitter{s, a}
 	if a.String("score") == "greedy" {
-		err := greedy(ctx, s, a, func(gone map[Place][]bool, sts []*stats) error {
-			f.note(gone)
+		err := greedy(ctx, s, a, func(sts []*stats) error {
 			for _, st := range sts {
 				if err := f.refit(ctx, st.l.Node); err != nil {
 					return err
@@ -76,7 +75,6 @@ func reconstruct(ctx context.Context, s *method.State, a method.Args) error {
 	if err := cut(s, c.y, ks); err != nil {
 		return err
 	}
-	f.note(gone)
 	for i, n := range nodes {
 		s.Tell(method.Event{Stage: "reconstruct", Message: n.Name, Done: float64(i), Total: float64(len(nodes))})
 		if err := f.refit(ctx, n); err != nil {
@@ -86,44 +84,14 @@ func reconstruct(ctx context.Context, s *method.State, a method.Args) error {
 	return finish(ctx, s, a, "reconstructed")
 }
 
-// fitter fits layers of the state's graph to what they gave before the cuts.
+// fitter fits layers of the state's graph to what they give in the float model.
 type fitter struct {
-	s   *method.State
-	a   method.Args
-	ref *graph.Graph // before
-	// kept are the output channels that a weight still has, of those before; nil: all.
-	kept map[*graph.Value][]int
-}
-
-func newFitter(s *method.State, a method.Args) *fitter {
-	f := &fitter{s: s, a: a, kept: map[*graph.Value][]int{}}
-	f.ref, _ = s.Graph.Clone()
-	return f
-}
-
-// note follows a cut.
-func (f *fitter) note(gone map[Place][]bool) {
-	for _, l := range f.s.Layers {
-		b, v := gone[outs(l)], l.Weight.Value
-		if b == nil {
-			continue
-		}
-		old, left := f.kept[v], []int{}
-		for i, g := range b {
-			switch {
-			case g:
-			case old == nil:
-				left = append(left, i)
-			default:
-				left = append(left, old[i])
-			}
-		}
-		f.kept[v] = left
-	}
+	s *method.State
+	a method.Args
 }
 
 // refit fits the layer of a node; what cannot be fitted is noted and stays.
-func (f *fitter) refit(ctx context.Context, n *graph.Node) error {
+func (f fitter) refit(ctx context.Context, n *graph.Node) error {
 	for _, l := range f.s.Layers {
 		if l.Node != n {
 			continue
@@ -135,6 +103,14 @@ func (f *fitter) refit(ctx context.Context, n *graph.Node) error {
 		} else if err != nil {
 			return err
 		}
+		if b := n.Input(2); b != nil && !b.IsConst() {
+			f.s.Refuse("fitting "+l.Name, "its bias is computed")
+			return nil
+		}
+		if y := f.s.Float.Find(n.Out[0].Name); y == nil || y.Kind != graph.Computed {
+			f.s.Refuse("fitting "+l.Name, "the float model has no such layer")
+			return nil
+		}
 		p, err := f.against(ctx, l, r)
 		if err != nil {
 			return err
@@ -144,8 +120,8 @@ func (f *fitter) refit(ctx context.Context, n *graph.Node) error {
 	return nil
 }
 
-// against collects the layer's inputs now and its outputs before.
-func (f *fitter) against(ctx context.Context, l *method.Layer, r fit.Rows) (*stat.Patches, error) {
+// against collects the layer's inputs and its outputs in the float model.
+func (f fitter) against(ctx context.Context, l *method.Layer, r fit.Rows) (*stat.Patches, error) {
 	images := max(1, min(f.a.Int("images"), f.s.Train.Len()))
 	p := &stat.Patches{Groups: r.Groups, PerSample: (rows(f.a, r.K) + images - 1) / images, Threads: f.s.Threads}
 	var err error
@@ -158,9 +134,17 @@ func (f *fitter) against(ctx context.Context, l *method.Layer, r fit.Rows) (*sta
 	if l.Node.Op == "MatMul" {
 		axis = -1
 	}
-	return p, stat.RunAll(ctx, f.s.Train, stat.Options{Batch: 16, Samples: images, Threads: f.s.Threads},
-		stat.Probe{Graph: f.ref, Points: []stat.Point{{Value: l.Node.Out[0].Name, Observer: &channelsOf{f.kept[l.Weight.Value], axis, p.Targets()}}}},
+	return p, stat.RunAll(ctx, f.s.Train, stat.Options{Batch: batch(f.s), Samples: images, Threads: f.s.Threads},
+		stat.Probe{Graph: f.s.Float, Points: []stat.Point{{Value: l.Node.Out[0].Name, Observer: &channelsOf{f.s.Left[l.Weight.Value.Name], axis, p.Targets()}}}},
 		stat.Probe{Graph: f.s.Graph, Points: []stat.Point{{Value: l.Node.In[0].Name, Observer: p}}})
+}
+
+// batch is how many images run together: as many as the model was made for, where it says so.
+func batch(s *method.State) int {
+	if d := s.Float.Inputs[0].Decl; d.Ranked && len(d.Dims) > 0 && d.Dims[0].Size > 0 {
+		return d.Dims[0].Size
+	}
+	return 16
 }
 
 // channelsOf shows an observer some channels only.

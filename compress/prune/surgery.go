@@ -256,8 +256,7 @@ func (s *Surgery) atoms(links []link) {
 	for i := range up {
 		up[i] = int32(i)
 	}
-	var root func(i int32) int32
-	root = func(i int32) int32 {
+	root := func(i int32) int32 {
 		for up[i] != i {
 			up[i] = up[up[i]]
 			i = up[i]
@@ -739,6 +738,26 @@ func cut(s *method.State, y *Surgery, atoms []int) error {
 	}
 	if err := y.Cut(atoms); err != nil {
 		return err
+	}
+	for _, l := range s.Layers {
+		b := gone[outs(l)]
+		if b == nil {
+			continue
+		}
+		old, left := s.Left[l.Weight.Value.Name], []int{}
+		for i, g := range b {
+			switch {
+			case g:
+			case old == nil:
+				left = append(left, i)
+			default:
+				left = append(left, old[i])
+			}
+		}
+		if s.Left == nil {
+			s.Left = map[string][]int{}
+		}
+		s.Left[l.Weight.Value.Name] = left
 	}
 	s.Refind()
 	return nil

@@ -13,6 +13,12 @@ func Example() {
 	// Output:
 	// scan
 	// magnitude
+	// channels
+	// thinet
+	// reconstruct
+	// merge
+	// blocks
+	// recalibrate
 	// codebook
 	// rdo
 }

@@ -16,7 +16,7 @@ import (
 
 // Methods are the methods that searches and recipes use, in the order in which
 // they are listed.
-var Methods = []*method.Method{prune.Scan, prune.Magnitude, prune.Channels, prune.ThiNet, prune.Reconstruct, quant.Codebook, quant.RDO}
+var Methods = []*method.Method{prune.Scan, prune.Magnitude, prune.Channels, prune.ThiNet, prune.Reconstruct, prune.Merge, prune.Blocks, prune.Recalibrate, quant.Codebook, quant.RDO}
 
 // Options say what to look for.
 type Options struct {
