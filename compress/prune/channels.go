@@ -46,7 +46,7 @@ var cutParams = []method.Param{
 	{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 	{Name: "sparsity", Kind: method.PerLayer, Default: method.Uniform(0.3), Min: 0, Max: 0.99, Doc: "share of a layer's output channels that goes; of layers tied together, the least counts"},
 	{Name: "by", Kind: method.String, Default: "layer", Choices: []string{"layer", "global"}, Doc: "layer: sparsity of each; global: of all, where the scores are lowest"},
-	{Name: "round_to", Kind: method.Int, Default: 1, Min: 1, Max: 256, Doc: "channels that are left are a multiple of it, where couplings allow"},
+	{Name: "round_to", Kind: method.Int, Default: 8, Min: 1, Max: 256, Doc: "channels that are left are a multiple of it, where couplings allow: kernels work on blocks of 8 and 16"},
 	{Name: "least", Kind: method.Int, Default: 4, Min: 1, Max: 4096, Doc: "channels that every layer keeps"},
 	{Name: "images", Kind: method.Int, Default: 256, Min: 1, Max: 1e6, Doc: "images of the training part to calibrate on"},
 }
