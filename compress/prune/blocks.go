@@ -115,7 +115,7 @@ func candidates(s *method.State, glob, kind string) (cs []candidate, err error) 
 			continue
 		}
 		switch {
-		case n.Op == "Add" && kind != "layer":
+		case n.Op == "Add" && kind != "layer" && len(n.In) == 2:
 			name := n.Name
 			if name == "" {
 				name = n.Out[0].Name

@@ -441,8 +441,13 @@ func (s *Surgery) gone(atoms []int) map[Place][]bool {
 
 // adjust makes what a node says of sizes agree with what is left.
 func (s *Surgery) adjust(n *graph.Node, gone map[Place][]bool, left func(Place) int) error {
-	if n.Domain != "" {
+	if n.Domain != "" || len(n.In) == 0 || len(n.Out) == 0 || n.In[0] == nil || n.Out[0] == nil {
 		return nil
+	}
+	for _, v := range append(slices.Clone(n.In), n.Out...) {
+		if _, ok := s.types[v]; v != nil && !ok {
+			return nil // its shapes depend on data: nothing of it is cut
+		}
 	}
 	ints := func(v []int64) *graph.Value { return s.Graph.NewConst("", tensor.Ints(v...)) }
 	switch n.Op {
@@ -707,7 +712,7 @@ func shapeNodes(g *graph.Graph) map[*graph.Node]bool {
 			}
 			switch u.Node.Op {
 			case "Gather", "Unsqueeze", "Squeeze", "Concat", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Reshape":
-				if o := u.Node.Out[0]; o == nil || !only(o, depth+1) {
+				if len(u.Node.Out) != 1 || u.Node.Out[0] == nil || !only(u.Node.Out[0], depth+1) {
 					return false
 				}
 			default:
