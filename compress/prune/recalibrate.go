@@ -107,7 +107,7 @@ func rematch(ctx context.Context, s *method.State, a method.Args, l *method.Laye
 	}
 	was, now := &spread{axis: 1}, &spread{axis: 1}
 	err := stat.RunAll(ctx, s.Train, stat.Options{Batch: batch(s), Samples: a.Int("images"), Threads: s.Threads},
-		stat.Probe{Graph: s.Float, Points: []stat.Point{{Value: y.Name, Observer: &channelsOf{s.Left[l.Weight.Value.Name], 1, was}}}},
+		stat.Probe{Graph: s.Float, Points: []stat.Point{{Value: y.Name, Observer: &stat.Channels{Keep: s.Left[l.Weight.Value.Name], Axis: 1, To: was}}}},
 		stat.Probe{Graph: s.Graph, Points: []stat.Point{{Value: n.Out[0].Name, Observer: now}}})
 	if err != nil {
 		return err

@@ -142,7 +142,7 @@ func (f fitter) against(ctx context.Context, l *method.Layer, r fit.Rows, ds sta
 		axis = -1
 	}
 	return p, stat.RunAll(ctx, ds, stat.Options{Batch: batch(f.s), Samples: images, Threads: f.s.Threads},
-		stat.Probe{Graph: f.s.Float, Points: []stat.Point{{Value: l.Node.Out[0].Name, Observer: &channelsOf{f.s.Left[l.Weight.Value.Name], axis, p.Targets()}}}},
+		stat.Probe{Graph: f.s.Float, Points: []stat.Point{{Value: l.Node.Out[0].Name, Observer: &stat.Channels{Keep: f.s.Left[l.Weight.Value.Name], Axis: axis, To: p.Targets()}}}},
 		stat.Probe{Graph: f.s.Graph, Points: []stat.Point{{Value: l.Node.In[0].Name, Observer: p}}})
 }
 
@@ -152,30 +152,6 @@ func batch(s *method.State) int {
 		return d.Dims[0].Size
 	}
 	return 16
-}
-
-// channelsOf shows an observer some channels only.
-type channelsOf struct {
-	kept []int // nil: all
-	axis int
-	to   stat.Observer
-}
-
-// Observe implements stat.Observer.
-func (o *channelsOf) Observe(x *tensor.Tensor) error {
-	if o.kept == nil {
-		return o.to.Observe(x)
-	}
-	axis := o.axis
-	if axis < 0 {
-		axis += len(x.Shape)
-	}
-	gone := make([]bool, x.Shape[axis])
-	for i := range gone {
-		_, keep := slices.BinarySearch(o.kept, i)
-		gone[i] = !keep
-	}
-	return o.to.Observe(without(x, axis, gone))
 }
 
 // holdOut is the ridge that does best on a quarter of the images when the layer is fitted on the rest: where

@@ -121,7 +121,7 @@ func TestRecalibrate(t *testing.T) {
 			for _, p := range []struct {
 				g *graph.Graph
 				o stat.Observer
-			}{{s.Float, &channelsOf{left, 1, a}}, {s.Graph, b}} {
+			}{{s.Float, &stat.Channels{Keep: left, Axis: 1, To: a}}, {s.Graph, b}} {
 				if err := stat.Run(context.Background(), p.g, s.Train, []stat.Point{{Value: "stage1.2.a.conv", Observer: p.o}}, stat.Options{}); err != nil {
 					t.Fatal(err)
 				}
