@@ -110,6 +110,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	}
 	r := &run{open: open, labels: c.Labels}
 	r.g, _ = g.Clone()
+	method.FreeBatch(r.g, d.Set.Shape())
 	if r.labels == nil {
 		r.labels = d.Set.Labels()
 	}
@@ -164,7 +165,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 			return nil, err
 		}
 	}
-	sg, _ := g.Clone()
+	sg, _ := r.g.Clone()
 	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice, Metric: r.metric,
 		Keep: o.Keep, NoFinetune: o.NoFinetune, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
 	r.refuse(method.FindLayers(r.g, ""))

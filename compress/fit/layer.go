@@ -114,7 +114,7 @@ func Inputs(ctx context.Context, s *method.State, layers []*method.Layer, o Opti
 }
 
 // Against collects the inputs of one layer in the state's graph as it stands, and the outputs
-// of the same layer in the float model: Parts' Cross, YSum and YSq.
+// of the same layer in the float model, of the units that are left: Parts' Cross, YSum and YSq.
 func Against(ctx context.Context, s *method.State, l *method.Layer, o Options) (*stat.Patches, error) {
 	batch, size, err := sizes(s.Graph, s.Train.Shape())
 	if err != nil {
@@ -126,8 +126,13 @@ func Against(ctx context.Context, s *method.State, l *method.Layer, o Options) (
 	}
 	in, out := l.Node.In[0].Name, l.Node.Out[0].Name
 	so := stat.Options{Batch: batch(size[in] + size[out]), Samples: o.images(), Threads: s.Threads}
+	axis := 1
+	if l.Node.Op != "Conv" {
+		axis = -1
+	}
+	targets := &stat.Channels{Keep: s.Left[l.Weight.Value.Name], Axis: axis, To: p.Targets()}
 	return p, stat.RunAll(ctx, s.Train, so,
-		stat.Probe{Graph: s.Float, Points: []stat.Point{{Value: out, Observer: p.Targets()}}},
+		stat.Probe{Graph: s.Float, Points: []stat.Point{{Value: out, Observer: targets}}},
 		stat.Probe{Graph: s.Graph, Points: []stat.Point{{Value: in, Observer: p}}})
 }
 

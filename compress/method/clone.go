@@ -3,6 +3,7 @@ package method
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -32,6 +33,7 @@ func (s *State) Clone() *State {
 		c.Layers[i] = &k
 	}
 	c.Stages, c.Curves, c.Chosen, c.Refused = slices.Clone(s.Stages), slices.Clone(s.Curves), slices.Clone(s.Chosen), slices.Clone(s.Refused)
+	c.Left = maps.Clone(s.Left)
 	return &c
 }
 

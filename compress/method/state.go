@@ -56,6 +56,9 @@ type State struct {
 	Chosen LayerValues
 	// Refused is what methods could not do, and why.
 	Refused []Refusal
+	// Left are, by the name of a weight whose output units were cut, those of the float model
+	// that are left.
+	Left map[string][]int
 
 	// Draws counts what has been drawn at random so far, so that no two draws share
 	// a stream.

@@ -46,7 +46,7 @@ var cutParams = []method.Param{
 	{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 	{Name: "sparsity", Kind: method.PerLayer, Default: method.Uniform(0.3), Min: 0, Max: 0.99, Doc: "share of a layer's output channels that goes; of layers tied together, the least counts"},
 	{Name: "by", Kind: method.String, Default: "layer", Choices: []string{"layer", "global"}, Doc: "layer: sparsity of each; global: of all, where the scores are lowest"},
-	{Name: "round_to", Kind: method.Int, Default: 1, Min: 1, Max: 256, Doc: "channels that are left are a multiple of it, where couplings allow"},
+	{Name: "round_to", Kind: method.Int, Default: 8, Min: 1, Max: 256, Doc: "channels that are left are a multiple of it, where couplings allow: kernels work on blocks of 8 and 16"},
 	{Name: "least", Kind: method.Int, Default: 4, Min: 1, Max: 4096, Doc: "channels that every layer keeps"},
 	{Name: "images", Kind: method.Int, Default: 256, Min: 1, Max: 1e6, Doc: "images of the training part to calibrate on"},
 }
@@ -519,7 +519,7 @@ func (c *cutter) activations(ctx context.Context, by string, images int) ([]sour
 		pts = append(pts, stat.Point{Value: r.x.Value.Name, Observer: &spread{axis: r.x.Axis}})
 		src = append(src, source{r.x, nil})
 	}
-	if err := stat.Run(ctx, c.s.Graph, c.s.Train, pts, stat.Options{Batch: 16, Samples: images, Threads: c.s.Threads}); err != nil {
+	if err := stat.Run(ctx, c.s.Graph, c.s.Train, pts, stat.Options{Batch: batch(c.s), Samples: images, Threads: c.s.Threads}); err != nil {
 		return nil, err
 	}
 	for i := range src {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -70,6 +71,10 @@ func do(t testing.TB, s *method.State, m *method.Method, set map[string]any) {
 }
 
 func try(s *method.State, m *method.Method, set map[string]any) error {
+	if _, ok := set["round_to"]; !ok && m.Param("round_to") != nil {
+		set = maps.Clone(set)
+		set["round_to"] = 1
+	}
 	a, err := m.Args(set)
 	if err != nil {
 		return err
@@ -204,6 +209,7 @@ func TestMedian(t *testing.T) {
 
 func cutterOf(t testing.TB, s *method.State, set map[string]any) *cutter {
 	t.Helper()
+	set["round_to"] = 1
 	a, err := Channels.Args(set)
 	if err != nil {
 		t.Fatal(err)

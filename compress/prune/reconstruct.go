@@ -11,23 +11,24 @@ import (
 	"whit/graph"
 	"whit/stat"
 	"whit/tensor"
+	"whit/train"
 )
 
 // Reconstruct removes channels and fits the weights of the layers that read them anew, by least
-// squares, so that their outputs are what they were (Y. He, X. Zhang, J. Sun: Channel pruning for
+// squares, so that their outputs are those of the float model (Y. He, X. Zhang, J. Sun: Channel pruning for
 // accelerating very deep neural networks, 2017, section 3.1): the first of the paper's two steps, the
 // choice, is by a score or greedy; the second, the reconstruction, is its equation 3. Layers
 // are fitted in the order of the network, each on inputs that what was done before it has
-// changed, against the outputs of the network before the cut, as the paper does for whole models (section 3.2).
+// changed, against the outputs of the float model, as the paper does for whole models (section 3.2).
 //
 // It deviates in that the choice is not by LASSO: greedy is the algorithm of [ThiNet], by
 // the same outputs; that a bias is fitted too, and added to a convolution that has none;
-// that a small ridge (1e-4 of the mean diagonal, more where rounding needs it) draws weights to what they were, so
-// that directions in which the images say nothing stay; and that branches are handled by coupling
+// that a ridge draws weights to what they were, so that directions in which the images say nothing stay: 1e-4 of the
+// mean diagonal, and where there are fewer than 8 rows a column, what does best on images held out; and that branches are handled by coupling
 // channels rather than by sampling them (section 3.3).
 var Reconstruct = &method.Method{
 	Name: "reconstruct",
-	Doc:  "removes channels and fits the layers that read them to give what they gave before",
+	Doc:  "removes channels and fits the layers that read them to give what they give in the float model",
 	Params: append(append(append([]method.Param{
 		{Name: "score", Kind: method.String, Default: "greedy", Choices: []string{"greedy", "l1", "l2", "median", "bn", "mean", "variance", "taylor"}, Doc: "what chooses the channels: greedy by what the next layer loses, or a score as for channels"},
 	}, cutParams...), rowsParam), method.FitParams(0, 1e-3)...),
@@ -38,10 +39,9 @@ var Reconstruct = &method.Method{
 const ridge = 1e-4
 
 func reconstruct(ctx context.Context, s *method.State, a method.Args) error {
-	f := newFitter(s, a)
+	f := fitter{s, a}
 	if a.String("score") == "greedy" {
-		err := greedy(ctx, s, a, func(gone map[Place][]bool, sts []*stats) error {
-			f.note(gone)
+		err := greedy(ctx, s, a, func(sts []*stats) error {
 			for _, st := range sts {
 				if err := f.refit(ctx, st.l.Node); err != nil {
 					return err
@@ -76,7 +76,6 @@ func reconstruct(ctx context.Context, s *method.State, a method.Args) error {
 	if err := cut(s, c.y, ks); err != nil {
 		return err
 	}
-	f.note(gone)
 	for i, n := range nodes {
 		s.Tell(method.Event{Stage: "reconstruct", Message: n.Name, Done: float64(i), Total: float64(len(nodes))})
 		if err := f.refit(ctx, n); err != nil {
@@ -86,44 +85,14 @@ func reconstruct(ctx context.Context, s *method.State, a method.Args) error {
 	return finish(ctx, s, a, "reconstructed")
 }
 
-// fitter fits layers of the state's graph to what they gave before the cuts.
+// fitter fits layers of the state's graph to what they give in the float model.
 type fitter struct {
-	s   *method.State
-	a   method.Args
-	ref *graph.Graph // before
-	// kept are the output channels that a weight still has, of those before; nil: all.
-	kept map[*graph.Value][]int
-}
-
-func newFitter(s *method.State, a method.Args) *fitter {
-	f := &fitter{s: s, a: a, kept: map[*graph.Value][]int{}}
-	f.ref, _ = s.Graph.Clone()
-	return f
-}
-
-// note follows a cut.
-func (f *fitter) note(gone map[Place][]bool) {
-	for _, l := range f.s.Layers {
-		b, v := gone[outs(l)], l.Weight.Value
-		if b == nil {
-			continue
-		}
-		old, left := f.kept[v], []int{}
-		for i, g := range b {
-			switch {
-			case g:
-			case old == nil:
-				left = append(left, i)
-			default:
-				left = append(left, old[i])
-			}
-		}
-		f.kept[v] = left
-	}
+	s *method.State
+	a method.Args
 }
 
 // refit fits the layer of a node; what cannot be fitted is noted and stays.
-func (f *fitter) refit(ctx context.Context, n *graph.Node) error {
+func (f fitter) refit(ctx context.Context, n *graph.Node) error {
 	for _, l := range f.s.Layers {
 		if l.Node != n {
 			continue
@@ -135,18 +104,32 @@ func (f *fitter) refit(ctx context.Context, n *graph.Node) error {
 		} else if err != nil {
 			return err
 		}
-		p, err := f.against(ctx, l, r)
+		if b := n.Input(2); b != nil && !b.IsConst() {
+			f.s.Refuse("fitting "+l.Name, "its bias is computed")
+			return nil
+		}
+		if y := f.s.Float.Find(n.Out[0].Name); y == nil || y.Kind != graph.Computed {
+			f.s.Refuse("fitting "+l.Name, "the float model has no such layer")
+			return nil
+		}
+		images := max(1, min(f.a.Int("images"), f.s.Train.Len()))
+		p, err := f.against(ctx, l, r, f.s.Train, images)
 		if err != nil {
 			return err
 		}
-		return refit(f.s, l, r, p)
+		share := ridge
+		if images >= 8 && p.Rows < int64(8*r.K) {
+			if share, err = f.holdOut(ctx, l, r, images); err != nil {
+				return err
+			}
+		}
+		return refit(f.s, l, r, p, share)
 	}
 	return nil
 }
 
-// against collects the layer's inputs now and its outputs before.
-func (f *fitter) against(ctx context.Context, l *method.Layer, r fit.Rows) (*stat.Patches, error) {
-	images := max(1, min(f.a.Int("images"), f.s.Train.Len()))
+// against collects the layer's inputs and its outputs in the float model.
+func (f fitter) against(ctx context.Context, l *method.Layer, r fit.Rows, ds stat.Dataset, images int) (*stat.Patches, error) {
 	p := &stat.Patches{Groups: r.Groups, PerSample: (rows(f.a, r.K) + images - 1) / images, Threads: f.s.Threads}
 	var err error
 	if l.Node.Op == "Conv" {
@@ -158,96 +141,152 @@ func (f *fitter) against(ctx context.Context, l *method.Layer, r fit.Rows) (*sta
 	if l.Node.Op == "MatMul" {
 		axis = -1
 	}
-	return p, stat.RunAll(ctx, f.s.Train, stat.Options{Batch: 16, Samples: images, Threads: f.s.Threads},
-		stat.Probe{Graph: f.ref, Points: []stat.Point{{Value: l.Node.Out[0].Name, Observer: &channelsOf{f.kept[l.Weight.Value], axis, p.Targets()}}}},
+	return p, stat.RunAll(ctx, ds, stat.Options{Batch: batch(f.s), Samples: images, Threads: f.s.Threads},
+		stat.Probe{Graph: f.s.Float, Points: []stat.Point{{Value: l.Node.Out[0].Name, Observer: &stat.Channels{Keep: f.s.Left[l.Weight.Value.Name], Axis: axis, To: p.Targets()}}}},
 		stat.Probe{Graph: f.s.Graph, Points: []stat.Point{{Value: l.Node.In[0].Name, Observer: p}}})
 }
 
-// channelsOf shows an observer some channels only.
-type channelsOf struct {
-	kept []int // nil: all
-	axis int
-	to   stat.Observer
+// batch is how many images run together: as many as the model was made for, where it says so.
+func batch(s *method.State) int {
+	if d := s.Float.Inputs[0].Decl; d.Ranked && len(d.Dims) > 0 && d.Dims[0].Size > 0 {
+		return d.Dims[0].Size
+	}
+	return 16
 }
 
-// Observe implements stat.Observer.
-func (o *channelsOf) Observe(x *tensor.Tensor) error {
-	if o.kept == nil {
-		return o.to.Observe(x)
+// holdOut is the ridge that does best on a quarter of the images when the layer is fitted on the rest: where
+// there are few rows for every column, the images would be learned by heart.
+func (f fitter) holdOut(ctx context.Context, l *method.Layer, r fit.Rows, images int) (float64, error) {
+	n := images * 3 / 4
+	p, err := f.against(ctx, l, r, f.s.Train, n)
+	if err != nil {
+		return 0, err
 	}
-	axis := o.axis
-	if axis < 0 {
-		axis += len(x.Shape)
+	q, err := f.against(ctx, l, r, rest{f.s.Train, n}, images-n)
+	if err != nil {
+		return 0, err
 	}
-	gone := make([]bool, x.Shape[axis])
-	for i := range gone {
-		_, keep := slices.BinarySearch(o.kept, i)
-		gone[i] = !keep
-	}
-	return o.to.Observe(without(x, axis, gone))
-}
-
-// refit gives the layer the weights, and the bias where it can have one, that make its outputs
-// closest to the targets. With x and y less their means, w is w0 + d where (Σ xxᵀ + ridge) d = Σ x (y - w0 x).
-func refit(s *method.State, l *method.Layer, r fit.Rows, p *stat.Patches) error {
-	if len(p.Parts) != 1 || p.Rows == 0 || p.Outs != r.N || p.Parts[0].K != r.K {
-		return fmt.Errorf("layer %s: %d outputs of %d columns were seen, want %d of %d", l.Name, p.Outs, p.Columns(), r.N, r.K)
-	}
-	m, n, k := p.Parts[0], float64(p.Rows), r.K
-	center := l.Node.Op != "MatMul"
-	if !center { // no bias: the mean stays
-		n = 0
-	}
-	w := make([]float64, r.N*k)
-	d := make([]float64, r.N*k)
-	mean := func(v float64) float64 {
-		if n == 0 {
-			return 0
+	on, off := systemOf(l, r, p, f.s.Threads), systemOf(l, r, q, f.s.Threads)
+	best, low := 10.0, 0.0
+	for _, share := range []float64{10, 1, 1e-1, 1e-2, 1e-3, ridge} {
+		d, err := on.solve(r, share, f.s.Threads)
+		if err != nil {
+			continue
 		}
-		return v / n
+		errs := make([]float64, r.N) // by how much each output's squared error changes
+		parallelRows(r.N, f.s.Threads, func(o int) {
+			x := d[o*r.K:][:r.K]
+			errs[o] = fit.Quadratic(off.g, r.K, x)
+			for i, v := range x {
+				errs[o] -= 2 * float64(v*off.e[o*r.K+i])
+			}
+		})
+		sum := 0.0
+		for _, e := range errs {
+			sum += e
+		}
+		if sum < low {
+			best, low = share, sum
+		}
 	}
-	for i := range k {
+	return best, nil
+}
+
+// rest is a dataset less its first samples.
+type rest struct {
+	train.Dataset
+	from int
+}
+
+func (d rest) Len() int { return d.Dataset.Len() - d.from }
+func (d rest) Read(ctx context.Context, idx []int, x []float32, y []int32) error {
+	at := make([]int, len(idx))
+	for k, i := range idx {
+		at[k] = i + d.from
+	}
+	return d.Dataset.Read(ctx, at, x, y)
+}
+
+// system is the normal equations of a change d of the weights w: G d = E, with E = Σ (y - w x) xᵀ, x and y less their
+// means where the layer can have a bias.
+type system struct {
+	g, e []float64 // [K,K], [N,K]
+	w    []float64 // [N,K]
+}
+
+func systemOf(l *method.Layer, r fit.Rows, p *stat.Patches, threads int) system {
+	m, n, k := p.Parts[0], centred(l, p), r.K
+	y := system{g: m.G, e: make([]float64, r.N*k), w: make([]float64, r.N*k)}
+	parallelRows(k, threads, func(i int) {
 		for j := range k {
-			m.G[i*k+j] -= float64(m.Sum[i] * mean(m.Sum[j]))
+			y.g[i*k+j] -= float64(m.Sum[i] * (m.Sum[j] * n))
 		}
-	}
-	parallelRows(r.N, s.Threads, func(o int) {
-		row, e := w[o*k:][:k], d[o*k:][:k]
+	})
+	parallelRows(r.N, threads, func(o int) {
+		row, e := y.w[o*k:][:k], y.e[o*k:][:k]
 		r.Get(row, l.Weight.Data(), o)
 		for i := range e {
-			e[i] = m.Cross[o*k+i] - float64(p.YSum[o]*mean(m.Sum[i]))
+			e[i] = m.Cross[o*k+i] - float64(p.YSum[o]*(m.Sum[i]*n))
 		}
 		for j, v := range row {
 			if v == 0 {
 				continue
 			}
-			for i, g := range m.G[j*k:][:k] {
+			for i, g := range y.g[j*k:][:k] {
 				e[i] -= float64(v * g)
 			}
 		}
 	})
-	if err := factor(m.G, k, ridge, s.Threads); err != nil {
+	return y
+}
+
+// centred is 1 over the number of rows; 0 where the layer has no bias, so that means stay.
+func centred(l *method.Layer, p *stat.Patches) float64 {
+	if l.Node.Op == "MatMul" {
+		return 0
+	}
+	return 1 / float64(p.Rows)
+}
+
+// solve is d, drawn to 0 by a share of the mean diagonal.
+func (y system) solve(r fit.Rows, share float64, threads int) ([]float64, error) {
+	g, d := slices.Clone(y.g), slices.Clone(y.e)
+	if err := factor(g, r.K, share, threads); err != nil {
+		return nil, err
+	}
+	parallelRows(r.N, threads, func(o int) { fit.Solve(g, r.K, d[o*r.K:][:r.K]) })
+	return d, nil
+}
+
+// refit gives the layer the weights, and the bias where it can have one, that make its outputs
+// closest to the targets.
+func refit(s *method.State, l *method.Layer, r fit.Rows, p *stat.Patches, share float64) error {
+	if len(p.Parts) != 1 || p.Rows == 0 || p.Outs != r.N || p.Parts[0].K != r.K {
+		return fmt.Errorf("layer %s: %d outputs of %d columns were seen, want %d of %d", l.Name, p.Outs, p.Columns(), r.N, r.K)
+	}
+	y := systemOf(l, r, p, s.Threads)
+	d, err := y.solve(r, share, s.Threads)
+	if err != nil {
 		s.Refuse("fitting "+l.Name, err.Error())
 		return nil
 	}
-	parallelRows(r.N, s.Threads, func(o int) { fit.Solve(m.G, k, d[o*k:][:k]) })
 	x := slices.Clone(l.Weight.Data())
 	b := make([]float32, r.N)
 	for o := range r.N {
 		left := p.YSum[o]
-		for i := range k {
-			v := float32(w[o*k+i] + d[o*k+i])
+		for i := range r.K {
+			v := float32(y.w[o*r.K+i] + d[o*r.K+i])
 			if v-v != 0 {
 				s.Refuse("fitting "+l.Name, "its weights would not be finite")
 				return nil
 			}
 			x[r.At(o, i)] = v
-			left -= float64(v) * m.Sum[i]
+			left -= float64(v) * p.Parts[0].Sum[i]
 		}
-		b[o] = float32(mean(left))
+		b[o] = float32(left / float64(p.Rows))
 	}
 	set(&l.Weight, x)
-	if center {
+	if centred(l, p) != 0 {
 		return setBias(s, l, b)
 	}
 	return nil
@@ -263,7 +302,7 @@ func factor(h []float64, k int, share float64, threads int) error {
 	for {
 		fit.Damp(h, k, share)
 		err := fit.Cholesky(h, k, threads)
-		if share *= 10; err == nil || share > 1 {
+		if share *= 10; err == nil || share > 100 {
 			return err
 		}
 		for i := range k {

@@ -78,7 +78,7 @@ func TestThiNetGreedy(t *testing.T) {
 		}
 	}
 	for n := 1; n <= 2; n++ {
-		a, err := ThiNet.Args(map[string]any{"layers": layer, "sparsity": method.Uniform(float64(n) / 8)})
+		a, err := ThiNet.Args(map[string]any{"layers": layer, "sparsity": method.Uniform(float64(n) / 8), "round_to": 1})
 		if err != nil {
 			t.Fatal(err)
 		}

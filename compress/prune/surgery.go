@@ -256,8 +256,7 @@ func (s *Surgery) atoms(links []link) {
 	for i := range up {
 		up[i] = int32(i)
 	}
-	var root func(i int32) int32
-	root = func(i int32) int32 {
+	root := func(i int32) int32 {
 		for up[i] != i {
 			up[i] = up[up[i]]
 			i = up[i]
@@ -442,8 +441,13 @@ func (s *Surgery) gone(atoms []int) map[Place][]bool {
 
 // adjust makes what a node says of sizes agree with what is left.
 func (s *Surgery) adjust(n *graph.Node, gone map[Place][]bool, left func(Place) int) error {
-	if n.Domain != "" {
+	if n.Domain != "" || len(n.In) == 0 || len(n.Out) == 0 || n.In[0] == nil || n.Out[0] == nil {
 		return nil
+	}
+	for _, v := range append(slices.Clone(n.In), n.Out...) {
+		if _, ok := s.types[v]; v != nil && !ok {
+			return nil // its shapes depend on data: nothing of it is cut
+		}
 	}
 	ints := func(v []int64) *graph.Value { return s.Graph.NewConst("", tensor.Ints(v...)) }
 	switch n.Op {
@@ -708,7 +712,7 @@ func shapeNodes(g *graph.Graph) map[*graph.Node]bool {
 			}
 			switch u.Node.Op {
 			case "Gather", "Unsqueeze", "Squeeze", "Concat", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Reshape":
-				if o := u.Node.Out[0]; o == nil || !only(o, depth+1) {
+				if len(u.Node.Out) != 1 || u.Node.Out[0] == nil || !only(u.Node.Out[0], depth+1) {
 					return false
 				}
 			default:
@@ -739,6 +743,26 @@ func cut(s *method.State, y *Surgery, atoms []int) error {
 	}
 	if err := y.Cut(atoms); err != nil {
 		return err
+	}
+	for _, l := range s.Layers {
+		b := gone[outs(l)]
+		if b == nil {
+			continue
+		}
+		old, left := s.Left[l.Weight.Value.Name], []int{}
+		for i, g := range b {
+			switch {
+			case g:
+			case old == nil:
+				left = append(left, i)
+			default:
+				left = append(left, old[i])
+			}
+		}
+		if s.Left == nil {
+			s.Left = map[string][]int{}
+		}
+		s.Left[l.Weight.Value.Name] = left
 	}
 	s.Refind()
 	return nil

@@ -250,7 +250,7 @@ func (c *cutter) choose(sts []*stats) []int {
 
 // greedy cuts the layers that cutParams name one after the other, by choose. Where scale is set, what stays is
 // scaled; after, if not nil, hears of every cut and the layers that read it.
-func greedy(ctx context.Context, s *method.State, a method.Args, after func(gone map[Place][]bool, sts []*stats) error, scale bool) error {
+func greedy(ctx context.Context, s *method.State, a method.Args, after func([]*stats) error, scale bool) error {
 	c, err := newCutter(s, a)
 	if err != nil {
 		return err
@@ -314,12 +314,11 @@ func greedy(ctx context.Context, s *method.State, a method.Args, after func(gone
 				c.rescale(st, gone)
 			}
 		}
-		marks := c.y.gone(ks)
 		if err := cut(s, c.y, ks); err != nil {
 			return err
 		}
 		if after != nil {
-			if err := after(marks, sts); err != nil {
+			if err := after(sts); err != nil {
 				return err
 			}
 		}
