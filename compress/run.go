@@ -335,7 +335,7 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	so.Fast = r.o.Minimize == "latency"
 	so.TargetMs = float64(r.o.Budget.TargetLatency) / float64(time.Millisecond)
 	if so.Fast || so.TargetMs > 0 {
-		so.Millis = r.millis
+		so.Millis, so.Nodes = r.millis, r.nodes
 	}
 	if r.o.Budget.Time > 0 {
 		so.Deadline = started.Add(r.o.Budget.Time)
@@ -388,30 +388,13 @@ func (r *run) file(g *graph.Graph) *format.File {
 // millis times one inference of g: the median of runs in turn with the model as it came, by the
 // ratio of the two, so that what else the machine does weighs less.
 func (r *run) millis(ctx context.Context, g *graph.Graph) (float64, error) {
-	session := func(g *graph.Graph) (*plan.Session, error) {
-		p, err := plan.NewProgram(g, plan.Options{Threads: r.o.Threads})
-		if err != nil {
-			return nil, err
-		}
-		in := g.Inputs[0]
-		t := tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{1}, r.state.Train.Shape()...)}
-		pl, err := p.Plan(map[string]tensor.Type{in.Name: t})
-		if err != nil {
-			return nil, err
-		}
-		s, err := pl.NewSession()
-		if err != nil {
-			return nil, err
-		}
-		return s, r.state.Train.Read(ctx, []int{0}, tensor.Of[float32](s.Input(in.Name)), nil)
-	}
 	var err error
 	if r.dense == nil {
-		if r.dense, err = session(r.g); err != nil {
+		if r.dense, err = r.session(ctx, r.g); err != nil {
 			return 0, err
 		}
 	}
-	s, err := session(g)
+	s, err := r.session(ctx, g)
 	if err != nil {
 		return 0, err
 	}
@@ -433,6 +416,57 @@ func (r *run) millis(ctx context.Context, g *graph.Graph) (float64, error) {
 	}
 	r.denseMs = append(r.denseMs, dense...)
 	return median(now) / median(dense) * median(r.denseMs), nil
+}
+
+// session runs g on one sample.
+func (r *run) session(ctx context.Context, g *graph.Graph) (*plan.Session, error) {
+	p, err := plan.NewProgram(g, plan.Options{Threads: r.o.Threads})
+	if err != nil {
+		return nil, err
+	}
+	in := g.Inputs[0]
+	t := tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{1}, r.state.Train.Shape()...)}
+	pl, err := p.Plan(map[string]tensor.Type{in.Name: t})
+	if err != nil {
+		return nil, err
+	}
+	s, err := pl.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	return s, r.state.Train.Read(ctx, []int{0}, tensor.Of[float32](s.Input(in.Name)), nil)
+}
+
+// nodes times the nodes of g: the least of some runs.
+func (r *run) nodes(ctx context.Context, g *graph.Graph) (search.NodeTimes, error) {
+	nt := search.NodeTimes{Ms: map[string]float64{}}
+	s, err := r.session(ctx, g)
+	if err != nil {
+		return nt, err
+	}
+	infos := s.Plan().Nodes()
+	least, now := make([]time.Duration, len(infos)), make([]time.Duration, len(infos))
+	for k := range 10 {
+		clear(now)
+		if err := s.RunTimed(ctx, now); err != nil {
+			return nt, err
+		}
+		for i, d := range now {
+			if k < 3 || d < least[i] { // the first runs pack
+				least[i] = d
+			}
+		}
+	}
+	turns := 0
+	for i, n := range infos {
+		ms := float64(least[i]) / float64(time.Millisecond)
+		nt.Ms[n.Node] += ms
+		if n.Op == "QuantizeLinear" || n.Op == "DequantizeLinear" {
+			nt.Turn, turns = nt.Turn+ms, turns+1
+		}
+	}
+	nt.Turn /= float64(max(1, turns))
+	return nt, nil
 }
 
 func median(x []float64) float64 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"whit/compress/method"
@@ -171,16 +170,83 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 		names = append(names, l.Name)
 		r.f.Table = append(r.f.Table, Way{Layer: l.Name, Name: name + "integers", Far: e.Far})
 	}
-	sort.SliceStable(names, func(i, j int) bool { return far[names[i]] > far[names[j]] })
-	for k := 1; k < len(names); k *= 2 {
-		if r.late("integers for fewer layers") {
-			return nil, nil
+	return r.floats(ctx, base, a, far, names, try)
+}
+
+// floats looks for the layers that stay float: the fastest choice that keeps the promise. Each layer costs
+// what its node takes on floats or on integers, and what turning its input into the other takes where the
+// layer before is held otherwise; layers count as a chain in the order of the graph. all is everything on integers.
+func (r *runner) floats(ctx context.Context, base *method.State, all *attempt, far map[string]float64, names []string, try func(skip []string) (*attempt, error)) (*attempt, error) {
+	before, err := r.o.Nodes(ctx, base.Graph)
+	if err != nil {
+		return nil, err
+	}
+	g, err := all.state.Freeze()
+	if err != nil {
+		return nil, err
+	}
+	after, err := r.o.Nodes(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	node := map[string]string{}
+	for _, l := range base.Layers {
+		node[l.Name] = l.Node.Name
+	}
+	ns := func(ms float64) int64 { return int64(1e6 * ms) }
+	var rows [][]option
+	most, turn := int64(0), ns(after.Turn)
+	for _, n := range names {
+		f, i := before.Ms[node[n]], after.Ms[node[n]]
+		rows = append(rows, []option{{cost: ns(f)}, {cost: ns(i), far: far[n], kind: 1}})
+		most += max(ns(f), ns(i)) + turn
+	}
+	change := func(i, a, b int) int64 {
+		if a == b {
+			return 0
 		}
-		if a, err = try(names[:k]); a == nil || a.ok || err != nil {
-			return a, err
+		return turn
+	}
+	f := allocate(rows, most, change)
+	lo, hi := float64(max(1, f.least)), float64(most)
+	var best *attempt
+	seen := map[string]bool{}
+	for range 8 {
+		if hi < 1.02*lo || r.late("which layers stay float") {
+			break
+		}
+		mid := (lo + hi) / 2
+		pick := f.within(int64(mid))
+		if pick == nil {
+			lo = mid
+			continue
+		}
+		var skip []string
+		for i, j := range pick {
+			if j == 0 {
+				skip = append(skip, names[i])
+			}
+		}
+		if len(skip) == 0 || len(skip) == len(names) || seen[strings.Join(skip, ",")] {
+			if len(skip) == len(names) || best != nil {
+				hi = mid
+			} else {
+				lo = mid
+			}
+			continue
+		}
+		seen[strings.Join(skip, ",")] = true
+		a, err := try(skip)
+		if err != nil {
+			return nil, err
+		}
+		if a != nil && a.ok {
+			best, hi = a, mid
+		} else {
+			lo = mid
 		}
 	}
-	return nil, nil
+	return best, nil
 }
 
 // attempt makes, measures and times a candidate; it becomes the best where it is better.
@@ -189,5 +255,5 @@ func (r *runner) attempt(ctx context.Context, name string, steps []method.Step) 
 	if err != nil {
 		return nil, err
 	}
-	return &attempt{name: name, steps: steps, c: r.f.Candidates[len(r.f.Candidates)-1], ok: ok}, nil
+	return &attempt{name: name, steps: steps, state: r.last, c: r.f.Candidates[len(r.f.Candidates)-1], ok: ok}, nil
 }

@@ -50,8 +50,9 @@ type Options struct {
 	// anything.
 	Fast     bool
 	TargetMs float64
-	// Millis times a model; needed for the two above.
+	// Millis times a model, Nodes its nodes; needed for the two above.
 	Millis func(context.Context, *graph.Graph) (float64, error)
+	Nodes  func(context.Context, *graph.Graph) (NodeTimes, error)
 	// Deadline ends the search with the best so far; zero: none.
 	Deadline time.Time
 	// Methods are the names of those that may be used; nil: all.
@@ -63,6 +64,13 @@ type Options struct {
 	// Bytes is the size of a frozen model's file, Constant what one constant of it takes.
 	Bytes    func(*graph.Graph) (int64, error)
 	Constant func(*method.Held) (int64, error)
+}
+
+// NodeTimes are what the nodes of a plan take, in ms.
+type NodeTimes struct {
+	Ms map[string]float64 // by node
+	// Turn is what a node takes that turns floats into integers or back, on average.
+	Turn float64
 }
 
 // Candidate is a model that was tried.
@@ -171,6 +179,7 @@ type runner struct {
 	f      *Found
 	chosen int           // among the candidates
 	start  *method.State // as it came, with the scan
+	last   *method.State // what tryAll made
 	held   []rung        // the sparsest last
 }
 
@@ -268,6 +277,7 @@ func (r *runner) tryAll(ctx context.Context, name string, base *method.State, do
 	if err := r.note(ctx, name, next, steps); err != nil {
 		return false, err
 	}
+	r.last = next
 	c := r.f.Candidates[len(r.f.Candidates)-1]
 	if ok = r.holds(c); r.better(c, r.f.Candidates[r.chosen]) {
 		r.chosen = len(r.f.Candidates) - 1
