@@ -35,6 +35,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count":   func(n int) string { return group(int64(n)) },
 	"bytes":   group,
 	"percent": percent,
+	"value":   value,
 	"ms":      ms,
 	"loss":    func(x float64) string { return digits(x, 3) },
 	"join":    func(s []string) string { return strings.Join(s, ", ") },
@@ -73,7 +74,8 @@ type page struct {
 	Seal                                  string
 	SealIcon                              template.HTML
 	Figures                               []figure
-	IntervalNote, MetricName              string
+	IntervalNote, MetricName, FarUnit     string
+	HasMs                                 bool
 	Budgets                               []budgetRow
 	MetricNotes, FlipNotes                []string
 	Stages                                []stageRow
@@ -319,6 +321,13 @@ func (p *page) plots() {
 			}
 		}
 		p.Curves = append(p.Curves, svg(fmt.Sprintf("curve%d", i), curvePlot(l, cs, maxErr, baseErr), small, ""))
+	}
+	p.FarUnit = "squared difference, as a share of the outputs' squares"
+	if decides(r.Metric.Name) {
+		p.FarUnit = "mean Kullback-Leibler divergence of its decisions, in nats"
+	}
+	for _, c := range r.Pareto {
+		p.HasMs = p.HasMs || c.Ms > 0
 	}
 	if len(r.Pareto) > 0 {
 		p.Pareto = both("pareto", paretoPlot(r.Pareto, r.Metric.Name))
