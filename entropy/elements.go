@@ -340,7 +340,7 @@ type shortTables struct {
 
 // once codes y, or decodes and returns it, by one counter alone.
 func once(rc *rangeCoder, c *counter, y int) int {
-	y = rc.bit(y, min(max(uint32(*c>>16), minProb), 65536-minProb))
+	y = rc.bit(y, c.chance())
 	c.update(int32(y)<<22, 30)
 	return y
 }

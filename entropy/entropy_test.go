@@ -142,7 +142,7 @@ func TestCodesAreFixed(t *testing.T) {
 huffman 906 f89c7fa5
 relative 610 c8476be4
 rans 667 3baee938
-context 480 fe5acb00
+context 486 bf5d0160
 elements true 20947 58f3afca
 elements false 20098 2c2ac68b
 `
@@ -199,6 +199,43 @@ func TestRANSIsNearEntropy(t *testing.T) {
 		}
 		if n, err := roundTrip(RANS{}, []Block{b}); err != nil || float64(n) > 1.01*entropy+64 {
 			t.Errorf("%d bytes for an entropy of %.0f (%v)", n, entropy, err)
+		}
+	}
+}
+
+// TestDeadUnits: columns that read dead rows of the matrix before cost less than others
+// that are as dead.
+func TestDeadUnits(t *testing.T) {
+	size := func(shift int) int {
+		first, second := random(20, Dims{200, 40, 1, 1}, .1, 3), random(21, Dims{30, 200 * 4, 1, 1}, .1, 3)
+		for i := range first.Syms {
+			if i/40*7%13 < 6 {
+				first.Syms[i] = 0
+			}
+		}
+		for i := range second.Syms {
+			if (i%800/4+shift)*7%13 < 6 {
+				second.Syms[i] = 0
+			}
+		}
+		n, err := roundTrip(Context{}, []Block{first, second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if same, other := size(0), size(3); same > other*98/100 {
+		t.Errorf("%d bytes, %d where other columns are dead", same, other)
+	}
+}
+
+// TestLengths codes blocks of which each begins its lengths elsewhere.
+func TestLengths(t *testing.T) {
+	for bits := range 31 {
+		b := random(uint64(bits), Dims{9, 16, 1, 1}, .9, float64(int64(1)<<bits)/3)
+		b.Syms[7] = math.MinInt32
+		if _, err := roundTrip(Context{}, []Block{b, random(1, Dims{9, 9, 1, 1}, .5, 2), b}); err != nil {
+			t.Errorf("%d bits: %v", bits, err)
 		}
 	}
 }
