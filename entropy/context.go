@@ -80,16 +80,18 @@ const (
 )
 
 const (
-	maxStart      = 15 // the longest lengths, less 1, that a walk begins at
-	minStart      = 64 // the symbols from which a block says at which
-	mixedBits     = 2  // the bits of a mantissa that are mixed
-	densityCount  = 3  // that of counters made of a row's density
-	mantissaSteps = 16 << mixedBits
-	lowCount      = 16 // the count at which counters of the others begin: they hardly differ from even
-	// Decisions about a length: longer than 0..15, the first of all where it is not about 0, shorter.
+	maxStart     = 15 // the longest length, less 1, that a walk begins at
+	minStart     = 64 // the symbols from which a block says at which
+	densityCount = 3  // the count of counters made of a row's density
+
+	// Decisions about a length: longer than 0..15; the first one where it is not about 0; shorter.
 	lengthSteps = 3 * 16
 	lengthFirst = 1 * 16
 	lengthDown  = 2 * 16
+
+	mixedBits     = 2 // the bits of a magnitude below its highest that are mixed
+	mantissaSteps = 16 << mixedBits
+	lowCount      = 16 // the count at which counters of the others begin: they hardly differ from even
 )
 
 // model is the state that all blocks of one code share.
