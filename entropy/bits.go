@@ -1,5 +1,7 @@
 package entropy
 
+import "math/bits"
+
 // bitWriter writes bits, the most significant first.
 type bitWriter struct {
 	out []byte
@@ -155,6 +157,21 @@ func (r *bitReader) gamma() (uint32, error) {
 		}
 	}
 	return 1<<n | r.read(n) - 1, nil
+}
+
+// number writes the zigzag of v: its length in 6 bits, and its bits.
+func (w *bitWriter) number(v int32) {
+	n := uint(bits.Len32(zigzag(v)))
+	w.write(uint32(n), 6)
+	w.write(zigzag(v), n)
+}
+
+func (r *bitReader) number() (int32, error) {
+	n := uint(r.read(6))
+	if n > 32 {
+		return 0, corrupt("number of more than 32 bits")
+	}
+	return unzigzag(r.read(n)), nil
 }
 
 func zigzag(s int32) uint32   { return uint32(s)<<1 ^ uint32(s>>31) }

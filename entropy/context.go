@@ -6,8 +6,9 @@ import (
 )
 
 // Context is a context-modelled adaptive binary arithmetic coder. Each symbol is a
-// decision "not zero", a sign, and the magnitude as its length in bits (unary) and
-// the bits below the leading one. Each decision's probability is mixed from
+// decision "not zero", a sign, and the magnitude as its length in bits (up or down from
+// what is usual in the block) and the bits below the leading one. The probability of each
+// decision, but those of the lower bits, is mixed from
 // counters under contexts: the column so far, the row so far, neighbours along the
 // row, the column, the kernel and, in matrices, two distances that the encoder finds
 // (images flattened into rows), and two predictions of the value: one from the rows
@@ -78,6 +79,21 @@ const (
 	maxMag = 1 << 15 // magnitudes are clamped to it in contexts
 )
 
+const (
+	maxStart     = 15 // the longest length, less 1, that a walk begins at
+	minStart     = 64 // the symbols from which a block says at which
+	densityCount = 3  // the count of counters made of a row's density
+
+	// Decisions about a length: longer than 0..15; the first one where it is not about 0; shorter.
+	lengthSteps = 3 * 16
+	lengthFirst = 1 * 16
+	lengthDown  = 2 * 16
+
+	mixedBits     = 2 // the bits of a magnitude below its highest that are mixed
+	mantissaSteps = 16 << mixedBits
+	lowCount      = 16 // the count at which counters of the others begin: they hardly differ from even
+)
+
 // model is the state that all blocks of one code share.
 type model struct {
 	nonzero, negative, length, mantissa site
@@ -94,20 +110,28 @@ type model struct {
 	sKin, sKinNear, sBoth, sLinear, sCross, sUpper, sRow        []counter // negative
 	lPlain, lDensity, lEst, lNear, lFar, lLinear, lKin, lColumn []counter // length
 	mPlain, mRow, mNear, mLinear                                []counter // mantissa
+	low                                                         []counter // its bits below the second
+
+	starts     []counter // of the blocks' starts, see walk.start
+	rowDensity []counter // of the rows of the latest matrix, how many are not zero
 }
 
 func newModel() *model {
 	m := &model{
 		nonzero:  newSite(8, 16, 176),
 		negative: newSite(8, 1, 1),
-		length:   newSite(8, 16, 16),
-		mantissa: newSite(4, 256, 1),
+		length:   newSite(8, lengthSteps, 16),
+		mantissa: newSite(4, 16*mixedBits, 1),
 
 		sKin: newCounters(25 * 3), sKinNear: newCounters(25 * 9), sBoth: newCounters(25 * 25), sLinear: newCounters(25),
 		sCross: newCounters(81), sUpper: newCounters(27), sRow: newCounters(81),
-		lPlain: newCounters(16 * 2), lDensity: newCounters(16 * 176), lEst: newCounters(16 * 64), lNear: newCounters(16 * 256),
-		lFar: newCounters(16 * 256), lLinear: newCounters(16 * 16 * 25), lKin: newCounters(16 * 16 * 25), lColumn: newCounters(16 * 256),
-		mPlain: newCounters(4096 * 2), mRow: newCounters(4096 * 16), mNear: newCounters(4096 * 16), mLinear: newCounters(4096 * 25),
+		lPlain: newCounters(lengthSteps * 2), lDensity: newCounters(lengthSteps * 176), lEst: newCounters(lengthSteps * 64), lNear: newCounters(lengthSteps * 256),
+		lFar: newCounters(lengthSteps * 256), lLinear: newCounters(lengthSteps * 16 * 25), lKin: newCounters(lengthSteps * 16 * 25), lColumn: newCounters(lengthSteps * 256),
+		mPlain: newCounters(mantissaSteps * 2), mRow: newCounters(mantissaSteps * 16), mNear: newCounters(mantissaSteps * 16), mLinear: newCounters(mantissaSteps * 25),
+		low: newCounters(16 * 256 * 2), starts: newCounters(maxStart),
+	}
+	for i := range m.low {
+		m.low[i] |= lowCount
 	}
 	for _, c := range [][]counter{m.zFar[:], m.zDiag[:], m.zKernel[:], m.zUpper[:], m.zKin[:], m.zNear[:], m.zDensity[:]} {
 		resetCounters(c)
@@ -153,6 +177,7 @@ type walk struct {
 	width      int    // of the kernel
 	far1, far2 int    // distances of further neighbours, 0: none
 	beside     uint32 // of the neighbours at and beside far1, those that are known
+	start      int    // the length in bits, less 1, that the first decision about a length asks for
 	// The row and those before, with margins, so that neighbours need no tests; symbols
 	// are clamped to maxMag.
 	cur, prev, prev2    []int32
@@ -167,7 +192,7 @@ type walk struct {
 	r, c, k             int // the position: row, column, and place in its kernel
 	row                 counter
 	rowMag              int32 // of the row's non-zeros, in 1/256
-	inKernel            int   // non-zeros so far
+	inKernel, inRow     int   // non-zeros so far
 	left, near, density int   // what nonzero sees: left neighbour, flags, densities
 	expect              int64 // what kin expects
 	kq                  int   // its steps
@@ -182,7 +207,7 @@ type value struct {
 	nearQ, pairUp, pairFar int   // magnitudes of neighbours
 }
 
-// newWalk is a walk that has coded the distances, or decoded them.
+// newWalk is a walk that has coded the distances and the start, or decoded them.
 func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 	kernel := b.H * b.W
 	cols := b.C * kernel
@@ -206,7 +231,7 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 		beside = 0x0303
 	}
 	const wide = 2 * margin
-	return &walk{
+	w := &walk{
 		model: m, rc: rc, cols: cols, kernel: kernel, width: b.W, far1: far1, far2: far2, beside: beside,
 		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
 		mags: make([]uint8, cols+wide), mags1: make([]uint8, cols+wide), mags2: make([]uint8, cols+wide),
@@ -214,6 +239,48 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 		above: make([]above, cols), logits: make([]int16, cols+wide),
 		kin: newKin(b.Rows, cols), lin: linear{scale: newScale(64)},
 	}
+	if b.Len() >= minStart {
+		w.start = m.codeStart(rc, b.Syms)
+	}
+	// The columns that read what a row of the matrix before made are as dense as it, at first.
+	if rows := len(m.rowDensity); rows > 1 && cols >= rows && cols%rows == 0 {
+		for c := range w.column {
+			w.column[c] = m.rowDensity[c/(cols/rows)]
+		}
+	}
+	if cols > 1 {
+		m.rowDensity = m.rowDensity[:0]
+	}
+	return w
+}
+
+// codeStart codes a walk's start, or decodes it: unary. An encoder takes the median of the
+// lengths, so that about two decisions find one.
+func (m *model) codeStart(rc *rangeCoder, syms []int32) int {
+	median := 0
+	if rc.dec == 0 {
+		var count [33]int
+		all := 0
+		for _, s := range syms {
+			if s != 0 {
+				count[bits.Len32(uint32(abs(s)))]++
+				all++
+			}
+		}
+		for n := count[1]; 2*n < all && median < maxStart; median++ {
+			n += count[median+2]
+		}
+	}
+	for k := range m.starts {
+		y := 0
+		if k < median {
+			y = 1
+		}
+		if once(rc, &m.starts[k], y) == 0 {
+			return k
+		}
+	}
+	return maxStart
 }
 
 // block codes one block, or decodes it into b.Syms.
@@ -243,7 +310,7 @@ func (w *walk) begin(r int) {
 	look(w.above, w.column, w.logits, w.mags1[margin:], w.mags2[margin:], w.far1)
 	resetCounters(w.place)
 	w.r, w.c, w.k = r, 0, 0
-	w.row, w.rowMag, w.inKernel, w.left = counterHalf, 256, 0, 0
+	w.row, w.rowMag, w.inKernel, w.inRow, w.left = counterHalf, 256, 0, 0, 0
 	w.kin.row(r)
 }
 
@@ -261,6 +328,7 @@ func (w *walk) next(s int32) (int32, error) {
 	w.left, w.cur[i] = 0, 0
 	if y != 0 {
 		w.inKernel++
+		w.inRow++
 		var err error
 		if s, err = w.code(&in, s); err != nil {
 			return 0, err
@@ -271,6 +339,9 @@ func (w *walk) next(s int32) (int32, error) {
 	w.c++
 	if w.k++; w.k == w.kernel {
 		w.k, w.inKernel = 0, 0
+		if w.c == w.cols && w.cols > 1 {
+			w.rowDensity = append(w.rowDensity, counter((2*uint64(w.inRow)+1)<<22/(2*uint64(w.cols)+2)<<10|densityCount))
+		}
 	}
 	return s, nil
 }
@@ -353,22 +424,16 @@ func (w *walk) code(in *[maxInputs]*counter, s int32) (int32, error) {
 	if s < 0 {
 		a = -a
 	}
-	last := bits.Len32(a) - 1 // -1 when decoding
-	e := 0
-	for ; e < 31; e++ {
-		y := 0
-		if e < last {
-			y = 1
-		}
-		w.lengthInputs(in, sign, e)
-		if m.length.code(rc, in, y, min(e, 15), w.value.rm) == 0 {
-			break
-		}
-	}
-	tree, v := 1, uint32(1) // the bits so far, at most 8 of them as a context
+	e := w.codeLength(in, sign, bits.Len32(a)-1) // -1 when decoding
+	tree, v := 1, uint32(1)                      // the bits so far, at most 8 of them as a context
 	for bit := e - 1; bit >= 0; bit-- {
-		w.mantissaInputs(in, sign, e, tree)
-		y := m.mantissa.code(rc, in, int(a>>bit)&1, mantissaSet(e, bit), 0)
+		y := int(a>>bit) & 1
+		if bit >= e-mixedBits {
+			w.mantissaInputs(in, sign, e, tree)
+			y = m.mantissa.code(rc, in, y, mantissaSet(e, bit), 0)
+		} else {
+			y = alone(rc, m.lowCounter(sign, e, tree), y)
+		}
 		v = v<<1 | uint32(y)
 		tree = min(tree<<1|y, 255)
 	}
@@ -388,6 +453,46 @@ func (w *walk) code(in *[maxInputs]*counter, s int32) (int32, error) {
 	w.rowMag += (abs(t)*256 - w.rowMag) / 32
 	w.colMag[c] += (abs(t)*256 - w.colMag[c]) / int32(min(16, w.r+1))
 	return s, nil
+}
+
+// codeLength codes e, a length in bits less 1, or decodes and returns it: a step up or down
+// from where the block begins, and further ones as far as it goes.
+func (w *walk) codeLength(in *[maxInputs]*counter, sign, e int) int {
+	k := w.start
+	if w.step(in, sign, firstStep(k), k < e) {
+		for k++; k < 31 && w.step(in, sign, min(k, 15), k < e); k++ {
+		}
+		return k
+	}
+	for k > 0 && w.step(in, sign, lengthDown+k, e < k) {
+		k--
+	}
+	return k
+}
+
+// firstStep is the decision about a length that the walk begins with.
+func firstStep(start int) int {
+	if start == 0 {
+		return 0
+	}
+	return lengthFirst + start
+}
+
+// step codes a decision about a length, or decodes and returns it.
+func (w *walk) step(in *[maxInputs]*counter, sign, q int, yes bool) bool {
+	w.lengthInputs(in, sign, q)
+	y := 0
+	if yes {
+		y = 1
+	}
+	return w.model.length.code(w.rc, in, y, q, w.value.rm) != 0
+}
+
+// alone codes y, or decodes and returns it, by one counter, that forgets as those of a site.
+func alone(rc *rangeCoder, c *counter, y int) int {
+	y = rc.bit(y, c.chance())
+	c.update(int32(y)<<22, counterLimit)
+	return y
 }
 
 // negativeInputs sets the inputs of the decision "negative", and value.
@@ -447,10 +552,10 @@ func (w *walk) negativeInputs(in *[maxInputs]*counter) {
 	in[7] = &m.sRow[((sgn(left)*3+sgn(left2))*3+sgn(prev[i-1]))*3+sgn(prev[i+1])]
 }
 
-// lengthInputs sets the inputs of the decision "longer than e+1 bits" about a symbol
-// of the given sign.
-func (w *walk) lengthInputs(in *[maxInputs]*counter, sign, e int) {
-	m, v, q := w.model, &w.value, min(e, 15)
+// lengthInputs sets the inputs of the decision q about the length of a symbol of the given
+// sign.
+func (w *walk) lengthInputs(in *[maxInputs]*counter, sign, q int) {
+	m, v := w.model, &w.value
 	in[0] = &m.lPlain[q<<1|sign]
 	in[1] = &m.lDensity[q*176+w.density]
 	in[2] = &m.lEst[q<<6|v.est]
@@ -464,7 +569,7 @@ func (w *walk) lengthInputs(in *[maxInputs]*counter, sign, e int) {
 // mantissaInputs sets the inputs of the next bit below the leading one, of e; tree are
 // those so far.
 func (w *walk) mantissaInputs(in *[maxInputs]*counter, sign, e, tree int) {
-	m, v, q := w.model, &w.value, min(e, 15)<<8|tree
+	m, v, q := w.model, &w.value, min(e, 15)<<mixedBits|tree
 	in[0] = &m.mPlain[q<<1|sign]
 	in[1] = &m.mRow[q<<4|v.rm]
 	in[2] = &m.mNear[q<<4|v.nearQ]
@@ -472,4 +577,9 @@ func (w *walk) mantissaInputs(in *[maxInputs]*counter, sign, e, tree int) {
 }
 
 // mantissaSet is the set of weights of bit number bit of those e.
-func mantissaSet(e, bit int) int { return min(e, 15)<<4 | min(bit, 15) }
+func mantissaSet(e, bit int) int { return min(e, 15)*mixedBits + e - 1 - bit }
+
+// lowCounter is the counter of a bit that is not mixed.
+func (m *model) lowCounter(sign, e, tree int) *counter {
+	return &m.low[min(e, 15)<<9|tree<<1|sign]
+}

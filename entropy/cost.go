@@ -21,11 +21,18 @@ type Cost struct {
 	rows int
 
 	// The prices at the position, as far as asked for.
-	zero, some float64      // of "zero" and "not zero"
-	sign       [2]float64   // of a positive and a negative symbol
-	length     [2][]float64 // by sign and length in bits - 1
-	open       [2]float64   // of "longer" than those
+	zero, some float64         // of "zero" and "not zero"
+	sign       [2]float64      // of a positive and a negative symbol
+	lengths    [2]lengthPrices // by sign
 	priced     priced
+}
+
+// lengthPrices are the prices of lengths in bits, less 1, as far as asked for.
+type lengthPrices struct {
+	begun           bool
+	up              []float64 // of those above the start
+	down            []float64 // of the start and those below
+	longer, shorter float64   // of beginning to go beyond those
 }
 
 // priced says which prices have been made.
@@ -72,8 +79,8 @@ func NewCost() *Cost {
 }
 
 // Start begins the next block and returns the price of what precedes its symbols. The
-// block's Syms are looked at only where it is a matrix, to find its distances (see lags), and should be
-// about what will be taken; nil: it has no distances.
+// block's Syms are looked at to find a matrix's distances (see lags) and the usual length (see codeStart), and should be
+// about what will be taken; nil: it has no distances, and lengths begin at 1.
 func (c *Cost) Start(b Block) (head float64) {
 	c.rows = b.Rows
 	if b.Len() == 0 {
@@ -119,8 +126,7 @@ func (c *Cost) Bits(s int32) float64 {
 		w.negativeInputs(&in)
 		p := m.negative.chance(&in, 0, 0)
 		c.sign = [2]float64{price(p, 0), price(p, 1)}
-		c.length = [2][]float64{c.length[0][:0], c.length[1][:0]}
-		c.open = [2]float64{}
+		c.lengths[0].begun, c.lengths[1].begun = false, false
 		c.priced = signs
 	}
 	sign, a := int(uint32(s)>>31), uint32(s)
@@ -128,25 +134,56 @@ func (c *Cost) Bits(s int32) float64 {
 		a = -a
 	}
 	last := bits.Len32(a) - 1
-	for e := len(c.length[sign]); e <= last; e++ {
-		if e == 31 {
-			c.length[sign] = append(c.length[sign], c.open[sign])
-			break
-		}
-		w.lengthInputs(&in, sign, e)
-		p := m.length.chance(&in, min(e, 15), w.value.rm)
-		c.length[sign] = append(c.length[sign], c.open[sign]+price(p, 0))
-		c.open[sign] += price(p, 1)
-	}
-	sum := c.some + c.sign[sign] + c.length[sign][last]
+	sum := c.some + c.sign[sign] + c.lengthPrice(sign, last)
 	tree := 1
 	for bit := last - 1; bit >= 0; bit-- {
-		w.mantissaInputs(&in, sign, last, tree)
 		y := int(a>>bit) & 1
-		sum += price(m.mantissa.chance(&in, mantissaSet(last, bit), 0), y)
+		if bit >= last-mixedBits {
+			w.mantissaInputs(&in, sign, last, tree)
+			sum += price(m.mantissa.chance(&in, mantissaSet(last, bit), 0), y)
+		} else {
+			sum += price(m.lowCounter(sign, last, tree).chance(), y)
+		}
 		tree = min(tree<<1|y, 255)
 	}
 	return sum
+}
+
+// lengthPrice is the price of a length in bits, less 1, as codeLength codes it.
+func (c *Cost) lengthPrice(sign, e int) float64 {
+	w := c.w
+	lens := &c.lengths[sign]
+	var in [maxInputs]*counter
+	chance := func(q int) uint32 {
+		w.lengthInputs(&in, sign, q)
+		return w.model.length.chance(&in, q, w.value.rm)
+	}
+	if !lens.begun {
+		p := chance(firstStep(w.start))
+		*lens = lengthPrices{begun: true, up: lens.up[:0], down: lens.down[:0], longer: price(p, 1), shorter: price(p, 0)}
+	}
+	for k := w.start + 1 + len(lens.up); k <= e; k++ {
+		stop := lens.longer
+		if k < 31 {
+			p := chance(min(k, 15))
+			stop += price(p, 0)
+			lens.longer += price(p, 1)
+		}
+		lens.up = append(lens.up, stop)
+	}
+	for k := w.start - len(lens.down); k >= e; k-- {
+		stop := lens.shorter
+		if k > 0 {
+			p := chance(lengthDown + k)
+			stop += price(p, 0)
+			lens.shorter += price(p, 1)
+		}
+		lens.down = append(lens.down, stop)
+	}
+	if e > w.start {
+		return lens.up[e-w.start-1]
+	}
+	return lens.down[w.start-e]
 }
 
 // Take makes s the next symbol: the model learns it. It returns the symbol's price.

@@ -340,7 +340,7 @@ type shortTables struct {
 
 // once codes y, or decodes and returns it, by one counter alone.
 func once(rc *rangeCoder, c *counter, y int) int {
-	y = rc.bit(y, min(max(uint32(*c>>16), minProb), 65536-minProb))
+	y = rc.bit(y, c.chance())
 	c.update(int32(y)<<22, 30)
 	return y
 }
@@ -424,11 +424,11 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 }
 
 // noise reports whether bytes are so evenly spread that models would not gain: in
-// the first 2^20 of them the chance that two are equal is below 1.05/256. Few bytes
-// never are.
+// the first 2^20 of them the chance that two are equal is below 1.05/256, of fewer than
+// 4096 below 1.5/256. The fewest never are.
 func noise(b []byte) bool {
 	b = b[:min(len(b), 1<<20)]
-	if len(b) < 4096 {
+	if len(b) < 32 {
 		return false
 	}
 	var count [256]uint64
@@ -439,6 +439,10 @@ func noise(b []byte) bool {
 	for _, n := range count {
 		equal += n * (n - 1)
 	}
+	limit := uint64(21) // in 1/20 of what even bytes have
+	if len(b) < 4096 {
+		limit = 30
+	}
 	n := uint64(len(b))
-	return equal*256*20 < n*(n-1)*21
+	return equal*256*20 < n*(n-1)*limit
 }

@@ -60,36 +60,19 @@ type encodeTable struct {
 }
 
 func newEncodeTable(syms []int32) (*encodeTable, error) {
-	lo, hi := span(syms)
 	var e encodeTable
 	var freq []uint64
-	if width := uint32(hi) - uint32(lo); width < 1<<16 {
-		count := make([]uint64, width+1)
-		for _, s := range syms {
-			count[s-lo]++
-		}
-		for i, n := range count {
-			if n > 0 {
-				e.syms, freq = append(e.syms, lo+int32(i)), append(freq, n)
-			}
-		}
+	var err error
+	if e.syms, freq, err = frequencies(syms); err != nil {
+		return nil, err
+	}
+	lo, hi := e.syms[0], e.syms[len(e.syms)-1]
+	if width := uint32(hi) - uint32(lo); width < maxDense {
 		e.dense = make([]uint32, width+1)
 	} else {
-		count := map[int32]uint64{}
-		for _, s := range syms {
-			count[s]++
-			if len(count) > maxAlphabet {
-				return nil, ErrUnsuited
-			}
-		}
-		for s := range count {
-			e.syms = append(e.syms, s)
-		}
-		slices.Sort(e.syms)
 		e.at = map[int32]int{}
 		for i, s := range e.syms {
 			e.at[s] = i
-			freq = append(freq, count[s])
 		}
 	}
 	e.lens = codeLengths(freq)
@@ -100,6 +83,42 @@ func newEncodeTable(syms []int32) (*encodeTable, error) {
 		}
 	}
 	return &e, nil
+}
+
+// maxDense is the range of symbols from which tables by symbol are maps.
+const maxDense = 1 << 16
+
+// frequencies are the distinct symbols of a slice that is not empty, ascending, and how
+// often each occurs.
+func frequencies(syms []int32) (distinct []int32, freq []uint64, err error) {
+	lo, hi := span(syms)
+	if width := uint32(hi) - uint32(lo); width < maxDense {
+		count := make([]uint64, width+1)
+		for _, s := range syms {
+			count[s-lo]++
+		}
+		for i, n := range count {
+			if n > 0 {
+				distinct, freq = append(distinct, lo+int32(i)), append(freq, n)
+			}
+		}
+		return distinct, freq, nil
+	}
+	count := map[int32]uint64{}
+	for _, s := range syms {
+		count[s]++
+		if len(count) > maxAlphabet {
+			return nil, nil, ErrUnsuited
+		}
+	}
+	for s := range count {
+		distinct = append(distinct, s)
+	}
+	slices.Sort(distinct)
+	for _, s := range distinct {
+		freq = append(freq, count[s])
+	}
+	return distinct, freq, nil
 }
 
 // put writes the code of s, which must have been among the symbols.

@@ -88,6 +88,9 @@ func resetCounters(c []counter) {
 
 func (c counter) logit() int32 { return int32(stretchTab[c>>20]) }
 
+// chance is the probability of a one that is coded where the counter decides alone.
+func (c counter) chance() uint32 { return min(max(uint32(c>>16), minProb), 65536-minProb) }
+
 // update moves the counter towards target, 0 or 1<<22.
 func (c *counter) update(target int32, limit uint32) {
 	n := uint32(*c) & 255

@@ -1,6 +1,9 @@
 package entropy
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // RANS codes each block's symbols by static frequencies, with range asymmetric numeral
 // systems (J. Duda: Asymmetric numeral systems, 2013; F. Giesen: Interleaved entropy
@@ -66,16 +69,38 @@ func newRANSTable(block []int32) (t ransTable, ok bool) {
 	return t, true
 }
 
-// write writes the table: the number of symbols less 1 (gamma), the first (32 bits),
-// the gaps to the others less 1 (gamma), and the frequencies of all but the last, less 1 (gamma).
+// ransLen is the length of a first frequency, less 1, at which its code is shortest.
+const ransLen = 4
+
+// implied is the place of the symbol whose frequency follows from the others: 0, which is
+// mostly the largest, else the last.
+func (t *ransTable) implied() int {
+	for i, s := range t.syms {
+		if s == 0 {
+			return i
+		}
+	}
+	return len(t.syms) - 1
+}
+
+// write writes the table: the number of symbols less 1 (gamma), the first in zigzag (its
+// length in 6 bits, its bits), the gaps to the others less 1 (gamma), and the frequencies but
+// the implied one: the length less that of the one before in zigzag (gamma), the bits below the first.
 func (t *ransTable) write(w *bitWriter) {
 	w.gamma(uint32(len(t.syms) - 1))
-	w.write(uint32(t.syms[0]), 32)
+	w.number(t.syms[0])
 	for i := 1; i < len(t.syms); i++ {
 		w.gamma(uint32(t.syms[i]) - uint32(t.syms[i-1]) - 1)
 	}
-	for _, f := range t.freq[:len(t.freq)-1] {
-		w.gamma(f - 1)
+	implied, before := t.implied(), ransLen
+	for i, f := range t.freq {
+		if i == implied {
+			continue
+		}
+		n := bits.Len32(f) - 1
+		w.gamma(zigzag(int32(n - before)))
+		w.write(f-1<<n, uint(n))
+		before = n
 	}
 }
 
@@ -88,7 +113,9 @@ func readRANSTable(r *bitReader) (t ransTable, err error) {
 		return t, corrupt("frequencies of %d symbols", n)
 	}
 	t.syms, t.freq = make([]int32, n+1), make([]uint32, n+1)
-	t.syms[0] = int32(r.read(32))
+	if t.syms[0], err = r.number(); err != nil {
+		return t, err
+	}
 	for i := 1; i <= int(n); i++ {
 		gap, err := r.gamma()
 		if err != nil {
@@ -100,19 +127,28 @@ func readRANSTable(r *bitReader) (t ransTable, err error) {
 		}
 		t.syms[i] = int32(next)
 	}
-	left := uint32(1 << ransBits)
-	for i := range n {
-		f, err := r.gamma()
+	left, implied, before := uint32(1<<ransBits), t.implied(), int32(ransLen)
+	for i := range t.freq {
+		if i == implied {
+			continue
+		}
+		d, err := r.gamma()
 		if err != nil {
 			return t, err
 		}
-		if f >= left-1 {
+		k := int64(before) + int64(unzigzag(d))
+		if k < 0 || k >= ransBits {
+			return t, corrupt("frequency of %d bits", k+1)
+		}
+		before = int32(k)
+		f := 1<<k | r.read(uint(k))
+		if f >= left {
 			return t, corrupt("frequencies add up to too much")
 		}
-		t.freq[i] = f + 1
-		left -= f + 1
+		t.freq[i] = f
+		left -= f
 	}
-	t.freq[n] = left
+	t.freq[implied] = left
 	return t, nil
 }
 

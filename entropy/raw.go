@@ -2,8 +2,9 @@ package entropy
 
 import "math/bits"
 
-// Raw holds each block's symbols in a fixed number of bits: the smallest symbol and
-// the width, then the differences from the smallest symbol.
+// Raw holds each block's symbols in a fixed number of bits: the width; one bit whether
+// the smallest value is that of a signed number so wide, else that value in zigzag (its
+// length in 6 bits, its bits); then the differences from it.
 type Raw struct{}
 
 // Name implements Coder.
@@ -14,8 +15,14 @@ func (Raw) Append(dst []byte, blocks []Block) ([]byte, error) {
 	return appendBits(dst, blocks, func(w *bitWriter, syms []int32) error {
 		lo, hi := span(syms)
 		width := uint(bits.Len32(uint32(hi) - uint32(lo)))
-		w.write(uint32(lo), 32)
 		w.write(uint32(width), 6)
+		if least := leastSigned(width); lo >= least && uint32(hi)-uint32(least) <= 1<<width-1 {
+			lo = least
+			w.write(1, 1)
+		} else {
+			w.write(0, 1)
+			w.number(lo)
+		}
 		for _, s := range syms {
 			w.write(uint32(s)-uint32(lo), width)
 		}
@@ -26,17 +33,26 @@ func (Raw) Append(dst []byte, blocks []Block) ([]byte, error) {
 // Decode implements Coder.
 func (Raw) Decode(blocks []Block, src []byte) error {
 	return decodeBits(blocks, src, func(r *bitReader, syms []int32) error {
-		lo := r.read(32)
 		width := uint(r.read(6))
 		if width > 32 {
 			return corrupt("width of %d bits", width)
 		}
+		lo := leastSigned(width)
+		if r.read(1) == 0 {
+			var err error
+			if lo, err = r.number(); err != nil {
+				return err
+			}
+		}
 		for k := range syms {
-			syms[k] = int32(lo + r.read(width))
+			syms[k] = int32(uint32(lo) + r.read(width))
 		}
 		return nil
 	})
 }
+
+// leastSigned is the smallest signed number of width bits, 0 for none.
+func leastSigned(width uint) int32 { return int32(-(int64(1) << width >> 1)) }
 
 // span is the smallest and the largest symbol of a slice that is not empty.
 func span(syms []int32) (lo, hi int32) {

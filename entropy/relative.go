@@ -1,5 +1,10 @@
 package entropy
 
+import (
+	"math"
+	"slices"
+)
+
 // Relative is the coding of the paper Deep Compression (S. Han, H. Mao, W. Dally,
 // 2016, sections 2 and 4): only symbols other than 0 are stored, each with the number
 // of zeros before it in a fixed width, a longer run being broken by filler zeros; gaps
@@ -28,37 +33,74 @@ func entries(syms []int32, width uint) (gaps, vals []int32) {
 	return gaps, vals
 }
 
-// cost is the size of the code of syms in bits, the table not counted.
-func cost(syms []int32) int {
-	e, err := newEncodeTable(syms)
-	if err != nil {
-		return 1 << 60
-	}
-	bits := 0
+// gapWidth is the width, of 1..maxGapBits, whose entries take the fewest bits without their
+// tables; 1 where there are none.
+func gapWidth(syms []int32) uint {
+	var short [1 << maxGapBits]uint64 // runs of zeros before another symbol
+	long := map[int]uint64{}
+	run, others := 0, make([]int32, 0, len(syms))
 	for _, s := range syms {
-		if e.dense != nil {
-			bits += int(e.dense[s-e.syms[0]] & 0xff)
+		if s == 0 {
+			run++
+			continue
+		}
+		if run < len(short) {
+			short[run]++
 		} else {
-			bits += int(e.lens[e.at[s]])
+			long[run]++
+		}
+		others = append(others, s)
+		run = 0
+	}
+	var values []uint64
+	if len(others) > 0 {
+		_, count, err := frequencies(others)
+		if err != nil {
+			return 1
+		}
+		values = count
+	}
+	best, width := uint64(math.MaxUint64), uint(1)
+	for k := uint(1); k <= maxGapBits; k++ {
+		limit := 1 << k // the zeros that a filler and its gap stand for
+		gaps := make([]uint64, limit)
+		fillers := uint64(run / limit)
+		add := func(g int, n uint64) {
+			gaps[g%limit] += n
+			fillers += n * uint64(g/limit)
+		}
+		for g, n := range short {
+			add(g, n)
+		}
+		for g, n := range long {
+			add(g, n)
+		}
+		gaps[limit-1] += fillers
+		if bits := codeBits(gaps) + codeBits(append(slices.Clone(values), fillers)); bits < best {
+			best, width = bits, k
 		}
 	}
-	return bits
+	return width
+}
+
+// codeBits is the size in bits of what a prefix code makes of symbols that occur so often,
+// some perhaps never.
+func codeBits(freq []uint64) (sum uint64) {
+	freq = slices.DeleteFunc(freq, func(n uint64) bool { return n == 0 })
+	if len(freq) == 0 {
+		return 0
+	}
+	slices.Sort(freq)
+	for i, l := range codeLengths(freq) {
+		sum += uint64(l) * freq[i]
+	}
+	return sum
 }
 
 // Append implements Coder. It returns ErrUnsuited for more than 65,536 distinct symbols in a block.
 func (Relative) Append(dst []byte, blocks []Block) ([]byte, error) {
 	return appendBits(dst, blocks, func(w *bitWriter, syms []int32) error {
-		best, width := -1, uint(1)
-		for k := uint(1); k <= maxGapBits; k++ {
-			gaps, vals := entries(syms, k)
-			if len(gaps) == 0 {
-				width = k
-				break
-			}
-			if c := cost(gaps) + cost(vals); best < 0 || c < best {
-				best, width = c, k
-			}
-		}
+		width := gapWidth(syms)
 		gaps, vals := entries(syms, width)
 		if len(gaps) >= 1<<31 {
 			return ErrUnsuited

@@ -15,8 +15,8 @@ import (
 const magic = "\x89wht"
 
 // Version is what this package reads and writes: 1000 x major + minor of the
-// first whit release that reads it. Version 1 was never released.
-const Version = 2
+// first whit release that reads it. Versions 1 and 2 were never released.
+const Version = 3
 
 // Chunk types. Types with the bit optional may be skipped by readers that do not
 // know them; all others are critical.

@@ -268,6 +268,12 @@ func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	if n := elementBytes(elems); fast && n <= 1<<14 && len(e) > n/2 { // tables of frequencies would be most of it
+		fast = false
+		if e, err = encodeElements(elems, fast, w); err != nil {
+			return nil, err
+		}
+	}
 	out := wbuf{}
 	mode := byte(number)
 	if fast {
@@ -292,6 +298,14 @@ func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, 
 		it.bytes += it.elemBytes
 	}
 	return out.b, nil
+}
+
+// elementBytes is the size of arrays.
+func elementBytes(arrays []entropy.Elements) (n int) {
+	for _, e := range arrays {
+		n += e.N * e.Size
+	}
+	return n
 }
 
 // encodeElements is the code of arrays: the sizes of all streams but the last, and the

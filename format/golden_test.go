@@ -59,7 +59,7 @@ func TestFilesAgreeOnEveryCPU(t *testing.T) {
 	}
 }
 
-// TestFilesOfThisVersion reads files as this version wrote them: testdata/v2 never
+// TestFilesOfThisVersion reads files as this version wrote them: testdata/v3 never
 // changes once a release has written such files, and every later release reads them.
 func TestFilesOfThisVersion(t *testing.T) {
 	dir := filepath.Join("testdata", fmt.Sprintf("v%d", Version))

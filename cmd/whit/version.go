@@ -11,7 +11,7 @@ import (
 )
 
 // Version is whit's own version.
-const Version = "0.2.0"
+const Version = "0.3.0"
 
 type versionInfo struct {
 	Schema   int    `json:"schema"`
