@@ -79,8 +79,8 @@ func obs(ctx context.Context, s *method.State, a method.Args) error {
 		for i, st := range stay {
 			if st {
 				plain[i] = p.W[i]
-				stays[b.at(i/p.K, i%p.K)] = true
 			}
+			stays[b.at(i/p.K, i%p.K)] = st
 		}
 		w, err := p.Compensate(stay)
 		if err != nil {

@@ -242,6 +242,9 @@ func (q *squares) solve(free bool, threads int) (w, b []float64, err error) {
 				target[e] = v + float64((p.Damped[i*q.k+i]-h[i*q.k+i])*q.cur[e])
 			}
 			tw, err := p.Solve(target, q.cur, q.stay)
+			if errors.Is(err, fit.ErrSingular) {
+				continue // it takes more damping
+			}
 			if err != nil {
 				return nil, nil, err
 			}

@@ -115,10 +115,13 @@ func rewriteLayer(s *method.State, l *method.Layer, in *stat.Patches, damp float
 				}
 			}
 		}
-		b.p = fit.NewProblem(m.G, w, m.K, damp, s.Threads)
-		to, err := f(l, b)
-		if err != nil {
-			return err
+		var to []float64
+		for d := damp; to == nil; d *= 10 {
+			b.p = fit.NewProblem(m.G, w, m.K, d, s.Threads)
+			// Sums are rounded: where one channel outshines all others it takes more damping.
+			if to, err = f(l, b); err != nil && (d > 1 || !errors.Is(err, fit.ErrSingular)) {
+				return err
+			}
 		}
 		for o := range each {
 			for k := range m.K {

@@ -341,3 +341,18 @@ func TestSquares(t *testing.T) {
 		}
 	}
 }
+
+// A channel that outshines all others does not make an error of what is rounding.
+func TestDominated(t *testing.T) {
+	s := network(1)
+	in := s.Layers[0].Weight.Data()
+	x := slices.Clone(in)
+	for i := range x[:18] {
+		x[i] *= 1e6 // what comes out of channel 0
+	}
+	s.Layers[0].Weight.Set(x)
+	for _, m := range []*method.Method{OBS, GPTQ} {
+		take(t, s, m, map[string]any{"damp": 1e-9, "layers": "b"})
+	}
+	take(t, s, Refit, nil)
+}
