@@ -13,6 +13,11 @@ func Example() {
 	// Output:
 	// scan
 	// magnitude
+	// equalise
 	// codebook
 	// rdo
+	// round
+	// adaround
+	// correct
+	// activations
 }
