@@ -19,6 +19,7 @@ import (
 //	DQ → Conv, Gemm → Q  ⇒ QLinearConv            with constant weights
 //	DQ → Add, pools → Q  ⇒ whit.QLinearAdd, ...
 //
+// Weights are a DequantizeLinear of constants, or one constant held as weight.Int8.
 // A Relu or Clip before Q becomes a Clip of the integers, one whit.Fused with the
 // operator. Scales must be single finite positive numbers (of weights also one an output channel); a bias joins only where its scale is
 // float32(sx·sw) and its zero point 0; sums must be proven to fit int32. Everything else runs as written.

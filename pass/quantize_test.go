@@ -10,6 +10,7 @@ import (
 	"whit/graph"
 	"whit/internal/optest"
 	"whit/tensor"
+	"whit/weight"
 )
 
 // qnet builds graphs in which every value is quantised.
@@ -61,6 +62,16 @@ func TestQuantize(t *testing.T) {
 		{"conv", func(g qnet, x *graph.Value) *graph.Value {
 			w, b := g.weights(1, sx, 1, 8, 6, 3, 3)
 			return g.Add("", "Conv", pads, x, w, b)
+		}, "QuantizeLinear QLinearConv DequantizeLinear"},
+		{"conv, weights held as levels", func(g qnet, x *graph.Value) *graph.Value {
+			w, b := g.weights(1, sx, 1, 8, 6, 3, 3)
+			d := w.Producer
+			g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return n == d })
+			held, err := weight.NewInt8(d.In[0].Data, 0, tensor.Of[float32](d.In[1].Data), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g.Add("", "Conv", pads, x, g.NewWeight("held", held), b)
 		}, "QuantizeLinear QLinearConv DequantizeLinear"},
 		{"conv relu", func(g qnet, x *graph.Value) *graph.Value {
 			w, b := g.weights(1, sx, 1, 8, 6, 3, 3)

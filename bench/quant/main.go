@@ -39,23 +39,27 @@ import (
 	"whit/zoo"
 )
 
-// recipes are what is tried, in the order of the table.
+// recipes are what is tried, in the order of the table. The names are of layers and nodes of demosaicnet-bayer: its
+// last layers work on the picture itself, at full resolution, where an error is one of the picture; they are
+// a fortieth of the work.
 var recipes = []struct{ name, steps string }{
-	{"weights int8", "[{method: round, bits: 8}]"},
-	{"weights int7", "[{method: round, bits: 7}]"},
-	{"int8", "[{method: activations}]"},
-	{"int8, 7-bit weights", "[{method: activations, bits: 7}]"},
-	{"6 bits", "[{method: round, bits: 6}]"},
-	{"6 bits, int8", "[{method: round, bits: 6}, {method: activations}]"},
-	{"5 bits", "[{method: round, bits: 5}, {method: adaround}]"},
-	{"4 bits, nearest, a tensor", "[{method: round, bits: 4, granularity: tensor, scale: max}]"},
-	{"4 bits, nearest", "[{method: round, bits: 4}]"},
-	{"4 bits, corrected", "[{method: round, bits: 4}, {method: correct}]"},
-	{"4 bits, adaround", "[{method: round, bits: 4}, {method: adaround}]"},
-	{"4 bits, adaround, int8", "[{method: round, bits: 4}, {method: adaround}, {method: activations}]"},
-	{"3 bits, adaround", "[{method: round, bits: 3}, {method: adaround}]"},
-	{"ternary", "[{method: round, levels: ternary}, {method: adaround}]"},
-	{"binary", "[{method: round, levels: binary}, {method: correct}]"},
+	{"weights int8", `[{method: round, bits: 8}]`},
+	{"weights int7", `[{method: round, bits: 7}]`},
+	{"weights int8, adaround", `[{method: round, bits: 8}, {method: adaround, images: 24}]`},
+	{"int8", `[{method: activations}]`},
+	{"int8, adaround", `[{method: activations, images: 24, adaround: true, skip: "full*,packed,crop,residual_predictor"}]`},
+	{"6 bits, nearest", `[{method: round, bits: 6}]`},
+	{"6 bits, adaround", `[{method: round, bits: {"full*": 8, "*": 6}}, {method: adaround, images: 24}]`},
+	{"5 bits, adaround", `[{method: round, bits: {"full*": 8, "*": 5}}, {method: adaround, images: 24}]`},
+	{"4 bits, nearest, a tensor", `[{method: round, bits: 4, granularity: tensor, scale: max}]`},
+	{"4 bits, nearest", `[{method: round, bits: 4}]`},
+	{"4 bits, corrected", `[{method: round, bits: 4}, {method: correct, images: 24}]`},
+	{"4 bits, adaround", `[{method: round, bits: {"full*": 8, "*": 4}}, {method: adaround, images: 24}]`},
+	{"4 bits, adaround, more images", `[{method: round, bits: {"full*": 8, "*": 4}}, {method: adaround}]`},
+	{"4 bits, adaround, int8", `[{method: activations, bits: {"full*": 8, "*": 4}, images: 24, adaround: true, skip: "full*,packed,crop,residual_predictor"}]`},
+	{"3 bits, adaround", `[{method: round, bits: {"full*": 8, "*": 3}}, {method: adaround}]`},
+	{"ternary", `[{method: round, levels: ternary}, {method: adaround}]`},
+	{"binary", `[{method: round, levels: binary}, {method: correct}]`},
 }
 
 func main() {

@@ -36,7 +36,7 @@ var Activations = &method.Method{
 	Doc:  "makes products, sums and pools run on integers of 8 bits: activations and weights",
 	Params: []method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
-		{Name: "skip", Kind: method.String, Default: "", Doc: "layers, and other nodes by name, that stay float: globs"},
+		{Name: "skip", Kind: method.String, Default: "", Doc: "layers, and other nodes by name, that stay float: globs; a Concat, for example, whose inputs then have scales of their own"},
 		{Name: "type", Kind: method.String, Default: "uint8", Choices: []string{"uint8", "int8"}, Doc: "of activations: uint8 with a zero point, or int8 on both sides of zero"},
 		{Name: "range", Kind: method.String, Default: string(LeastMiss), Choices: Calibrations, Doc: "how the range of activations is found"},
 		{Name: "percentile", Kind: method.Float, Default: 99.99, Min: 50, Max: 100, Doc: "of the elements that lie within, for that range"},
@@ -183,6 +183,14 @@ func moved(n *graph.Node) int {
 	return 0
 }
 
+// moved is the same of this placement: what is skipped makes values of its own.
+func (p *placement) moved(n *graph.Node) int {
+	if p.skip(n.Name) {
+		return 0
+	}
+	return moved(n)
+}
+
 // function reports a function of one value, element by element, which becomes a table.
 func function(n *graph.Node) bool {
 	if n.Domain != "" || n.Input(0) == nil || n.In[0].IsConst() || len(n.Out) != 1 {
@@ -225,7 +233,7 @@ func (p *placement) result(n *graph.Node) *graph.Value {
 // decide finds the nodes that run on integers and the classes that are quantised.
 func (p *placement) decide() {
 	for _, n := range p.g.Nodes {
-		k := moved(n)
+		k := p.moved(n)
 		for i := range k {
 			p.union(n.In[0], n.In[i])
 		}
@@ -313,7 +321,7 @@ func (p *placement) inner() map[*graph.Value]bool {
 // sources are the values of quantised classes that are not moved from others, in order.
 func (p *placement) sources() (vs []*graph.Value) {
 	for _, v := range p.g.Values() {
-		if !v.IsConst() && p.quant[p.class(v)] && (v.Producer == nil || moved(v.Producer) == 0) {
+		if !v.IsConst() && p.quant[p.class(v)] && (v.Producer == nil || p.moved(v.Producer) == 0) {
 			vs = append(vs, v)
 		}
 	}
@@ -504,7 +512,7 @@ func (p *placement) insert() {
 	for _, n := range g.Nodes {
 		for i, v := range n.In {
 			// What is float before and after stays as precise as it is.
-			if d := after[v]; d != nil && (onInts(n) || bias[n] != nil || moved(n) > 0 || onInts(v.Producer)) {
+			if d := after[v]; d != nil && (onInts(n) || bias[n] != nil || p.moved(n) > 0 || onInts(v.Producer)) {
 				n.In[i] = d
 			}
 		}
