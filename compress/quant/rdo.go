@@ -53,19 +53,20 @@ func rdo(ctx context.Context, s *method.State, a method.Args) error {
 	if err != nil {
 		return err
 	}
+	users := s.Graph.Uses()
 	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes")}
 	for _, l := range layers {
-		if suited(l) {
+		if suited(l, users) {
 			z.layers = append(z.layers, l)
 		}
 	}
 	if z.layers == nil {
-		return fmt.Errorf("rdo: none of the layers %q is one that it knows: Conv of images with its pads given, Gemm or MatMul of plain matrices", a.String("layers"))
-	}
-	if z.m, err = newResponse(ctx, s, a.Int("images"), a.Float("temperature")); err != nil {
-		return fmt.Errorf("rdo: %w", err)
+		return fmt.Errorf("rdo: none of the layers %q is one that it knows: Conv, Gemm or MatMul of plain matrices, whose weight is read once", a.String("layers"))
 	}
 	if err := z.prepare(); err != nil {
+		return fmt.Errorf("rdo: %w", err)
+	}
+	if z.m, err = newResponse(ctx, s, a.Int("images"), a.Float("temperature"), z.columns()); err != nil {
 		return fmt.Errorf("rdo: %w", err)
 	}
 	lambda := a.Float("lambda")
@@ -181,6 +182,49 @@ func (z *rounder) prepare() error {
 	return nil
 }
 
+// columns is the number of those of the largest table that a layer takes.
+func (z *rounder) columns() (most int) {
+	for k, pair := range z.held {
+		for i, q := range pair {
+			n := 0
+			for _, f := range q.fixed {
+				if !f {
+					n++
+				}
+			}
+			if i > 0 || !rows(z.layers[k]) {
+				most = max(most, n)
+			}
+		}
+	}
+	return most
+}
+
+// groups cuts the layers into those whose jacobians are held at a time.
+func (z *rounder) groups() (cuts []int) {
+	left := 0
+	for k, l := range z.layers {
+		need := 0
+		for i, q := range z.held[k] {
+			switch {
+			case i == 0 && rows(l):
+				need += z.m.n * (q.cols + q.rows*z.m.dirs)
+			default:
+				for _, f := range q.fixed {
+					if !f {
+						need += len(z.m.rest)
+					}
+				}
+			}
+		}
+		if left -= need; left < 0 || k == 0 {
+			cuts = append(cuts, k)
+			left = maxTable/4 - need
+		}
+	}
+	return append(cuts, len(z.layers))
+}
+
 // run chooses all levels, starting from the floats, and returns the bits of their code. Of its passes
 // the one counts whose sum of error and rate is least.
 func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err error) {
@@ -199,25 +243,28 @@ func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err er
 	for pass := range z.passes {
 		cost := entropy.NewCost()
 		sum := 0.0
-		for k, l := range z.layers {
-			j, err := z.m.jacobians(ctx, l, fixed)
+		cuts := z.groups()
+		for c, from := range cuts[:len(cuts)-1] {
+			js, err := z.m.jacobians(ctx, z.layers[from:cuts[c+1]], fixed)
 			if err != nil {
-				return 0, fmt.Errorf("layer %s: %w", l.Name, err)
-			}
-			if err := z.m.measure(ctx); err != nil {
 				return 0, err
 			}
-			for i, q := range z.held[k] {
-				q.j = j[i]
-				if pass == 0 {
-					q.begin(lambda, z.step)
+			for k := range js {
+				if err := z.m.measure(ctx); err != nil {
+					return 0, err
 				}
-				sum += q.walk(cost, lambda, z.shrink)
-				if pass < z.passes-1 {
-					q.rescale(z.m)
+				for i, q := range z.held[from+k] {
+					q.j = js[k][i]
+					if pass == 0 {
+						q.begin(lambda, z.step)
+					}
+					sum += q.walk(cost, lambda, z.shrink)
+					if pass < z.passes-1 {
+						q.rescale(z.m)
+					}
+					q.h.Quantise(q.levels, float32(q.step))
+					q.j = nil
 				}
-				q.h.Quantise(q.levels, float32(q.step))
-				q.j = nil
 			}
 		}
 		if err := z.m.measure(ctx); err != nil {
