@@ -12,7 +12,8 @@ import (
 
 // RDO chooses uniform levels weight by weight, in the order in which the file holds them,
 // each as the one that costs least: lambda times the bits that the context coder would
-// take for it now, plus what it adds to the divergence of the decisions from the float model's.
+// take for it now, plus what it adds to the divergence of the decisions from the float model's, or of
+// the outputs where the model decides nothing.
 // The weights may be pruned; zeros stay zeros.
 //
 // The rate is that of S. Wiedemann et al.: DeepCABAC (2020, section IV), except that the
@@ -34,10 +35,10 @@ import (
 // network compression, 2020) are not used.
 var RDO = &method.Method{
 	Name: "rdo",
-	Doc:  "chooses each weight's level by the bytes it costs and what it does to the decisions",
+	Doc:  "chooses each weight's level by the bytes it costs and what it does to the decisions or outputs",
 	Params: []method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
-		{Name: "lambda", Kind: method.Float, Default: 3e-4, Min: 1e-9, Max: 1e3, Doc: "nats of divergence of the softened decisions that a kilobyte is worth; more gives smaller files"},
+		{Name: "lambda", Kind: method.Float, Default: 3e-4, Min: 1e-9, Max: 1e3, Doc: "nats of divergence of the softened decisions that a kilobyte is worth, or half the mean square of outputs, in their variance; more gives smaller files"},
 		{Name: "bytes", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "bytes that the layers' code may take: lambda is searched, from its value on; 0: lambda holds"},
 		{Name: "images", Kind: method.Int, Default: 500, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
 		{Name: "passes", Kind: method.Int, Default: 4, Min: 1, Max: 100, Doc: "passes over the weights"},

@@ -53,7 +53,7 @@ type response struct {
 const (
 	maxDirs  = 16      // the number of classes or elements up to which all count
 	maxDrawn = 4096    // r's in all, where they are drawn
-	maxTable = 1 << 30 // bytes of what jacobians hold at a time
+	maxTable = 1 << 29 // bytes of what jacobians hold at a time
 )
 
 // newResponse reads the first images of the training part, fewer where a table of the given number of columns would
