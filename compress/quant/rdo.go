@@ -27,7 +27,7 @@ import (
 //     no inverse of a Hessian is needed. Several passes let the first ones answer the last ones;
 //   - few images say less about pairs of weights than about single ones: the Hessian is shrunk
 //     towards its diagonal (O. Ledoit, M. Wolf: A well-conditioned estimator for
-//     large-dimensional covariance matrices, 2004);
+//     large-dimensional covariance matrices, 2004), the more the fewer sums of large outputs are drawn;
 //   - decisions are softened by a temperature (G. Hinton, O. Vinyals, J. Dean: Distilling the knowledge in a
 //     neural network, 2015, section 2): images of which the model is certain would say nothing.
 //
@@ -43,7 +43,7 @@ var RDO = &method.Method{
 		{Name: "images", Kind: method.Int, Default: 500, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
 		{Name: "passes", Kind: method.Int, Default: 4, Min: 1, Max: 100, Doc: "passes over the weights"},
 		{Name: "step", Kind: method.Float, Default: 2.0, Min: 0.01, Max: 100, Doc: "first step between levels, of the one that would be best at a high rate without compensation"},
-		{Name: "shrink", Kind: method.Float, Default: 0.8, Min: 0, Max: 1, Doc: "how much less is believed of pairs of weights than of single ones"},
+		{Name: "shrink", Kind: method.Float, Default: 0.8, Min: 0, Max: 1, Doc: "how much less is believed of pairs of weights than of single ones; more where few sums of large outputs are drawn"},
 		{Name: "temperature", Kind: method.Float, Default: 8.0, Min: 0.1, Max: 100, Doc: "temperature of the decisions that are compared"},
 	},
 	Apply: rdo,
@@ -70,6 +70,9 @@ func rdo(ctx context.Context, s *method.State, a method.Args) error {
 	if z.m, err = newResponse(ctx, s, a.Int("images"), a.Float("temperature"), z.columns()); err != nil {
 		return fmt.Errorf("rdo: %w", err)
 	}
+	if z.m.drawn() {
+		z.shrink = shrunk(z.shrink, len(z.m.rest))
+	}
 	lambda := a.Float("lambda")
 	run := func(lambda float64) (float64, error) {
 		bits, err := z.run(ctx, lambda/8000*float64(z.m.n)) // of a bit, for the sum over images
@@ -89,6 +92,14 @@ func rdo(ctx context.Context, s *method.State, a method.Args) error {
 		return fmt.Errorf("rdo: %w", err)
 	}
 	return s.StageShared(ctx)
+}
+
+// shrunk is shrink where n sums are drawn, if it is right for as many as usual: what is seen of a pair has
+// an error whose variance goes with 1/n, beside the square of what is to be seen. With 192 sums of demosaicnet's
+// outputs 0.8 gave some hundred times the squared error of 1 on other pictures, and 0.99 less than half of that of 1.
+func shrunk(shrink float64, n int) float64 {
+	const usual = 5000
+	return shrink / (shrink + float64((1-shrink)*float64(n)/usual))
 }
 
 // seek looks for the least lambda that gives at most the wanted bytes, by bisection of its

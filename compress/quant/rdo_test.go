@@ -251,6 +251,18 @@ func off(t *testing.T, s *method.State) float64 {
 	return dot(m.rest, m.rest)
 }
 
+func TestShrunk(t *testing.T) {
+	for _, tc := range []struct {
+		shrink float64
+		n      int
+		want   float64
+	}{{0.8, 5000, 0.8}, {1, 1, 1}, {0, 1, 0}, {0.8, 50000, 0.8 / 2.8}, {0.8, 1, 0.8 / 0.80004}} {
+		if got := shrunk(tc.shrink, tc.n); math.Abs(got-tc.want) > 1e-12 {
+			t.Errorf("shrink %v with %d sums: %v, want %v", tc.shrink, tc.n, got, tc.want)
+		}
+	}
+}
+
 func TestRDO(t *testing.T) {
 	t.Run("rate falls with lambda", func(t *testing.T) {
 		last := math.MaxInt
@@ -266,7 +278,7 @@ func TestRDO(t *testing.T) {
 	})
 	t.Run("better than rounding", func(t *testing.T) {
 		s := state(small(), 80)
-		apply(t, s, map[string]any{"lambda": 1e-3})
+		apply(t, s, map[string]any{"lambda": 1e-3, "shrink": 0.2}) // pairs count: the same images tell
 		// The same steps, each weight to the nearest level.
 		r := state(small(), 80)
 		for k, l := range s.Layers {

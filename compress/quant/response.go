@@ -96,6 +96,9 @@ func newResponse(ctx context.Context, s *method.State, images int, soft float64,
 	return m, nil
 }
 
+// drawn reports whether rest is about some of the outputs only.
+func (m *response) drawn() bool { return m.dirs < m.width }
+
 // read reads the images.
 func (m *response) read(ctx context.Context) error {
 	m.x = make([]float32, m.n*m.size)
@@ -168,7 +171,7 @@ func (m *response) seed(dir, i int, to []float32) {
 		}
 		return
 	}
-	all := m.dirs == m.width
+	all := !m.drawn()
 	at := 0
 	for o, w := range m.widths {
 		v := float32(m.scale[o])
