@@ -9,33 +9,47 @@ import (
 	"whit/tensor"
 )
 
-// NameSeed is the input that Response adds: one weight for each output of each sample.
+// NameSeed begins the names of the inputs that Response adds: a weight for each element of an output.
 const NameSeed = "response:seed"
 
-// Response makes the graph that says how the model's first output answers to values
-// inside. Beside the model's input it takes NameSeed [N,C]; its outputs are the values
-// named show, and for each value named by the gradient of the sum of seed·output with respect to it, named
-// name + ":response". Samples of a batch do not share anything. The model runs as in inference. shape is one
-// sample's, batch the largest number of samples.
-func Response(g *graph.Graph, shape []int, batch int, by, show []string) (*graph.Graph, error) {
-	if len(g.Inputs) != 1 || len(g.Outputs) == 0 {
-		return nil, fmt.Errorf("response: the model has %d inputs and %d outputs, want one input and logits", len(g.Inputs), len(g.Outputs))
+// SeedName is the name of the seed of output number i.
+func SeedName(i int) string { return fmt.Sprintf("%s%d", NameSeed, i) }
+
+// Response makes the graph that says how the model's outputs answer to values inside: the float32
+// outputs whose numbers outs lists. Beside the model's input it takes SeedName(i) for each output i of outs, of
+// the output's shape; its own outputs are, for each value named by, the gradient of the sum of seed·output with
+// respect to it, named name + ":response", and the values named show. Samples of a batch do not
+// share anything. The model runs as in inference. shape is one sample's, batch the largest number of samples.
+func Response(g *graph.Graph, shape []int, batch int, outs []int, by, show []string) (*graph.Graph, error) {
+	if len(g.Inputs) != 1 || len(g.Outputs) == 0 || len(outs) == 0 {
+		return nil, fmt.Errorf("response: the model has %d inputs and %d outputs, want one input and outputs", len(g.Inputs), len(g.Outputs))
 	}
 	c, _ := g.Clone()
 	Demote(c)
-	in, y := c.Inputs[0], c.Outputs[0]
+	in := c.Inputs[0]
 	if in.Decl.Ranked && len(in.Decl.Dims) == len(shape)+1 {
 		in.Decl.Dims[0].Size = -1
 	}
 	batch = max(2, batch)
 	in.Type = tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{batch}, shape...)}
 	inferTypes(c)
-	if !y.Bound() || len(y.Type.Shape) != 2 {
-		return nil, fmt.Errorf("response: output %q is %v, want logits [N,C]", y.Name, y.Type)
+	var sum *graph.Value
+	for _, i := range outs {
+		y := c.Outputs[i]
+		if !y.Bound() || y.Type.DType != tensor.Float32 || len(y.Type.Shape) < 2 || y.Type.Shape[0] != batch {
+			return nil, fmt.Errorf("response: output %q is %v, want float32[%d,...]", y.Name, y.Type, batch)
+		}
+		dims := slices.Clone(y.Type.Shape)
+		dims[0] = -1
+		seed := c.AddInput(SeedName(i), tensor.Float32, dims...)
+		seed.Type = y.Type
+		one := c.Add("", "ReduceSum", map[string]any{"keepdims": int64(0)}, c.Add("", "Mul", nil, y, seed))
+		if sum == nil {
+			sum = one
+		} else {
+			sum = c.Add("", "Add", nil, sum, one)
+		}
 	}
-	seed := c.AddInput(NameSeed, tensor.Float32, -1, y.Type.Shape[1])
-	seed.Type = tensor.Type{DType: tensor.Float32, Shape: y.Type.Shape}
-	sum := c.Add("", "ReduceSum", map[string]any{"keepdims": int64(0)}, c.Add("", "Mul", nil, y, seed))
 	inferTypes(c)
 	find := func(names []string) (vs []*graph.Value, err error) {
 		for _, name := range names {

@@ -23,7 +23,7 @@ func TestResponse(t *testing.T) {
 	y.Name = "y"
 	g.Outputs = []*graph.Value{y}
 
-	c, err := Response(g, []int{2}, 3, []string{"h"}, []string{"x", "r"})
+	c, err := Response(g, []int{2}, 3, []int{0}, []string{"h"}, []string{"x", "r"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestResponse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pl, err := p.Plan(map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{3, 2}}, NameSeed: {DType: tensor.Float32, Shape: tensor.Shape{3, 2}}})
+	pl, err := p.Plan(map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{3, 2}}, SeedName(0): {DType: tensor.Float32, Shape: tensor.Shape{3, 2}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestResponse(t *testing.T) {
 		t.Fatal(err)
 	}
 	copy(tensor.Of[float32](s.Input("x")), []float32{1, 1, 1, -1, -1, 1})
-	copy(tensor.Of[float32](s.Input(NameSeed)), []float32{1, 0, 0, 1, 1, 1})
+	copy(tensor.Of[float32](s.Input(SeedName(0))), []float32{1, 0, 0, 1, 1, 1})
 	if err := s.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestResponse(t *testing.T) {
 		{"h", "zz", "no value"},
 		{"side", "x", "does not depend"},
 	} {
-		if _, err := Response(g, []int{2}, 3, []string{tc.by}, []string{tc.show}); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := Response(g, []int{2}, 3, []int{0}, []string{tc.by}, []string{tc.show}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("by %s, show %s: %v", tc.by, tc.show, err)
 		}
 	}

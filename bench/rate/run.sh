@@ -19,7 +19,7 @@ go build -o "$out/rate" ./bench/rate
 if [ $# = 0 ]; then
   for arch in lenet300 lenet5; do
     "$out/whit" demo --arch "$arch" --seed 1 --dir "$out/$arch.demo"
-    sed '/method: codebook/,/^paper:/d; /^  \(source\|stages\):/,$d' "recipes/deep-compression-$arch.yaml" >"$out/$arch.yaml"
+    sed '/method: rdo/,/^paper:/d; /^  \(source\|stages\):/,$d' "recipes/deep-compression-$arch.yaml" >"$out/$arch.yaml"
     "$out/whit" compress "$out/$arch.demo/dense.onnx" --data mnist --recipe "$out/$arch.yaml" --seed 1 -o "$out/$arch.pruned.whit" --onnx "$out/$arch.onnx"
     set -- "$@" "$out/$arch.onnx"
   done

@@ -29,7 +29,7 @@ func (c *cutter) taylor(ctx context.Context, images int) ([]source, error) {
 			src = append(src, source{r.x, make([]float64, c.y.size(r.x))})
 		}
 	}
-	back, err := train.Response(c.s.Graph, c.s.Train.Shape(), taylorBatch, names, names)
+	back, err := train.Response(c.s.Graph, c.s.Train.Shape(), taylorBatch, []int{0}, names, names)
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +80,11 @@ func (c *cutter) taylor(ctx context.Context, images int) ([]source, error) {
 		if len(z.Shape) != 2 {
 			return nil, fmt.Errorf("taylor: output %q is %v, want logits [N,C]", out, z.Type)
 		}
-		b, err := session(bwd, map[string]tensor.Type{train.NameSeed: z.Type})
+		b, err := session(bwd, map[string]tensor.Type{train.SeedName(0): z.Type})
 		if err != nil {
 			return nil, err
 		}
-		seed, k := tensor.Of[float32](b.Input(train.NameSeed)), z.Shape[1]
+		seed, k := tensor.Of[float32](b.Input(train.SeedName(0))), z.Shape[1]
 		for i := range n {
 			lossGradient(seed[i*k:][:k], tensor.Of[float32](z)[i*k:][:k], int(y[i]))
 		}

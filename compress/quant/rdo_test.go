@@ -25,14 +25,16 @@ func (d noise) Len() int            { return d.n }
 func (d noise) Shape() []int        { return d.shape }
 func (d noise) Hash(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8)} }
 func (d noise) Read(_ context.Context, idx []int, x []float32, y []int32) error {
-	size := len(x) / max(1, len(idx))
+	size := tensor.Shape(d.shape).NumElements()
 	for k, i := range idx {
 		r := rand.New(rand.NewPCG(uint64(i), 9))
 		level := r.Float64()
 		for j := range size {
 			x[k*size+j] = float32(max(0, r.NormFloat64()*level))
 		}
-		y[k] = int32(i % 3)
+		if y != nil {
+			y[k] = int32(i % 3)
+		}
 	}
 	return nil
 }
@@ -84,13 +86,45 @@ func small() *graph.Graph {
 	return g
 }
 
+// restorer is a network that decides nothing: it makes an image and, beside it, few values.
+func restorer(image bool) *graph.Graph {
+	r := rand.New(rand.NewPCG(3, 2))
+	g := graph.New("small")
+	param := func(name string, shape ...int) *graph.Value {
+		x := make([]float32, tensor.Shape(shape).NumElements())
+		for i := range x {
+			x[i] = float32(r.NormFloat64() * 0.3)
+		}
+		return g.NewConst(name, tensor.From(x, shape...))
+	}
+	x := g.AddInput("x", tensor.Float32, -1, 2, 7, 7)
+	c := g.Add("", "Conv", map[string]any{"auto_pad": "SAME_UPPER"}, x, param("c.weight", 3, 2, 3, 3), param("c.bias", 3))
+	c.Name = "cy"
+	h := g.Add("", "PRelu", nil, c, g.NewConst("slope", tensor.From([]float32{0.7, 0.5, 0.8}, 3, 1, 1)))
+	d := g.Add("", "Conv", map[string]any{"dilations": []int64{2, 2}}, h, param("d.weight", 2, 3, 3, 3), param("d.bias", 2))
+	d.Name = "dy"
+	f := g.Add("", "Flatten", nil, g.Add("", "GlobalAveragePool", nil, h))
+	f.Name = "fy"
+	e := g.Add("", "Gemm", map[string]any{"transB": int64(1)}, f, param("e.weight", 4, 3), param("e.bias", 4))
+	e.Name = "ey"
+	if !image {
+		d = g.Add("", "GlobalAveragePool", nil, d)
+	}
+	g.Outputs = []*graph.Value{d, g.Add("", "Sigmoid", nil, e)}
+	return g
+}
+
 func state(g *graph.Graph, images int) *method.State {
 	c, _ := g.Clone()
 	d := noise{images, []int{2, 7, 7}}
 	if g.Name != "small" {
 		d.shape = []int{1, 28, 28}
 	}
-	return &method.State{Graph: c, Float: g, Layers: method.FindLayers(c, ""), Train: d, Choice: d, Seed: 1}
+	s := &method.State{Graph: c, Float: g, Layers: method.FindLayers(c, ""), Train: d, Choice: d, Seed: 1}
+	if len(g.Outputs) > 1 {
+		s.Metric = method.Cosine
+	}
+	return s
 }
 
 // What an element moves is what the network's decisions move by, float or quantised.
@@ -100,10 +134,10 @@ func TestJacobians(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, g := range []*graph.Graph{small(), many(), lenet} {
+	for _, g := range []*graph.Graph{small(), many(), lenet, restorer(true), restorer(false)} {
 		for _, changed := range []bool{false, true} {
 			s := state(g, 61)
-			m, err := newResponse(ctx, s, 61, 3)
+			m, err := newResponse(ctx, s, 61, 3, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,12 +152,12 @@ func TestJacobians(t *testing.T) {
 			}
 			r := rand.New(rand.NewPCG(4, 4))
 			for _, l := range s.Layers {
-				js, err := m.jacobians(ctx, l, func(h *method.Held, i int) bool { return h.Data()[i] == 0 })
+				js, err := m.jacobians(ctx, []*method.Layer{l}, func(h *method.Held, i int) bool { return h.Data()[i] == 0 })
 				if err != nil {
 					t.Fatal(err)
 				}
 				for n, h := range []*method.Held{&l.Weight, l.Bias} {
-					j := js[n]
+					j := js[0][n]
 					cols := h.Len() / h.Value.Type.Shape[0]
 					for range 12 {
 						i := r.IntN(h.Len())
@@ -206,7 +240,7 @@ func off(t *testing.T, s *method.State) float64 {
 	ctx := context.Background()
 	f := *s
 	f.Graph = s.Float
-	m, err := newResponse(ctx, &f, s.Train.Len(), 8)
+	m, err := newResponse(ctx, &f, s.Train.Len(), 8, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +249,18 @@ func off(t *testing.T, s *method.State) float64 {
 		t.Fatal(err)
 	}
 	return dot(m.rest, m.rest)
+}
+
+func TestShrunk(t *testing.T) {
+	for _, tc := range []struct {
+		shrink float64
+		n      int
+		want   float64
+	}{{0.8, 5000, 0.8}, {1, 1, 1}, {0, 1, 0}, {0.8, 50000, 0.8 / 2.8}, {0.8, 1, 0.8 / 0.80004}} {
+		if got := shrunk(tc.shrink, tc.n); math.Abs(got-tc.want) > 1e-12 {
+			t.Errorf("shrink %v with %d sums: %v, want %v", tc.shrink, tc.n, got, tc.want)
+		}
+	}
 }
 
 func TestRDO(t *testing.T) {
@@ -232,7 +278,7 @@ func TestRDO(t *testing.T) {
 	})
 	t.Run("better than rounding", func(t *testing.T) {
 		s := state(small(), 80)
-		apply(t, s, map[string]any{"lambda": 1e-3})
+		apply(t, s, map[string]any{"lambda": 1e-3, "shrink": 0.2}) // pairs count: the same images tell
 		// The same steps, each weight to the nearest level.
 		r := state(small(), 80)
 		for k, l := range s.Layers {
@@ -250,6 +296,23 @@ func TestRDO(t *testing.T) {
 		}
 		if a, b := off(t, s), off(t, r); a >= b/2 {
 			t.Errorf("off by %v, rounding by %v", a, b)
+		}
+	})
+	t.Run("a model that decides nothing", func(t *testing.T) {
+		for _, image := range []bool{true, false} {
+			var last float64
+			for _, lambda := range []float64{1e-1, 1e-3} {
+				s := state(restorer(image), 80)
+				apply(t, s, map[string]any{"lambda": lambda})
+				e, err := s.Measure(context.Background(), s.Graph)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if last > 0 && !(e.Far < last/4) || !(e.Far < 0.5) {
+					t.Errorf("image %v, lambda %v: off by %v of the outputs' squares, by %v before", image, lambda, e.Far, last)
+				}
+				last = e.Far
+			}
 		}
 	})
 	t.Run("zeros stay", func(t *testing.T) {
@@ -306,7 +369,7 @@ func TestRDO(t *testing.T) {
 			if n.Attrs == nil {
 				n.Attrs = map[string]any{}
 			}
-			n.Attrs["auto_pad"], n.Attrs["alpha"] = "SAME_UPPER", float32(2)
+			n.Attrs["alpha"] = float32(2)
 		}
 		for _, tc := range []struct {
 			name string
@@ -315,7 +378,7 @@ func TestRDO(t *testing.T) {
 		}{
 			{"not finite", bad, nil},
 			{"no such layer", small(), map[string]any{"layers": "zz*"}},
-			{"no layer that suits", odd, nil},
+			{"no layer that suits", odd, map[string]any{"layers": "a,b"}},
 			{"too few bytes", small(), map[string]any{"bytes": 1, "passes": 1}},
 		} {
 			a, err := RDO.Args(tc.set)

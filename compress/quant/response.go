@@ -3,9 +3,8 @@ package quant
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
-	"runtime"
-	"sync"
 
 	"whit/compress/method"
 	"whit/graph"
@@ -16,84 +15,190 @@ import (
 	"whit/train"
 )
 
-// response is the model's decisions on a few images as a function of its weights: to
-// second order the divergence of the decisions from the float model's is a sum of squares,
+// response is what the model gives for a few images as a function of its weights: to second
+// order the divergence from the float model is a sum of squares, ½ Σ_k r_k². Of a model that decides it is
+// that of its softened decisions,
 //
 //	KL(p || p') = ½ Σ_k r_k², r_k = √p_k (Δz_k - Σ_j p_j Δz_j)
 //
 // for logits z and p = softmax(z) of the float model (the Fisher information of a categorical
 // distribution: J. Martens, New insights and perspectives on the natural gradient
-// method, 2020, section 9). Of more than maxDirs classes maxDirs are drawn from p for each image, which gives the
-// sum in the mean. rest holds the r of all images for the weights as they
+// method, 2020, section 9). Any other model is taken for one whose outputs y are the means of normal
+// distributions, as wide as the values of the output are over the images: r_k = Δy_k / σ, the mean taken over an output's
+// elements and over outputs.
+//
+// Of more than maxDirs classes or elements some are drawn for each image, which gives the sum in the
+// mean: classes from p, elements by sums of all under random signs (M. F. Hutchinson: A stochastic estimator
+// of the trace of the influence matrix, 1990). rest holds the r of all images for the weights as they
 // stand, and jacobians say how a weight moves them.
 type response struct {
 	s       *method.State
+	decides bool
 	soft    float64 // the temperature of p
 	n, dirs int     // images; r's of an image
 	size    int     // elements of an image
 	x       []float32
-	logits  []float64 // of the float model [n, classes]
-	p       []float64 // likewise
-	classes int
+	outs    []int     // numbers of the outputs that count
+	dims    [][]int   // and an image's shape of each
+	widths  []int     // and its elements
+	width   int       // of them all
+	float   []float32 // what the float model gives [n, width]
+	p       []float64 // likewise, where it decides
+	scale   []float64 // of each output: 1/σ and the means, else
 	pick    []int32   // [dirs, n] the class of each r
 	root    []float64 // [dirs, n] and what its √p_k is
 	rest    []float32 // [dirs, n]
 }
 
-// maxDirs is the number of classes up to which all count.
-const maxDirs = 16
+const (
+	maxDirs  = 16      // the number of classes or elements up to which all count
+	maxDrawn = 4096    // r's in all, where they are drawn
+	maxTable = 1 << 29 // bytes of what jacobians hold at a time
+)
 
-// newResponse reads the first images of the training part.
-func newResponse(ctx context.Context, s *method.State, images int, soft float64) (*response, error) {
-	ds := method.First(s.Train, min(images, s.Train.Len()))
-	m := &response{s: s, soft: soft, n: ds.Len(), size: 1}
-	for _, d := range ds.Shape() {
+// newResponse reads the first images of the training part, fewer where a table of the given number of columns would
+// be too large for them.
+func newResponse(ctx context.Context, s *method.State, images int, soft float64, cols int) (*response, error) {
+	m := &response{s: s, decides: s.Metric.Decides(), soft: soft, size: 1}
+	for _, d := range s.Train.Shape() {
 		m.size *= d
 	}
+	most := maxTable / 4 / max(1, cols, m.size)
+	if m.n = min(images, s.Train.Len(), most); m.n == 0 {
+		return nil, fmt.Errorf("%d images, of which each would take over %d MiB", min(images, s.Train.Len()), maxTable>>20)
+	}
+	for i := range s.Graph.Outputs {
+		if i == 0 || !m.decides {
+			m.outs = append(m.outs, i)
+		}
+	}
+	if err := m.read(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if m.float, err = m.run(ctx, s.Graph); err != nil {
+		return nil, err
+	}
+	if m.dirs = m.width; m.width > maxDirs {
+		m.dirs = max(1, min(maxDirs, maxDrawn/m.n, most/m.n))
+	} else if m.n = min(m.n, most/m.width); m.n == 0 {
+		return nil, fmt.Errorf("an image would take over %d MiB", maxTable>>20)
+	}
+	if m.n < min(images, s.Train.Len()) {
+		s.Tell(method.Event{Stage: "levels", Message: fmt.Sprintf("looks at %d images: more would not fit into %d MiB", m.n, maxTable>>20)})
+	}
+	m.rest = make([]float32, m.dirs*m.n)
+	if m.decides {
+		m.decisions()
+	} else {
+		m.spread()
+	}
+	return m, nil
+}
+
+// drawn reports whether rest is about some of the outputs only.
+func (m *response) drawn() bool { return m.dirs < m.width }
+
+// read reads the images.
+func (m *response) read(ctx context.Context) error {
 	m.x = make([]float32, m.n*m.size)
 	idx, y := make([]int, m.n), make([]int32, m.n)
 	for i := range idx {
 		idx[i] = i
 	}
-	if err := ds.Read(ctx, idx, m.x, y); err != nil {
-		return nil, err
-	}
-	z, classes, err := m.run(ctx, s.Graph)
-	if err != nil {
-		return nil, err
-	}
-	m.logits, m.classes = z, classes
-	m.p = make([]float64, len(z))
+	return m.s.Train.Read(ctx, idx, m.x, y)
+}
+
+// decisions sets p, and which class each r is about.
+func (m *response) decisions() {
+	m.p = make([]float64, m.n*m.width)
+	m.pick, m.root = make([]int32, m.dirs*m.n), make([]float64, m.dirs*m.n)
 	for i := range m.n {
-		softmax(m.p[i*classes:(i+1)*classes], z[i*classes:(i+1)*classes], soft)
+		softmax(m.p[i*m.width:][:m.width], m.float[i*m.width:][:m.width], m.soft)
 	}
-	m.dirs = min(classes, maxDirs)
-	m.rest, m.pick, m.root = make([]float32, m.dirs*m.n), make([]int32, m.dirs*m.n), make([]float64, m.dirs*m.n)
 	for r := range m.dirs {
 		for i := range m.n {
-			e, p := r*m.n+i, m.p[i*classes:][:classes]
-			if classes <= maxDirs {
+			e, p := r*m.n+i, m.p[i*m.width:][:m.width]
+			if m.width <= maxDirs {
 				m.pick[e], m.root[e] = int32(r), math.Sqrt(p[r])
 				continue
 			}
-			u := float64(op.Random(s.Seed, uint64(r), uint64(i))>>11) / (1 << 53)
+			u := float64(op.Random(m.s.Seed, uint64(r), uint64(i))>>11) / (1 << 53)
 			k := 0
-			for ; k < classes-1 && u >= p[k]; k++ {
+			for ; k < m.width-1 && u >= p[k]; k++ {
 				u -= p[k]
 			}
 			m.pick[e], m.root[e] = int32(k), math.Sqrt(1/float64(m.dirs))
 		}
 	}
-	return m, nil
 }
 
-func softmax(p, z []float64, soft float64) {
+// spread sets the scales of outputs: σ² is the variance over images, the mean of an output's elements, but
+// at least a hundredth of the mean square.
+func (m *response) spread() {
+	at := 0
+	for _, w := range m.widths {
+		var vari, square float64
+		for k := at; k < at+w; k++ {
+			var one, two float64
+			for i := range m.n {
+				v := float64(m.float[i*m.width+k])
+				one, two = one+v, two+float64(v*v)
+			}
+			square += two
+			vari += two - float64(one*one)/float64(m.n)
+		}
+		each := float64(m.n * w)
+		v := max(vari, square/100) / each
+		if v == 0 {
+			v = 1
+		}
+		m.scale = append(m.scale, 1/math.Sqrt(v*float64(w)*float64(len(m.widths))))
+		at += w
+	}
+}
+
+// seed sets to to how image i's outputs make up its r number dir.
+func (m *response) seed(dir, i int, to []float32) {
+	if m.decides {
+		e := dir*m.n + i
+		for k, p := range m.p[i*m.width:][:m.width] {
+			d := -p
+			if k == int(m.pick[e]) {
+				d++
+			}
+			to[k] = float32(m.root[e] * d / m.soft)
+		}
+		return
+	}
+	all := !m.drawn()
+	at := 0
+	for o, w := range m.widths {
+		v := float32(m.scale[o])
+		if !all {
+			v = float32(m.scale[o] / math.Sqrt(float64(m.dirs)))
+		}
+		for k := at; k < at+w; k++ {
+			switch {
+			case all && k != dir:
+				to[k] = 0
+			case !all && op.Random(m.s.Seed, uint64(i*m.dirs+dir), uint64(k))>>63 == 1:
+				to[k] = -v
+			default:
+				to[k] = v
+			}
+		}
+		at += w
+	}
+}
+
+func softmax(p []float64, z []float32, soft float64) {
 	top, sum := math.Inf(-1), 0.0
 	for _, v := range z {
-		top = max(top, v)
+		top = max(top, float64(v))
 	}
 	for k, v := range z {
-		p[k] = float64(kern.Exp(float32((v - top) / soft)))
+		p[k] = float64(kern.Exp(float32((float64(v) - top) / soft)))
 		sum += p[k]
 	}
 	for k := range p {
@@ -101,48 +206,109 @@ func softmax(p, z []float64, soft float64) {
 	}
 }
 
-// images is the calibration images as a dataset.
-type images struct{ m *response }
+// batch is how many images run at a time.
+func (m *response) batch() int { return max(1, min(50, m.n, 400_000/m.size)) }
 
-func (d images) Len() int          { return d.m.n }
-func (d images) Shape() []int      { return d.m.s.Train.Shape() }
-func (d images) Hash(int) [32]byte { return [32]byte{} }
-func (d images) Read(_ context.Context, idx []int, x []float32, y []int32) error {
-	for k, i := range idx {
-		copy(x[k*d.m.size:(k+1)*d.m.size], d.m.x[i*d.m.size:])
-		y[k] = 0
+// each runs prog on all images, batch by batch, and calls f with the session, bound to the n images
+// from at on and their pixels set.
+func (m *response) each(prog *plan.Program, in string, seeds map[string][]int, f func(s *plan.Session, at, n int) error) error {
+	var sess *plan.Session
+	have := 0
+	for at := 0; at < m.n; at += m.batch() {
+		n := min(m.batch(), m.n-at)
+		if n != have {
+			types := map[string]tensor.Type{in: {DType: tensor.Float32, Shape: append(tensor.Shape{n}, m.s.Train.Shape()...)}}
+			for name, dims := range seeds {
+				types[name] = tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{n}, dims...)}
+			}
+			pl, err := prog.Plan(types)
+			if err != nil {
+				return err
+			}
+			if sess, err = pl.NewSession(); err != nil {
+				return err
+			}
+			have = n
+		}
+		copy(tensor.Of[float32](sess.Input(in)), m.x[at*m.size:(at+n)*m.size])
+		if err := f(sess, at, n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (m *response) run(ctx context.Context, g *graph.Graph) (z []float64, classes int, err error) {
-	e, err := train.Evaluate(ctx, g, images{m}, train.EvalOptions{Threads: m.s.Threads, Logits: true})
+// run is what g gives for all images [n, width].
+func (m *response) run(ctx context.Context, g *graph.Graph) ([]float32, error) {
+	if len(g.Inputs) != 1 || len(g.Outputs) == 0 {
+		return nil, fmt.Errorf("the model has %d inputs and %d outputs, want one input and outputs", len(g.Inputs), len(g.Outputs))
+	}
+	c, _ := g.Clone()
+	train.Demote(c)
+	in := c.Inputs[0]
+	if in.Decl.Ranked && len(in.Decl.Dims) > 0 {
+		in.Decl.Dims[0].Size = -1
+	}
+	var ys []*graph.Value
+	for _, i := range m.outs {
+		ys = append(ys, c.Outputs[i])
+	}
+	c.Outputs = ys
+	prog, err := plan.NewProgram(c, plan.Options{Threads: m.s.Threads})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	z = make([]float64, len(e.Logits))
-	for i, v := range e.Logits {
-		z[i] = float64(v)
-	}
-	return z, e.Classes, nil
+	var z []float32
+	err = m.each(prog, in.Name, nil, func(s *plan.Session, at, n int) error {
+		if err := s.Run(ctx); err != nil {
+			return err
+		}
+		if z == nil {
+			m.widths, m.dims, m.width = nil, nil, 0
+			for _, v := range ys {
+				t := s.Output(v.Name)
+				if t.DType != tensor.Float32 || len(t.Shape) < 2 || t.Shape[0] != n || m.decides && len(t.Shape) != 2 || t.Len() == 0 {
+					return fmt.Errorf("output %q is %v, want float32[%d,...]", v.Name, t.Type, n)
+				}
+				m.dims = append(m.dims, t.Shape[1:].Clone())
+				m.widths = append(m.widths, t.Len()/n)
+				m.width += t.Len() / n
+			}
+			if m.width > maxTable/4/m.n {
+				return fmt.Errorf("outputs of %d elements for %d images would take more than %d MiB: give fewer images", m.width, m.n, maxTable>>20)
+			}
+			z = make([]float32, m.n*m.width)
+		}
+		k := 0
+		for o, v := range ys {
+			y, w := tensor.Of[float32](s.Output(v.Name)), m.widths[o]
+			if len(y) != n*w {
+				return fmt.Errorf("output %q has %d elements for %d images, want %d", v.Name, len(y), n, n*w)
+			}
+			for i := range n {
+				copy(z[(at+i)*m.width+k:][:w], y[i*w:])
+			}
+			k += w
+		}
+		return nil
+	})
+	return z, err
 }
 
 // measure sets rest to what the weights give now.
 func (m *response) measure(ctx context.Context) error {
-	z, _, err := m.run(ctx, m.s.Graph)
+	z, err := m.run(ctx, m.s.Graph)
 	if err != nil {
 		return err
 	}
-	for i := range m.n {
-		at, p := i*m.classes, m.p[i*m.classes:][:m.classes]
-		mean := 0.0
-		for k := range p {
-			mean += float64(p[k] * (z[at+k] - m.logits[at+k]))
-		}
-		for r := range m.dirs {
-			e := r*m.n + i
-			k := at + int(m.pick[e])
-			m.rest[e] = float32(m.root[e] * (z[k] - m.logits[k] - mean) / m.soft)
+	for i, v := range m.float[:m.n*m.width] {
+		z[i] -= v
+	}
+	a := make([]float32, m.width)
+	for dir := range m.dirs {
+		for i := range m.n {
+			m.seed(dir, i, a)
+			m.rest[dir*m.n+i] = float32(dot(a, z[i*m.width:][:m.width]))
 		}
 	}
 	return nil
@@ -271,98 +437,104 @@ func dot(a, b []float32) float64 {
 	return sum
 }
 
-// maxTable bounds a table, in bytes.
-const maxTable = 1 << 30
-
-// suited reports whether jacobians are known of a layer's node.
-func suited(l *method.Layer) bool {
+// suited reports whether jacobians are known of a layer's node; users are the readers of values.
+func suited(l *method.Layer, users map[*graph.Value][]graph.Use) bool {
 	n := l.Node
+	if len(users[l.Weight.Value]) != 1 {
+		return false
+	}
 	if n.Op == "Conv" {
-		pad := n.Str("auto_pad", "NOTSET")
-		return len(l.Weight.Value.Type.Shape) == 4 && (pad == "NOTSET" || pad == "VALID")
+		return true
 	}
 	return len(l.Weight.Value.Type.Shape) == 2 && n.Int("transA", 0) == 0 && n.Float("alpha", 1) == 1 && n.Float("beta", 1) == 1
 }
 
-// jacobians are those of a layer's weight and bias about the weights as they stand, of
-// elements that are not fixed.
-func (m *response) jacobians(ctx context.Context, l *method.Layer, fixed func(h *method.Held, i int) bool) (out [2]jacobian, err error) {
-	g, shape := m.s.Graph, m.s.Train.Shape()
-	in, from := g.Inputs[0].Name, l.Node.In[0].Name
-	const batch = 50
-	r, err := train.Response(g, shape, batch, []string{l.Node.Out[0].Name}, []string{from})
-	if err != nil {
-		return out, err
-	}
-	// The kernels of training are those that know gradients.
-	prog, err := plan.NewProgram(r, plan.Options{Threads: m.s.Threads, Training: true})
-	if err != nil {
-		return out, err
-	}
-	b := &builder{m: m, l: l, fixed: fixed}
-	var sess *plan.Session
-	have := 0
-	for at := 0; at < m.n; at += batch {
-		n := min(batch, m.n-at)
-		if n != have {
-			pl, err := prog.Plan(map[string]tensor.Type{
-				in:             {DType: tensor.Float32, Shape: append(tensor.Shape{n}, shape...)},
-				train.NameSeed: {DType: tensor.Float32, Shape: tensor.Shape{n, m.classes}},
-			})
-			if err != nil {
-				return out, err
-			}
-			if sess, err = pl.NewSession(); err != nil {
-				return out, err
-			}
-			have = n
-		}
-		for dir := range m.dirs {
-			copy(tensor.Of[float32](sess.Input(in)), m.x[at*m.size:(at+n)*m.size])
-			seed := tensor.Of[float32](sess.Input(train.NameSeed))
-			for i := range n {
-				p := m.p[(at+i)*m.classes:][:m.classes]
-				e := dir*m.n + at + i
-				for k := range p {
-					d := -p[k]
-					if k == int(m.pick[e]) {
-						d++
-					}
-					seed[i*m.classes+k] = float32(m.root[e] * d / m.soft)
-				}
-			}
-			if err := sess.Run(ctx); err != nil {
-				return out, err
-			}
-			x := sess.Output(from)
-			if from == in {
-				x = sess.Input(in)
-			}
-			if err := b.add(at, dir, x, sess.Output(r.Outputs[0].Name)); err != nil {
-				return out, err
-			}
-		}
-	}
-	out[0] = b.w
-	if b.dense != nil {
-		out[0] = b.dense
-	}
-	if b.b != nil {
-		out[1] = b.b
-	}
-	return out, nil
-}
+// rows reports whether a layer's jacobian is dense, not a table.
+func rows(l *method.Layer) bool { return l.Node.Op != "Conv" && l.OutAxis == 0 }
 
 // builder collects a layer's jacobians batch by batch, direction by direction.
 type builder struct {
 	m     *response
 	l     *method.Layer
-	fixed func(h *method.Held, i int) bool
 	dense *dense
 	w, b  *table
+	grad  *convGrad
 }
 
-func newTable(m *response, h *method.Held, fixed func(h *method.Held, i int) bool) (*table, error) {
+// jacobians are those of layers' weights and biases about the weights as they stand, of
+// elements that are not fixed.
+func (m *response) jacobians(ctx context.Context, layers []*method.Layer, fixed func(h *method.Held, i int) bool) (out [][2]jacobian, err error) {
+	g, in := m.s.Graph, m.s.Graph.Inputs[0].Name
+	var by, show []string
+	for _, l := range layers {
+		by, show = append(by, l.Node.Out[0].Name), append(show, l.Node.In[0].Name)
+	}
+	r, err := train.Response(g, m.s.Train.Shape(), m.batch(), m.outs, by, show)
+	if err != nil {
+		return nil, err
+	}
+	// The kernels of training are those that know gradients.
+	prog, err := plan.NewProgram(r, plan.Options{Threads: m.s.Threads, Training: true})
+	if err != nil {
+		return nil, err
+	}
+	var bs []*builder
+	for _, l := range layers {
+		b := &builder{m: m, l: l}
+		if l.Bias != nil {
+			b.b = newTable(m, l.Bias, fixed)
+		}
+		if !rows(l) {
+			b.w = newTable(m, &l.Weight, fixed)
+		}
+		bs = append(bs, b)
+	}
+	seeds := map[string][]int{}
+	for o, i := range m.outs {
+		seeds[train.SeedName(i)] = m.dims[o]
+	}
+	a := make([]float32, m.width)
+	err = m.each(prog, in, seeds, func(s *plan.Session, at, n int) error {
+		for dir := range m.dirs {
+			for i := range n {
+				m.seed(dir, at+i, a)
+				k := 0
+				for o, w := range m.widths {
+					copy(tensor.Of[float32](s.Input(train.SeedName(m.outs[o])))[i*w:][:w], a[k:])
+					k += w
+				}
+			}
+			// Inputs of a session are its own until the next run.
+			copy(tensor.Of[float32](s.Input(in)), m.x[at*m.size:(at+n)*m.size])
+			if err := s.Run(ctx); err != nil {
+				return err
+			}
+			for k, b := range bs {
+				x := s.Output(show[k])
+				if show[k] == in {
+					x = s.Input(in)
+				}
+				if err := b.add(ctx, at, dir, x, s.Output(by[k]+":response")); err != nil {
+					return fmt.Errorf("layer %s: %w", b.l.Name, err)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bs {
+		pair := [2]jacobian{b.w, b.b}
+		if b.dense != nil {
+			pair[0] = b.dense
+		}
+		out = append(out, pair)
+	}
+	return out, nil
+}
+
+func newTable(m *response, h *method.Held, fixed func(h *method.Held, i int) bool) *table {
 	t := &table{m: m, at: make([]int32, h.Len())}
 	n := 0
 	for i := range t.at {
@@ -372,27 +544,18 @@ func newTable(m *response, h *method.Held, fixed func(h *method.Held, i int) boo
 			n++
 		}
 	}
-	if n > 0 && n > maxTable/4/len(m.rest) {
-		return nil, fmt.Errorf("%d weights on %d images would take more than %d MiB: give fewer images", n, m.n, maxTable>>20)
-	}
 	t.cols = make([]float32, n*len(m.rest))
-	return t, nil
+	return t
 }
 
-func (b *builder) add(from, r int, xt, gt *tensor.Tensor) (err error) {
-	m, h := b.m, &b.l.Weight
-	shape := h.Value.Type.Shape
+func (b *builder) add(ctx context.Context, from, r int, xt, gt *tensor.Tensor) error {
+	m := b.m
 	x, g := tensor.Of[float32](xt), tensor.Of[float32](gt)
 	batch := xt.Shape[0]
-	outs := shape[b.l.OutAxis]
-	if bias := b.l.Bias; bias != nil {
-		if b.b == nil {
-			if b.b, err = newTable(m, bias, b.fixed); err != nil {
-				return err
-			}
-		}
-		if bias.Len() != outs {
-			return fmt.Errorf("a bias of %d for %d outputs", bias.Len(), outs)
+	outs := b.l.Weight.Value.Type.Shape[b.l.OutAxis]
+	if b.b != nil {
+		if len(b.b.at) != outs {
+			return fmt.Errorf("a bias of %d for %d outputs", len(b.b.at), outs)
 		}
 		pixels := len(g) / batch / outs
 		for i := range batch {
@@ -409,27 +572,15 @@ func (b *builder) add(from, r int, xt, gt *tensor.Tensor) (err error) {
 		}
 	}
 	if b.l.Node.Op == "Conv" {
-		if b.w == nil {
-			if b.w, err = newTable(m, h, b.fixed); err != nil {
-				return err
-			}
-		}
-		return b.conv(from, r, xt, gt)
+		return b.conv(ctx, from, r, xt, gt)
 	}
 	if len(xt.Shape) != 2 {
 		return fmt.Errorf("input %v, want a matrix", xt.Shape)
 	}
 	k := xt.Shape[1]
-	if b.dense == nil && b.w == nil {
-		if b.l.OutAxis == 0 {
-			if most := maxTable / 4 / m.n; k > most || outs*m.dirs > most {
-				return fmt.Errorf("%d inputs and %d outputs on %d images would take more than %d MiB: give fewer images", k, outs, m.n, maxTable>>20)
-			}
-			b.dense = &dense{m: m, k: k, x: make([]float32, k*m.n), g: make([]float32, outs*m.dirs*m.n),
-				s: make([]float32, m.n), q: make([]float32, m.n), took: make([]float32, m.n)}
-		} else if b.w, err = newTable(m, h, b.fixed); err != nil {
-			return err
-		}
+	if b.w == nil && b.dense == nil {
+		b.dense = &dense{m: m, k: k, x: make([]float32, k*m.n), g: make([]float32, outs*m.dirs*m.n),
+			s: make([]float32, m.n), q: make([]float32, m.n), took: make([]float32, m.n)}
 	}
 	for i := range batch {
 		xi, gi := x[i*k:][:k], g[i*outs:][:outs]
@@ -453,68 +604,80 @@ func (b *builder) add(from, r int, xt, gt *tensor.Tensor) (err error) {
 	return nil
 }
 
-// conv adds a batch of images: element (o, c, u, v) moves by the sum over pixels of what
-// the output moves times the input's pixel under (c, u, v).
-func (b *builder) conv(from, r int, xt, gt *tensor.Tensor) error {
-	n, m := b.l.Node, b.m
-	ws := b.l.Weight.Value.Type.Shape
-	two := func(name string, def int) [2]int {
-		if v := n.Ints(name); len(v) >= 2 {
-			return [2]int{int(v[0]), int(v[1])} // of the pads these are the ones before
-		}
-		return [2]int{def, def}
-	}
-	stride, dilation, pad := two("strides", 1), two("dilations", 1), two("pads", 0)
+// convGrad gives the gradients of a convolution's weight for images one by one: as one
+// gradient of a convolution whose groups are the images.
+type convGrad struct {
+	n    int
+	sess *plan.Session
+}
+
+// maxGrad is how many elements of such gradients are made at a time.
+const maxGrad = 1 << 22
+
+// conv adds a batch of images.
+func (b *builder) conv(ctx context.Context, from, r int, xt, gt *tensor.Tensor) error {
+	m, shape := b.m, b.l.Weight.Value.Type.Shape
 	x, g := tensor.Of[float32](xt), tensor.Of[float32](gt)
-	outs, oh, ow := gt.Shape[1], gt.Shape[2], gt.Shape[3]
-	ih, iw := xt.Shape[2], xt.Shape[3]
-	group := int(n.Int("group", 1))
-	kernel := ws[2] * ws[3]
-	each := ws[1] * kernel
-	var wg sync.WaitGroup
-	// Units write columns of their own, so that the workers do not show.
-	workers := m.s.Threads
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	for k := range workers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			type tap struct{ c, u, v, col int }
-			for o := k; o < outs; o += workers {
-				var taps []tap
-				for e := range each {
-					if col := b.w.at[o*each+e]; col >= 0 {
-						c := e/kernel + o/(outs/group)*ws[1]
-						taps = append(taps, tap{c, e % kernel / ws[3], e % ws[3], o*each + e})
-					}
-				}
-				for i := range xt.Shape[0] {
-					img := x[i*xt.Shape[1]*ih*iw:]
-					var ys, xs []int
-					var gs []float32
-					for p, v := range g[(i*outs+o)*oh*ow:][:oh*ow] {
-						if v != 0 {
-							ys, xs, gs = append(ys, p/ow*stride[0]-pad[0]), append(xs, p%ow*stride[1]-pad[1]), append(gs, v)
-						}
-					}
-					for _, t := range taps {
-						plane := img[t.c*ih*iw:][:ih*iw]
-						dy, dx := t.u*dilation[0], t.v*dilation[1]
-						sum := float32(0)
-						for q, v := range gs {
-							y, z := ys[q]+dy, xs[q]+dx
-							if y >= 0 && y < ih && z >= 0 && z < iw {
-								sum += float32(v * plane[y*iw+z])
-							}
-						}
-						b.w.col(t.col)[r*m.n+from+i] = sum
-					}
-				}
+	batch, size := xt.Shape[0], shape.NumElements()
+	px, pg := len(x)/batch, len(g)/batch
+	for at := 0; at < batch; {
+		n := min(batch-at, max(1, maxGrad/size))
+		if b.grad == nil || b.grad.n != n {
+			var err error
+			if b.grad, err = newConvGrad(b.l.Node, n, xt.Shape, gt.Shape, shape, m.s.Threads); err != nil {
+				return err
 			}
-		}()
+		}
+		s := b.grad.sess
+		copy(tensor.Of[float32](s.Input("x")), x[at*px:(at+n)*px])
+		copy(tensor.Of[float32](s.Input("dy")), g[at*pg:(at+n)*pg])
+		if err := s.Run(ctx); err != nil {
+			return err
+		}
+		dw := tensor.Of[float32](s.Output("dw"))
+		for e, c := range b.w.at {
+			if c < 0 {
+				continue
+			}
+			col := b.w.col(e)[r*m.n+from+at:]
+			for i := range n {
+				col[i] = dw[i*size+e]
+			}
+		}
+		at += n
 	}
-	wg.Wait()
 	return nil
+}
+
+func newConvGrad(node *graph.Node, n int, x, dy, w tensor.Shape, threads int) (*convGrad, error) {
+	g := graph.New("convgrad")
+	join := func(s tensor.Shape, first int) tensor.Shape {
+		s = s.Clone()
+		s[0] = first
+		s[1] *= n
+		return s
+	}
+	xs, dys, ws := join(x, 1), join(dy, 1), w.Clone()
+	ws[0] *= n
+	attrs := maps.Clone(node.Attrs)
+	if attrs == nil {
+		attrs = map[string]any{}
+	}
+	attrs["group"] = node.Int("group", 1) * int64(n)
+	out := g.Add(graph.Domain, "ConvGradW", attrs, g.AddInput("dy", tensor.Float32, dys...), g.AddInput("x", tensor.Float32, xs...), g.NewConst("w", tensor.New(tensor.Float32, ws...)))
+	out.Name = "dw"
+	g.Outputs = []*graph.Value{out}
+	prog, err := plan.NewProgram(g, plan.Options{Threads: threads, Training: true})
+	if err != nil {
+		return nil, err
+	}
+	pl, err := prog.Plan(map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: xs}, "dy": {DType: tensor.Float32, Shape: dys}})
+	if err != nil {
+		return nil, err
+	}
+	sess, err := pl.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	return &convGrad{n, sess}, nil
 }
