@@ -25,6 +25,7 @@ type File struct {
 	Graph   *graph.Graph // its Meta is the file's metadata
 	Card    []byte       // the model card as YAML; nil: none
 	Receipt []byte       // how the file came to be, opaque here; nil: none
+	Choices []byte       // of kernels, which running replays (kernel.Choices), opaque here; nil: none
 	// Sizes is set by Read.
 	Sizes Sizes
 }
@@ -82,6 +83,7 @@ type Sizes struct {
 	Names     int64        `json:"names"`   // names of values and nodes
 	Meta      int64        `json:"meta"`    // metadata
 	Receipt   int64        `json:"receipt"` // the receipt
+	Choices   int64        `json:"choices"` // the choices of kernels
 	Container int64        `json:"container"`
 	Weights   []WeightSize `json:"weights"`
 }
@@ -413,7 +415,7 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	for _, it := range g.items {
 		s.Weights = append(s.Weights, it.size())
 	}
-	if o.Profile == Compact && !o.Chunks && len(gs) <= 1 {
+	if o.Profile == Compact && !o.Chunks && len(gs) <= 1 && f.Choices == nil {
 		data := slices.Concat(payloads...)
 		n, ok, err := writeSmall(w, smallModel, [][]byte{g.w.b, names, cardText, meta, receipt},
 			[]*int64{&s.Graph, &s.Names, &s.Card, &s.Meta, &s.Receipt}, data)
@@ -431,7 +433,7 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 		typ  byte
 		text []byte
 		size *int64
-	}{{chunkNames, names, &s.Names}, {chunkCard, cardText, &s.Card}, {chunkMeta, meta, &s.Meta}, {chunkReceipt, receipt, &s.Receipt}} {
+	}{{chunkNames, names, &s.Names}, {chunkCard, cardText, &s.Card}, {chunkMeta, meta, &s.Meta}, {chunkReceipt, receipt, &s.Receipt}, {chunkChoices, f.Choices, &s.Choices}} {
 		if x.text != nil {
 			*x.size = cw.chunk(x.typ, packText(x.text))
 		}
@@ -626,6 +628,9 @@ func readModel(file *container) (*model, error) {
 		case chunkReceipt:
 			f.Sizes.Receipt = n
 			f.Receipt, err = c.text()
+		case chunkChoices:
+			f.Sizes.Choices = n
+			f.Choices, err = c.text()
 		default:
 			err = corrupt("chunk of type %#x in a model", c.typ)
 		}

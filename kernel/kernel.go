@@ -65,6 +65,8 @@ type Env struct {
 	PackParts func(v *graph.Value, packing string, p Packing) *Packed
 	// Trials may be nil.
 	Trials *Trials
+	// Choices decide on some nodes where the tables of costs would; nil: on none.
+	Choices *Choices
 	// Planes says which images stay row-major, see [PlanesOf]; nil: none that kernels
 	// could write as NHWC.
 	Planes func(*graph.Value) bool
@@ -187,6 +189,14 @@ func For(domain, name string) []Kernel { return kernels[[2]string{domain, name}]
 // Select is the best kernel that takes the node, nil if only the reference does.
 func Select(n *graph.Node, e *Env) *Kernel {
 	ks := kernels[[2]string{n.Domain, n.Op}]
+	if e.Choices != nil {
+		if m, _, _ := qunfuse(n, "", "QLinearConv"); m != nil {
+			c := e.chosen(m)
+			if i := slices.IndexFunc(ks, func(k Kernel) bool { return k.Name == c }); i >= 0 && ks[i].Match(n, e) {
+				return &ks[i]
+			}
+		}
+	}
 	for i := range ks {
 		if ks[i].Match(n, e) {
 			return &ks[i]

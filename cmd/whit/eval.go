@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/plan"
+	"whit/tensor"
 	"whit/train"
 )
 
@@ -25,7 +27,7 @@ func evalCmd() *cobra.Command {
 	var (
 		dataName, cardFlag string
 		threads, batch     int
-		asJSON             bool
+		asJSON, tune       bool
 	)
 	c := &cobra.Command{
 		Use:   "eval MODEL",
@@ -50,8 +52,20 @@ a folder that has train/ and test/, the test set is measured.`,
 			if set == nil {
 				set, name = sets.All, "all"
 			}
+			var o plan.Options
+			if len(f.Graph.Inputs) == 1 {
+				n := batch
+				if n <= 0 {
+					n = train.EvalBatch
+				}
+				shape := append(tensor.Shape{min(n, set.Len())}, set.Shape()...)
+				types := map[string]tensor.Type{f.Graph.Inputs[0].Name: {DType: tensor.Float32, Shape: shape}}
+				if o, err = tunePlan(c.Context(), f, types, plan.Options{Threads: threads}, tune && set.Len() > 0); err != nil {
+					return err
+				}
+			}
 			t0 := time.Now()
-			e, err := train.Evaluate(c.Context(), f.Graph, set, train.EvalOptions{Threads: threads, Batch: batch})
+			e, err := train.Evaluate(c.Context(), f.Graph, set, train.EvalOptions{Threads: threads, Batch: batch, Plan: &o})
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
@@ -73,5 +87,6 @@ a folder that has train/ and test/, the test set is measured.`,
 	c.Flags().IntVar(&threads, "threads", 0, "workers (0: physical cores)")
 	c.Flags().IntVar(&batch, "batch", 0, "samples a run (0: 256)")
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
+	c.Flags().BoolVar(&tune, "tune", false, tuneUsage)
 	return c
 }
