@@ -45,6 +45,9 @@ type Options struct {
 	// Coder names the coder of symbols in the compact profile, as entropy.Coder.Name
 	// does; "" takes whichever gives the smallest file.
 	Coder string
+	// Level weighs the compact profile's size against the time of loading: FastLevel is
+	// larger and decoded many times faster. Coder, where it is given, takes precedence for symbols.
+	Level Level
 	// Strip leaves out all that running does not need: names other than those of
 	// inputs and outputs, declared output types, metadata, the receipt, and of the card
 	// all but the input and the licence.
@@ -377,7 +380,10 @@ func gather(blocks []entropy.Block, streams [][]entropy.Block) {
 // a model graph. What is written depends on f and o only.
 func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	var s Sizes
-	coders := smallCoders
+	coders, fast := smallCoders, o.Level == FastLevel
+	if fast {
+		coders = fastCoders
+	}
 	if o.Coder != "" {
 		if coders = []string{o.Coder}; coderNumber(o.Coder) < 0 {
 			return s, fmt.Errorf("no coder %q", o.Coder)
@@ -395,7 +401,7 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	if o.Profile == Compact {
 		all := newWorkers(o.Threads)
 		err := parallel(len(gs), cap(all), func(i int) (err error) {
-			payloads[i], err = encodeGroup(gs[i], coders, false, all)
+			payloads[i], err = encodeGroup(gs[i], coders, fast, all)
 			return err
 		})
 		if err != nil {

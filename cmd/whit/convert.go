@@ -50,9 +50,11 @@ everywhere.`,
 			switch level {
 			case "small":
 			case "fast":
+				opt.Level = format.FastLevel
+			case "raw":
 				opt.Profile = format.Fast
 			default:
-				return usage("--level %s: want small or fast", level)
+				return usage("--level %s: want small, fast or raw", level)
 			}
 			if tune {
 				if !strings.EqualFold(filepath.Ext(args[1]), ".whit") {
@@ -80,7 +82,7 @@ everywhere.`,
 		},
 	}
 	c.Flags().BoolVar(&strip, "strip", false, "a .whit without names (but of inputs and outputs), metadata, and of the card all but preprocessing and licence")
-	c.Flags().StringVar(&level, "level", "small", "small, or fast: a larger .whit that loads without decoding")
+	c.Flags().StringVar(&level, "level", "small", "of a .whit: small; fast, larger and decoded many times faster; or raw, which needs no decoding")
 	c.Flags().BoolVar(&tune, "tune", false, "measure which kernels are fastest on this machine and put that into the .whit")
 	c.Flags().IntVar(&threads, "threads", 0, "workers that --tune measures with (0: physical cores)")
 	c.Flags().Var(sh, "shape", "shape of an input that --tune measures with, name=1,3,224,224 (repeatable)")
