@@ -82,6 +82,9 @@ type Packing struct {
 	// and dst is the whole.
 	At   func(part int) (from, to int)
 	Fill func(dst []byte, part int, scratch []byte)
+	// Make, where it is set, is instead of Fill for parts whose sizes are not known before: it
+	// returns the part. Bytes is 0 then, and the form is Packed.Parts.
+	Make func(part int) []byte
 }
 
 // Part fills one part of the whole form.
@@ -99,14 +102,24 @@ func (p *Packing) worthFirst() bool { return p.Bytes >= 64<<10 }
 
 // packParts is e.PackParts, or Pack of all parts.
 func (e *Env) packParts(v *graph.Value, packing string, p Packing) *Packed {
-	if e.PackParts != nil {
+	switch {
+	case e.PackParts != nil:
 		return e.PackParts(v, packing, p)
+	case p.Make != nil:
+		parts := make([][]byte, p.Parts)
+		for i := range parts {
+			parts[i] = p.Make(i)
+		}
+		return &Packed{Parts: parts}
 	}
-	return &Packed{e.Pack(v, packing, p.Build)}
+	return &Packed{Bytes: e.Pack(v, packing, p.Build)}
 }
 
 // Packed is a packed form. Its bytes are there when the node's phases run.
-type Packed struct{ Bytes []byte }
+type Packed struct {
+	Bytes []byte
+	Parts [][]byte // of Packing.Make
+}
 
 // floats is the form as float32; none for nil.
 func (p *Packed) floats() []float32 {

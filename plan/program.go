@@ -73,7 +73,13 @@ type pack struct {
 }
 
 // part fills one part.
-func (e *pack) part(_ *kernel.Call, part int, scratch []byte) { e.how.Part(e.Bytes, part, scratch) }
+func (e *pack) part(_ *kernel.Call, part int, scratch []byte) {
+	if e.how.Make != nil {
+		e.Parts[part] = e.how.Make(part)
+		return
+	}
+	e.how.Part(e.Bytes, part, scratch)
+}
 
 // err is why the constant could not be read.
 func (e *pack) err() error {
