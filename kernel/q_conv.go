@@ -332,20 +332,20 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		p0, p1 := part(tile/q.nb, q.np, len(q.first))
 		q.run(c, b0, b1, p0, p1, packed.Bytes[p0*q.panel:], scratch)
 	}}}
-	q.firstOf(p)
+	if q.packing.worthFirst() {
+		q.firstOf(p)
+	}
 	return p, nil
 }
 
-// firstQConv gives p, of any kernel for a QLinearConv, a first run on this one.
+// firstQConv gives p, of another kernel for a QLinearConv, a first run on this one, which
+// packs many times faster.
 func firstQConv(p *Prepared, fn *graph.Node, e *Env) { qconvOf(fn, e).firstOf(p) }
 
 // firstOf is the first run: some panels at a time, packed in scratch.
 func (q *qconv) firstOf(p *Prepared) {
 	const most, size = 16, 128 << 10 // tiles, bytes of panels
 	panels := len(q.first)
-	if panels < 4 || !q.packing.worthFirst() {
-		return
-	}
 	per := max(1, min((panels+most-1)/most, size/q.panel))
 	tiles := (panels + per - 1) / per
 	p.Scratch = max(p.Scratch, q.scratch+per*q.panel)
@@ -411,6 +411,10 @@ func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow b
 			if count[p] < 16 || kpad != kseg {
 				clear(dst)
 			}
+			if narrow && taps == 1 && count[p] == 16 && s[1] == kseg && s[1]%8 == 0 {
+				packQPointwise(dst, raw[first[p]*k:][:16*k], k, flip)
+				return
+			}
 			// Some channels of a tap at a time, so that what the lanes write stays near.
 			const near = 128
 			for t := range taps {
@@ -446,6 +450,32 @@ func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow b
 				}
 			}
 		}}
+}
+
+// packQPointwise packs 16 rows of k bytes, a multiple of 8, into pairs [k/2][lane][2].
+func packQPointwise(dst, w []byte, k int, flip byte) {
+	const near = 128
+	mask := 0x0101010101010101 * uint64(flip)
+	load := binary.LittleEndian.Uint64
+	for c0 := 0; c0 < k; c0 += near {
+		for l := 0; l < 16; l += 4 {
+			row := func(i int) []byte { return w[kern.I8Lanes[l+i]*k:][c0:min(k, c0+near)] }
+			r0, r1, r2, r3 := row(0), row(1), row(2), row(3)
+			d := dst[c0*16+2*l:]
+			for c := 0; c+8 <= len(r0); c += 8 {
+				// Pairs of two rows side by side, and then of all four.
+				a, b, e, f := load(r0[c:])^mask, load(r1[c:])^mask, load(r2[c:])^mask, load(r3[c:])^mask
+				const even = 0x0000ffff0000ffff
+				ab0, ab1 := a&even|b&even<<16, a>>16&even|b&^even
+				ef0, ef1 := e&even|f&even<<16, e>>16&even|f&^even
+				o := (*[104]byte)(d[c*16:])
+				binary.LittleEndian.PutUint64(o[0:], ab0&0xffffffff|ef0<<32)
+				binary.LittleEndian.PutUint64(o[32:], ab1&0xffffffff|ef1<<32)
+				binary.LittleEndian.PutUint64(o[64:], ab0>>32|ef0&^0xffffffff)
+				binary.LittleEndian.PutUint64(o[96:], ab1>>32|ef1&^0xffffffff)
+			}
+		}
+	}
 }
 
 func haloBytes(y *view, out []byte, img, y0, y1 int) {

@@ -187,7 +187,7 @@ func TestFirstRunIntegers(t *testing.T) {
 		return quant(g.Add("", "Relu", nil, y), scale)
 	}
 	x := quant(g.AddInput("x", tensor.Float32, 1, 96, 12, 11), 0.02)
-	a := conv(x, 96, 144, 3, 1, 1, 0.5)  // Winograd
+	a := conv(x, 96, 144, 3, 1, 1, 0.5) // Winograd
 	b := conv(a, 144, 512, 1, 1, 1, 2)  // pairs
 	c := conv(b, 512, 136, 3, 2, 1, 8)  // direct
 	d := conv(c, 136, 512, 3, 1, 8, 32) // groups
