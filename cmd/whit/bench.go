@@ -57,6 +57,8 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 				return usage("--iters must be at least 1 and --threads at least 0")
 			}
 			t0 := time.Now()
+			done := calm()
+			defer done()
 			f, err := modelfile.Open(args[0], "")
 			if err != nil {
 				return err
@@ -101,6 +103,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 				return err
 			}
 			r.First = ms(time.Since(t0))
+			done()
 			// Warm up for a tenth of the time that the measurement takes, at least one run.
 			for range 1 + iters/10 {
 				if err := s.Run(ctx); err != nil {
