@@ -46,6 +46,7 @@ var arrows = map[string]string{
 	"internal/optest":    "kernel plan",
 	"internal/torch":     "tensor",
 	"internal/modelfile": "format onnx card",
+	"internal/tuned":     "kernel internal/pull internal/safefile",
 	"":                   "internal/modelfile plan",
 	"cmd/whit":           "*",
 	"recipes":            "",

@@ -12,6 +12,7 @@ import (
 	"whit/format"
 	"whit/graph"
 	"whit/internal/modelfile"
+	"whit/kernel"
 	"whit/onnx"
 	"whit/op"
 	"whit/plan"
@@ -70,7 +71,7 @@ type Model struct {
 }
 
 // Open reads a .whit or .onnx file, told apart by its content, with the model card
-// in it or beside it. Weights of an ONNX model are read when they are first needed: its
+// in it or beside it. Choices of kernels that a .whit holds are replayed. Weights of an ONNX model are read when they are first needed: its
 // file must not be changed in place while the model is in use, though it may be
 // replaced or removed. Where it is, runs give an error.
 func Open(path string, opt Options) (*Model, error) {
@@ -78,11 +79,7 @@ func Open(path string, opt Options) (*Model, error) {
 	if err != nil {
 		return nil, corrupt(err)
 	}
-	var c card.Card
-	if f.Card != nil {
-		c = *f.Card
-	}
-	m, err := newModel(f.Graph, c, opt)
+	m, err := newModel(f, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Base, err)
 	}
@@ -92,11 +89,11 @@ func Open(path string, opt Options) (*Model, error) {
 // Read is Open for a model in memory (go:embed) or behind any ReaderAt. External
 // data files of an ONNX model are refused.
 func Read(r io.ReaderAt, size int64, opt Options) (*Model, error) {
-	g, c, err := modelfile.Read(r, size)
+	f, err := modelfile.Read(r, size)
 	if err != nil {
 		return nil, corrupt(err)
 	}
-	return newModel(g, c, opt)
+	return newModel(f, opt)
 }
 
 // corrupt marks errors of the readers, but for those that say something else.
@@ -115,10 +112,21 @@ func corrupt(err error) error {
 	return err
 }
 
-func newModel(g *graph.Graph, c card.Card, opt Options) (*Model, error) {
-	p, err := plan.NewProgram(g, plan.Options{Threads: opt.Threads, MaxMemory: opt.MaxMemory, MaxPlans: opt.MaxPlans, Direct: opt.Direct})
+func newModel(f *modelfile.File, opt Options) (*Model, error) {
+	o := plan.Options{Threads: opt.Threads, MaxMemory: opt.MaxMemory, MaxPlans: opt.MaxPlans, Direct: opt.Direct}
+	if f.Choices != nil {
+		var err error
+		if o.Choices, err = kernel.ParseChoices(f.Choices); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	p, err := plan.NewProgram(f.Graph, o)
 	if err != nil {
 		return nil, err
+	}
+	var c card.Card
+	if f.Card != nil {
+		c = *f.Card
 	}
 	m := &Model{prog: p, card: c, free: map[*plan.Plan][]*plan.Session{}}
 	for _, v := range p.Inputs() {

@@ -32,6 +32,7 @@ const (
 	chunkNames   = 0x81
 	chunkMeta    = 0x82
 	chunkReceipt = 0x83
+	chunkChoices = 0x84
 	optional     = 0x80
 )
 
@@ -275,7 +276,7 @@ func (c *container) sections() []chunk {
 // isSection reports whether chunks of a type say something to this reader.
 func isSection(typ byte) bool {
 	switch typ {
-	case chunkGraph, chunkData, chunkBlob, chunkCard, chunkArrays, chunkNames, chunkMeta, chunkReceipt:
+	case chunkGraph, chunkData, chunkBlob, chunkCard, chunkArrays, chunkNames, chunkMeta, chunkReceipt, chunkChoices:
 		return true
 	}
 	return false

@@ -21,6 +21,9 @@ func compare(want, got *File, stripped bool) error {
 	if !bytes.Equal(own, got.Card) {
 		return fmt.Errorf("the card differs")
 	}
+	if !bytes.Equal(want.Choices, got.Choices) {
+		return fmt.Errorf("the choices differ")
+	}
 	c := comparer{stripped: stripped}
 	if !stripped {
 		if !bytes.Equal(want.Receipt, got.Receipt) {

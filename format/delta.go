@@ -414,7 +414,7 @@ func modelsDelta(base, next []byte, threads int) []byte {
 		}
 	}
 	o, ok := rewrite(d[1].f, next, threads)
-	if !ok {
+	if !ok || d[1].f.Choices != nil { // which the texts do not have
 		return nil
 	}
 	if o.Strip {

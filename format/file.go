@@ -25,6 +25,7 @@ type File struct {
 	Graph   *graph.Graph // its Meta is the file's metadata
 	Card    []byte       // the model card as YAML; nil: none
 	Receipt []byte       // how the file came to be, opaque here; nil: none
+	Choices []byte       // of kernels, which running replays (kernel.Choices), opaque here; nil: none
 	// Sizes is set by Read.
 	Sizes Sizes
 }
@@ -44,6 +45,9 @@ type Options struct {
 	// Coder names the coder of symbols in the compact profile, as entropy.Coder.Name
 	// does; "" takes whichever gives the smallest file.
 	Coder string
+	// Level weighs the compact profile's size against the time of loading: FastLevel is
+	// larger and decoded many times faster. Coder, where it is given, takes precedence for symbols.
+	Level Level
 	// Strip leaves out all that running does not need: names other than those of
 	// inputs and outputs, declared output types, metadata, the receipt, and of the card
 	// all but the input and the licence.
@@ -82,6 +86,7 @@ type Sizes struct {
 	Names     int64        `json:"names"`   // names of values and nodes
 	Meta      int64        `json:"meta"`    // metadata
 	Receipt   int64        `json:"receipt"` // the receipt
+	Choices   int64        `json:"choices"` // the choices of kernels
 	Container int64        `json:"container"`
 	Weights   []WeightSize `json:"weights"`
 }
@@ -389,7 +394,10 @@ func gather(blocks []entropy.Block, streams [][]entropy.Block) {
 // a model graph. What is written depends on f and o only.
 func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	var s Sizes
-	coders := smallCoders
+	coders, fast := smallCoders, o.Level == FastLevel
+	if fast {
+		coders = fastCoders
+	}
 	if o.Coder != "" {
 		if coders = []string{o.Coder}; coderNumber(o.Coder) < 0 {
 			return s, fmt.Errorf("no coder %q", o.Coder)
@@ -407,7 +415,7 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	if o.Profile == Compact {
 		all := newWorkers(o.Threads)
 		err := parallel(len(gs), cap(all), func(i int) (err error) {
-			payloads[i], err = encodeGroup(gs[i], coders, false, all)
+			payloads[i], err = encodeGroup(gs[i], coders, fast, all)
 			return err
 		})
 		if err != nil {
@@ -427,7 +435,7 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	for _, it := range g.items {
 		s.Weights = append(s.Weights, it.size())
 	}
-	if o.Profile == Compact && !o.Chunks && len(gs) <= 1 {
+	if o.Profile == Compact && !o.Chunks && len(gs) <= 1 && f.Choices == nil {
 		data := slices.Concat(payloads...)
 		n, ok, err := writeSmall(w, smallModel, [][]byte{g.w.b, names, cardText, meta, receipt},
 			[]*int64{&s.Graph, &s.Names, &s.Card, &s.Meta, &s.Receipt}, data)
@@ -445,7 +453,7 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 		typ  byte
 		text []byte
 		size *int64
-	}{{chunkNames, names, &s.Names}, {chunkCard, cardText, &s.Card}, {chunkMeta, meta, &s.Meta}, {chunkReceipt, receipt, &s.Receipt}} {
+	}{{chunkNames, names, &s.Names}, {chunkCard, cardText, &s.Card}, {chunkMeta, meta, &s.Meta}, {chunkReceipt, receipt, &s.Receipt}, {chunkChoices, f.Choices, &s.Choices}} {
 		if x.text != nil {
 			*x.size = cw.chunk(x.typ, packText(x.text))
 		}
@@ -640,6 +648,9 @@ func readModel(file *container) (*model, error) {
 		case chunkReceipt:
 			f.Sizes.Receipt = n
 			f.Receipt, err = c.text()
+		case chunkChoices:
+			f.Sizes.Choices = n
+			f.Choices, err = c.text()
 		default:
 			err = corrupt("chunk of type %#x in a model", c.typ)
 		}

@@ -609,3 +609,36 @@ func TestGroups(t *testing.T) {
 		t.Errorf("%+v", s.Weights)
 	}
 }
+
+// TestChoicesAndLevel: choices of kernels are kept, stripped or not and in every profile, and a
+// delta restores them; files of either level say the same.
+func TestChoicesAndLevel(t *testing.T) {
+	plain, _ := write(t, lenet(), Options{})
+	for _, o := range []Options{{}, {Strip: true}, {Profile: Fast}, {Level: FastLevel}, {Level: FastLevel, Chunks: true}} {
+		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
+			f := lenet()
+			f.Choices = []byte("choices 1\ncpu portable\nGemm 1x8 8x8 = direct\n")
+			b, s := write(t, f, o)
+			got, err := Read(bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := compare(f, got, o.Strip); err != nil {
+				t.Error(err)
+			}
+			if !bytes.Equal(got.Choices, f.Choices) || s.Choices == 0 || got.Sizes.Choices != s.Choices {
+				t.Errorf("choices %q of %d bytes, %d read", got.Choices, s.Choices, got.Sizes.Choices)
+			}
+			if s.Graph+s.Data+s.Card+s.Names+s.Meta+s.Receipt+s.Choices+s.Container != s.File {
+				t.Errorf("the sizes %+v do not add up", s)
+			}
+			d, err := EncodeDelta(plain, b, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back, err := DecodeDelta(plain, d); err != nil || !bytes.Equal(back, b) {
+				t.Errorf("the delta gives other bytes: %v", err)
+			}
+		})
+	}
+}

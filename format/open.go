@@ -53,7 +53,7 @@ func Open(r io.ReaderAt, size int64, o ...ReadOptions) (*Index, error) {
 		for i := range c.chunks {
 			k := &c.chunks[i]
 			switch k.typ {
-			case chunkGraph, chunkNames, chunkCard, chunkMeta, chunkReceipt, chunkArrays:
+			case chunkGraph, chunkNames, chunkCard, chunkMeta, chunkReceipt, chunkChoices, chunkArrays:
 				if _, err := k.load(r, 0); err != nil {
 					return nil, err
 				}

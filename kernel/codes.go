@@ -41,6 +41,13 @@ const codesCached = 2 << 20
 // codesVerdict is the form in which the weights of s stay, or why they do not.
 func codesVerdict(s *sparseProduct, e *Env) (kern.CodeForm, string) {
 	form, ok := codesForm(s)
+	switch e.chosen(s.n) {
+	case coded:
+		return form, ""
+	case "", sameBits:
+	default:
+		return 0, "dense"
+	}
 	switch dense := 4 * s.k() * s.cout; {
 	case !ok:
 		return 0, "dense: no kernel for the encoding"

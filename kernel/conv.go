@@ -64,8 +64,15 @@ func convPacking(u *kern.Micro, v *graph.Value, groups int) Packing {
 	s := v.Type.Shape
 	og, k := s[0]/groups, s[1]*s[2]*s[3]
 	size, panels, taps, w := u.PackedLen(k, og), (og+u.NR-1)/u.NR, s[2]*s[3], floats(v)
+	raw := pieceScratch(v, u.NR*k)
+	// Channels are transposed some at a time, in their own order, whose taps are then brought together.
+	const some = 16
+	tmp := 4 * min(some, s[1]) * taps * u.NR
+	if taps == 1 {
+		tmp = 0
+	}
 	return Packing{
-		Bytes: 4 * size * groups, Parts: groups * panels, Scratch: pieceScratch(v, u.NR*k),
+		Bytes: 4 * size * groups, Parts: groups * panels, Scratch: raw + tmp,
 		At: func(part int) (from, to int) {
 			g, o0 := part/panels, part%panels*u.NR
 			return 4 * (g*size + o0*k), 4 * (g*size + o0*k + k*u.NR)
@@ -73,31 +80,18 @@ func convPacking(u *kern.Micro, v *graph.Value, groups int) Packing {
 		Fill: func(b []byte, part int, scratch []byte) {
 			g, o0 := part/panels, part%panels*u.NR
 			dst, rows := kern.Floats(b), min(u.NR, og-o0)
-			w := w(scratch, (g*og+o0)*k, rows*k)
-			if rows < u.NR {
-				clear(dst)
+			w := w(scratch[:raw], (g*og+o0)*k, rows*k)
+			if taps == 1 {
+				u.PackB(dst, w, true, k, k, rows)
+				return
 			}
-			for o := 0; o < rows; {
-				p, src := dst[o:], w[o*k:]
-				if o+8 <= rows { // half a line of memory at a time
-					s0, s1, s2, s3 := src[:k], src[k:][:k], src[2*k:][:k], src[3*k:][:k]
-					s4, s5, s6, s7 := src[4*k:][:k], src[5*k:][:k], src[6*k:][:k], src[7*k:][:k]
-					for t := range taps {
-						for c := range s[1] {
-							d, i := (*[8]float32)(p[(t*s[1]+c)*u.NR:]), c*taps+t
-							d[0], d[1], d[2], d[3] = s0[i], s1[i], s2[i], s3[i]
-							d[4], d[5], d[6], d[7] = s4[i], s5[i], s6[i], s7[i]
-						}
-					}
-					o += 8
-					continue
+			t := kern.Floats(scratch[raw:])
+			for c0 := 0; c0 < s[1]; c0 += some {
+				n := min(some, s[1]-c0)
+				u.PackB(t, w[c0*taps:], true, k, n*taps, rows)
+				for i := range n * taps {
+					copy(dst[(i%taps*s[1]+c0+i/taps)*u.NR:][:u.NR], t[i*u.NR:])
 				}
-				for t := range taps {
-					for c := range s[1] {
-						p[(t*s[1]+c)*u.NR] = src[c*taps+t]
-					}
-				}
-				o++
 			}
 		}}
 }

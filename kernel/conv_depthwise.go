@@ -15,7 +15,7 @@ func init() {
 		Domain: graph.Domain, Op: "Fused", Name: "f32_conv_depthwise", Priority: 30, Parts: true,
 		Match: func(n *graph.Node, e *Env) bool {
 			p := convPairOf(n)
-			if p == nil || !f32Node(n) || e.Training {
+			if p == nil || !f32Node(n) || e.Training || e.Choices != nil && e.choice(pairSignature(p, e)) == apart {
 				return false
 			}
 			a, b := Select(p.conv, e), Select(p.dw, e)

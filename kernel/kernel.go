@@ -65,6 +65,8 @@ type Env struct {
 	PackParts func(v *graph.Value, packing string, p Packing) *Packed
 	// Trials may be nil.
 	Trials *Trials
+	// Choices decide on some nodes where the tables of costs would; nil: on none.
+	Choices *Choices
 	// Planes says which images stay row-major, see [PlanesOf]; nil: none that kernels
 	// could write as NHWC.
 	Planes func(*graph.Value) bool
@@ -80,6 +82,9 @@ type Packing struct {
 	// and dst is the whole.
 	At   func(part int) (from, to int)
 	Fill func(dst []byte, part int, scratch []byte)
+	// Make, where it is set, is instead of Fill for parts whose sizes are not known before: it
+	// returns the part. Bytes is 0 then, and the form is Packed.Parts.
+	Make func(part int) []byte
 }
 
 // Part fills one part of the whole form.
@@ -97,14 +102,24 @@ func (p *Packing) worthFirst() bool { return p.Bytes >= 64<<10 }
 
 // packParts is e.PackParts, or Pack of all parts.
 func (e *Env) packParts(v *graph.Value, packing string, p Packing) *Packed {
-	if e.PackParts != nil {
+	switch {
+	case e.PackParts != nil:
 		return e.PackParts(v, packing, p)
+	case p.Make != nil:
+		parts := make([][]byte, p.Parts)
+		for i := range parts {
+			parts[i] = p.Make(i)
+		}
+		return &Packed{Parts: parts}
 	}
-	return &Packed{e.Pack(v, packing, p.Build)}
+	return &Packed{Bytes: e.Pack(v, packing, p.Build)}
 }
 
 // Packed is a packed form. Its bytes are there when the node's phases run.
-type Packed struct{ Bytes []byte }
+type Packed struct {
+	Bytes []byte
+	Parts [][]byte // of Packing.Make
+}
 
 // floats is the form as float32; none for nil.
 func (p *Packed) floats() []float32 {
@@ -187,6 +202,14 @@ func For(domain, name string) []Kernel { return kernels[[2]string{domain, name}]
 // Select is the best kernel that takes the node, nil if only the reference does.
 func Select(n *graph.Node, e *Env) *Kernel {
 	ks := kernels[[2]string{n.Domain, n.Op}]
+	if e.Choices != nil {
+		if m, _, _ := qunfuse(n, "", "QLinearConv"); m != nil {
+			c := e.chosen(m)
+			if i := slices.IndexFunc(ks, func(k Kernel) bool { return k.Name == c }); i >= 0 && ks[i].Match(n, e) {
+				return &ks[i]
+			}
+		}
+	}
 	for i := range ks {
 		if ks[i].Match(n, e) {
 			return &ks[i]

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"whit/graph"
@@ -207,7 +208,20 @@ func (w *qwindow) flat(y *view) bool {
 	return w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && w.ph == 0 && w.pw == 0 && w.h == w.oh && w.w == w.ow && w.x.plain() && y.plain()
 }
 
-func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
+// qconv is the kernel bound to a node: blocks of its images and panels of its weights.
+type qconv struct {
+	packing      Packing
+	key          string
+	panel        int // bytes of a panel of weights
+	first, count []int
+	blocks       int
+	nb, np       int // tiles
+	scratch      int
+	run          func(c *Call, b0, b1, p0, p1 int, packed []byte, scratch []byte) // of panels p0 to p1, which begin packed
+	kernel       string
+}
+
+func qconvOf(fn *graph.Node, e *Env) *qconv {
 	n, lo, hi := qunfuse(fn, "", "QLinearConv")
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	ws := n.In[3].Type.Shape
@@ -229,33 +243,36 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	t := kern.I8Tile{LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
 	off, kseg := w.segments(w.iw*x.sw, x.sw, cin, groups == 1 && x.sw == cin)
 	t.Off, t.K = off, (kseg+3)/4*4
-	var first, count []int
+	q := &qconv{}
 	for g := range groups {
 		for o := 0; o < og; o += 16 {
-			first, count = append(first, g*og+o), append(count, min(16, og-o))
+			q.first, q.count = append(q.first, g*og+o), append(q.count, min(16, og-o))
 		}
 	}
-	size := len(t.Off) * t.K * 16 // of a panel
+	first, count := q.first, q.count
 	narrow := narrowWeights(n)
-	packed := packQConv(e, n, first, count, kseg, t.K, size, narrow)
+	q.panel = len(t.Off) * t.K * 16
+	if !narrow {
+		q.panel *= 2
+	}
+	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%v", len(first), kseg, narrow, zeros(n.In[5]))
+	q.packing = packQConv(n, first, count, kseg, t.K, q.panel, narrow)
 	bias, mul := lanes16(n, first, count)
 
 	pixels := w.bh * w.bw
-	p := &Prepared{Kernel: "i8_conv_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2*w.scratch() + 64 + 8*pixels + 16*pixels + 64}
+	q.kernel, q.scratch = "i8_conv_"+w.ints.Name(), 2*w.scratch()+64+8*pixels+16*pixels+64
 	// A panel that is not full must not store over another group's channels or the next pixel.
 	partial := func(p int) bool { return count[p] < 16 && (first[p]+count[p] < ws[0] || first[p]+16 > y.sw) }
 	whole := w.bw == w.ow && y.plain()
-	blocks := images * w.nh * w.nw
-	nb, np := split(blocks, len(first), pixels*k*16/2)
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+	q.blocks = images * w.nh * w.nw
+	q.nb, q.np = split(q.blocks, len(first), pixels*k*16/2)
+	q.run = func(c *Call, b0, b1, p0, p1 int, packed []byte, scratch []byte) {
 		t := t
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		a, scratch := kern.CutInt16(scratch, w.scratch())
 		off, scratch := kern.CutInts(scratch, pixels)
 		clear(a[len(a)-slack:])
 		t.A = a
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, len(first))
 		last := [2]int{}
 		for b := b0; b < b1; b++ {
 			img := b / (w.nh * w.nw)
@@ -272,10 +289,10 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 				haloBytes(&y, out, img, y0, y0+h)
 			}
 			for p := p0; p < p1; p++ {
-				if narrow {
-					t.B8 = kern.Int8s(packed[p*size:][:size])
+				if weights := packed[(p-p0)*q.panel:][:q.panel]; narrow {
+					t.B8 = kern.Int8s(weights)
 				} else {
-					t.B = kern.Int16s(packed[2*p*size:][:2*size])
+					t.B = kern.Int16s(weights)
 				}
 				t.A = a[first[p]/og*cin:]
 				t.Bias, t.Mul = bias[16*p:][:16], mul[16*p:][:16]
@@ -301,8 +318,45 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 				}
 			}
 		}
+	}
+	return q
+}
+
+func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
+	q := qconvOf(fn, e)
+	n, _, _ := qunfuse(fn, "", "QLinearConv")
+	packed := e.packParts(n.In[3], q.key, q.packing)
+	p := &Prepared{Kernel: q.kernel, Packed: packedInputs(n), Scratch: q.scratch}
+	p.Phases = []Phase{{Tiles: q.nb * q.np, Run: func(c *Call, tile int, scratch []byte) {
+		b0, b1 := part(tile%q.nb, q.nb, q.blocks)
+		p0, p1 := part(tile/q.nb, q.np, len(q.first))
+		q.run(c, b0, b1, p0, p1, packed.Bytes[p0*q.panel:], scratch)
 	}}}
+	if q.packing.worthFirst() {
+		q.firstOf(p)
+	}
 	return p, nil
+}
+
+// firstQConv gives p, of another kernel for a QLinearConv, a first run on this one, which
+// packs many times faster.
+func firstQConv(p *Prepared, fn *graph.Node, e *Env) { qconvOf(fn, e).firstOf(p) }
+
+// firstOf is the first run: some panels at a time, packed in scratch.
+func (q *qconv) firstOf(p *Prepared) {
+	const most, size = 16, 128 << 10 // tiles, bytes of panels
+	panels := len(q.first)
+	per := max(1, min((panels+most-1)/most, size/q.panel))
+	tiles := (panels + per - 1) / per
+	p.Scratch = max(p.Scratch, q.scratch+per*q.panel)
+	p.First = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
+		p0, p1 := part(tile, tiles, panels)
+		packed := scratch[:(p1-p0)*q.panel]
+		for i := range p1 - p0 {
+			q.packing.Fill(packed[i*q.panel:][:q.panel], p0+i, nil)
+		}
+		q.run(c, 0, q.blocks, p0, p1, packed, scratch[per*q.panel:])
+	}}}
 }
 
 // packedInputs are all inputs but the first.
@@ -340,41 +394,88 @@ func weightOf(n *graph.Node) func(c, i int) int {
 	return func(c, i int) int { return int(v[c*k+i]) - z[c%len(z)] }
 }
 
-// packQConv packs W[cout][cin/g][kh][kw] in panels of pairs of k: [segment][k/2][lane][2],
-// segments of kseg numbers filled up to kpad with zeros.
-func packQConv(e *Env, n *graph.Node, first, count []int, kseg, kpad, size int, narrow bool) []byte {
-	s := n.In[3].Type.Shape
-	key := fmt.Sprintf("i8_conv/%d/%d/%v/%v", len(first), kseg, narrow, zeros(n.In[5]))
-	return e.Pack(n.In[3], key, func() []byte {
-		bytes := 2
-		if narrow {
-			bytes = 1
-		}
-		dst := tensor.AlignedBytes(size * len(first) * bytes)
-		wide := kern.Int16s(dst)
-		at, taps := weightOf(n), s[2]*s[3]
-		for p, c0 := range first {
-			for l, j := range kern.I8Lanes {
-				if j >= count[p] {
-					continue
-				}
-				for t := range taps {
-					for c := range s[1] {
-						k := t*s[1] + c
-						seg, i := k/kseg, k%kseg
-						d := p*size + ((seg*kpad+i)/2*16+l)*2 + i%2
-						v := at(c0+j, c*taps+t)
-						if narrow {
-							dst[d] = byte(v)
-						} else {
-							wide[d] = int16(v)
+// packQConv packs W[cout][cin/g][kh][kw] in panels, of size bytes, of pairs of k: [segment][k/2][lane][2],
+// segments of kseg numbers filled up to kpad with zeros. A part is a panel.
+func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow bool) Packing {
+	s, w, zero := n.In[3].Type.Shape, n.In[3].Tensor(), zeros(n.In[5])
+	taps, k := s[2]*s[3], s[1]*s[2]*s[3]
+	raw := w.Bytes()
+	flip := byte(0)
+	if w.DType == tensor.Uint8 {
+		flip = 0x80
+	}
+	return Packing{Bytes: size * len(first), Parts: len(first),
+		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
+		Fill: func(dst []byte, p int, _ []byte) {
+			wide := kern.Int16s(dst)
+			if count[p] < 16 || kpad != kseg {
+				clear(dst)
+			}
+			if narrow && taps == 1 && count[p] == 16 && s[1] == kseg && s[1]%8 == 0 {
+				packQPointwise(dst, raw[first[p]*k:][:16*k], k, flip)
+				return
+			}
+			// Some channels of a tap at a time, so that what the lanes write stays near.
+			const near = 128
+			for t := range taps {
+				at, i := t*s[1]/kseg*kpad, t*s[1]%kseg
+				for c0 := 0; c0 < s[1]; c0 += near {
+					c1 := min(s[1], c0+near)
+					for l, j := range kern.I8Lanes {
+						if j >= count[p] {
+							continue
+						}
+						row, z := raw[(first[p]+j)*k:][:k], zero[(first[p]+j)%len(zero)]
+						c := c0
+						if narrow && i%2 == 0 {
+							d := dst[(at+i+c0)*16+2*l:]
+							for o, x := 0, c*taps+t; c+1 < c1; c += 2 {
+								binary.LittleEndian.PutUint16(d[o:], uint16(row[x]^flip)|uint16(row[x+taps]^flip)<<8)
+								o, x = o+32, x+2*taps
+							}
+						}
+						for ; c < c1; c++ {
+							k := at + i + c
+							d := (k>>1*16+l)*2 + k&1
+							switch v := row[c*taps+t]; {
+							case narrow:
+								dst[d] = v ^ flip
+							case flip == 0:
+								wide[d] = int16(int(int8(v)) - z)
+							default:
+								wide[d] = int16(int(v) - z)
+							}
 						}
 					}
 				}
 			}
+		}}
+}
+
+// packQPointwise packs 16 rows of k bytes, a multiple of 8, into pairs [k/2][lane][2].
+func packQPointwise(dst, w []byte, k int, flip byte) {
+	const near = 128
+	mask := 0x0101010101010101 * uint64(flip)
+	load := binary.LittleEndian.Uint64
+	for c0 := 0; c0 < k; c0 += near {
+		for l := 0; l < 16; l += 4 {
+			row := func(i int) []byte { return w[kern.I8Lanes[l+i]*k:][c0:min(k, c0+near)] }
+			r0, r1, r2, r3 := row(0), row(1), row(2), row(3)
+			d := dst[c0*16+2*l:]
+			for c := 0; c+8 <= len(r0); c += 8 {
+				// Pairs of two rows side by side, and then of all four.
+				a, b, e, f := load(r0[c:])^mask, load(r1[c:])^mask, load(r2[c:])^mask, load(r3[c:])^mask
+				const even = 0x0000ffff0000ffff
+				ab0, ab1 := a&even|b&even<<16, a>>16&even|b&^even
+				ef0, ef1 := e&even|f&even<<16, e>>16&even|f&^even
+				o := (*[104]byte)(d[c*16:])
+				binary.LittleEndian.PutUint64(o[0:], ab0&0xffffffff|ef0<<32)
+				binary.LittleEndian.PutUint64(o[32:], ab1&0xffffffff|ef1<<32)
+				binary.LittleEndian.PutUint64(o[64:], ab0>>32|ef0&^0xffffffff)
+				binary.LittleEndian.PutUint64(o[96:], ab1>>32|ef1&^0xffffffff)
+			}
 		}
-		return dst
-	})
+	}
 }
 
 func haloBytes(y *view, out []byte, img, y0, y1 int) {

@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"whit/graph"
 	"whit/internal/kern"
@@ -47,43 +49,49 @@ func init() {
 const pairPart = 160
 
 // packQPairs are the weights in panels of eight pairs of channels, of which each part of the blocks is for
-// itself: where each part of each panel begins, in eight bytes, and these.
-func packQPairs(e *Env, n *graph.Node, panels, parts, kseg, chunks int) []byte {
+// itself: where each part of a panel begins, in eight bytes, and these. A part of the packing is a panel.
+func packQPairs(n *graph.Node, panels, parts, kseg, chunks int) Packing {
 	s := n.In[3].Type.Shape
-	key := fmt.Sprintf("i8_pairs/%d/%v", kseg, zeros(n.In[5]))
-	return e.Pack(n.In[3], key, func() []byte {
-		b := make([]byte, 8*panels*parts)
-		raw, flip := rawWeights(n)
-		taps := s[2] * s[3]
-		var tmp kern.PairScratch
-		blocks := (s[1]*taps + kseg - 1) / kseg * chunks * 4
-		ws := make([]kern.PairWeight, 8*blocks)
-		for p := range panels {
-			for i := range ws {
-				ws[i] = kern.PairWeight{At: int32(i % blocks * kern.PairBlock)}
-			}
-			pairs := (min(16, s[0]-16*p) + 1) / 2
-			for c := range min(16, s[0]-16*p) {
-				row := raw[(16*p+c)*s[1]*taps:][:s[1]*taps]
-				for t := range taps {
-					seg, k := t*s[1]/kseg, t*s[1]%kseg // a tap is within a segment
-					d := ws[c/2*blocks+seg*chunks*4:][:chunks*4]
-					for i := t; i < len(row); i += taps {
-						d[k/4].W[c%2][k%4] = int8(row[i] ^ flip)
-						k++
-					}
-				}
-			}
-			for q := range parts {
-				binary.LittleEndian.PutUint64(b[8*(p*parts+q):], uint64(len(b)))
-				from, to := part(q, parts, blocks)
-				for i := range pairs {
-					b = kern.AppendPair(b, ws[i*blocks:][from:to], &tmp)
+	raw, flip := rawWeights(n)
+	taps := s[2] * s[3]
+	blocks := (s[1]*taps + kseg - 1) / kseg * chunks * 4
+	scratch := sync.Pool{New: func() any { return &pairScratch{ws: make([]kern.PairWeight, 8*blocks)} }}
+	return Packing{Parts: panels, Make: func(p int) []byte {
+		m := scratch.Get().(*pairScratch)
+		defer scratch.Put(m)
+		b, ws := append(m.b[:0], make([]byte, 8*parts)...), m.ws
+		for i := range ws {
+			ws[i] = kern.PairWeight{At: int32(i % blocks * kern.PairBlock)}
+		}
+		pairs := (min(16, s[0]-16*p) + 1) / 2
+		for c := range min(16, s[0]-16*p) {
+			row := raw[(16*p+c)*s[1]*taps:][:s[1]*taps]
+			for t := range taps {
+				seg, k := t*s[1]/kseg, t*s[1]%kseg // a tap is within a segment
+				d := ws[c/2*blocks+seg*chunks*4:][:chunks*4]
+				for i := t; i < len(row); i += taps {
+					d[k/4].W[c%2][k%4] = int8(row[i] ^ flip)
+					k++
 				}
 			}
 		}
-		return b
-	})
+		for q := range parts {
+			binary.LittleEndian.PutUint64(b[8*q:], uint64(len(b)))
+			from, to := part(q, parts, blocks)
+			for i := range pairs {
+				b = kern.AppendPair(b, ws[i*blocks:][from:to], &m.tmp)
+			}
+		}
+		m.b = b
+		return bytes.Clone(b)
+	}}
+}
+
+// pairScratch is what packing a panel works in.
+type pairScratch struct {
+	tmp kern.PairScratch
+	ws  []kern.PairWeight
+	b   []byte
 }
 
 // lanes2 are the bias, less what the zero point of the input adds to the sums, and the
@@ -150,7 +158,7 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 	panels := (cout + 15) / 16
 	blocks := len(pack.Off) * 4 * chunks
 	parts := (blocks + pairPart - 1) / pairPart
-	packed := packQPairs(e, n, panels, parts, kseg, chunks)
+	packed := e.packParts(n.In[3], fmt.Sprintf("i8_pairs/%d/%v", kseg, zeros(n.In[5])), packQPairs(n, panels, parts, kseg, chunks))
 	// Panels whose weights stay in the second-level cache beside the pixels run over one tile after the other.
 	together := max(1, (128<<10)/(blocks*8*14))
 	bias, mul := lanes2(n, zx)
@@ -237,7 +245,7 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 							t.Pairs = (min(16, cout-16*p) + 1) / 2
 							t.Bias, t.Mul = bias[16*p:][:2*t.Pairs], mul[16*p:][:2*t.Pairs]
 							for i := range parts {
-								t.W = packed[binary.LittleEndian.Uint64(packed[8*(p*parts+i):]):]
+								t.W = packed.Parts[p][binary.LittleEndian.Uint64(packed.Parts[p][8*i:]):]
 								t.Load, t.Keep = i, parts-1-i
 								w.ints.Pairs(&t)
 							}
@@ -265,6 +273,7 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 		p0, p1 := part(tile/nb, np, panels)
 		run(c, b0, b1, p0, p1, scratch)
 	}}}
+	firstQConv(p, fn, e)
 	return p, nil
 }
 

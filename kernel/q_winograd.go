@@ -62,40 +62,47 @@ func quarterFits(n *graph.Node) bool {
 }
 
 // packQWinograd is 4·G g G' of every filter, as 16 matrices in panels of pairs of input
-// channels: [panel][position][cin/2][lane][2].
-func packQWinograd(e *Env, n *graph.Node, first, count []int, kpad int) []int16 {
-	s := n.In[3].Type.Shape
-	key := fmt.Sprintf("i8_winograd/%v", zeros(n.In[5]))
-	return kern.Int16s(e.Pack(n.In[3], key, func() []byte {
-		b := tensor.AlignedBytes(2 * 16 * 16 * kpad * len(first))
-		dst, at := kern.Int16s(b), weightOf(n)
-		line := func(a, b, c int) [4]int { return [4]int{2 * a, a + b + c, a - b + c, 2 * c} }
-		for p, c0 := range first {
-			for l, j := range kern.I8Lanes {
-				if j >= count[p] {
-					continue
-				}
-				for c := range s[1] {
-					var g [9]int
-					for t := range g {
-						g[t] = at(c0+j, c*9+t)
-					}
-					var t [4][3]int
-					for x := range 3 {
-						for y, v := range line(g[x], g[3+x], g[6+x]) {
-							t[y][x] = v
-						}
-					}
-					for y, r := range t {
-						for x, v := range line(r[0], r[1], r[2]) {
-							dst[((p*16+4*y+x)*kpad+c&^1)*16+2*l+c%2] = int16(v)
-						}
+// channels: [panel][position][cin/2][lane][2]. A part is a panel.
+func packQWinograd(n *graph.Node, first, count []int, kpad int) Packing {
+	cin := n.In[3].Type.Shape[1]
+	raw, flip := rawWeights(n)
+	size := 2 * 16 * 16 * kpad
+	return Packing{Bytes: size * len(first), Parts: len(first),
+		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
+		Fill: func(b []byte, p int, _ []byte) {
+			dst := kern.Int16s(b)
+			if count[p] < 16 || kpad != cin {
+				clear(dst)
+			}
+			const near = 16 // channels whose transforms stay near
+			for c0 := 0; c0 < cin; c0 += near {
+				for l, j := range kern.I8Lanes {
+					if j < count[p] {
+						quarterFilters(dst[2*l:], kpad*16, raw[(first[p]+j)*9*cin:], flip, c0, min(cin, c0+near))
 					}
 				}
 			}
+		}}
+}
+
+// quarterFilters transforms the filters of input channels c0 to c1 of w for a lane of dst, whose matrices are ld apart.
+func quarterFilters(dst []int16, ld int, w []byte, flip byte, c0, c1 int) {
+	for c := c0; c < c1; c++ {
+		f := (*[9]byte)(w[9*c:])
+		var g [9]int16
+		for i, v := range f {
+			g[i] = int16(int8(v ^ flip))
 		}
-		return b
-	}))
+		d := dst[c&^1*16+c%2:]
+		// A row of G g, times 2, and the rest of it.
+		row := func(at int, a, m, z int16) {
+			d[at], d[at+ld], d[at+2*ld], d[at+3*ld] = 2*a, a+m+z, a-m+z, 2*z
+		}
+		row(0, 2*g[0], 2*g[1], 2*g[2])
+		row(4*ld, g[0]+g[3]+g[6], g[1]+g[4]+g[7], g[2]+g[5]+g[8])
+		row(8*ld, g[0]-g[3]+g[6], g[1]-g[4]+g[7], g[2]-g[5]+g[8])
+		row(12*ld, 2*g[6], 2*g[7], 2*g[8])
+	}
 }
 
 func prepareQWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
@@ -120,7 +127,7 @@ func prepareQWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	for c := 0; c < ws[0]; c += 16 {
 		first, count = append(first, c), append(count, min(16, ws[0]-c))
 	}
-	packed := packQWinograd(e, n, first, count, kpad)
+	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%v", zeros(n.In[5])), packQWinograd(n, first, count, kpad))
 	bias, mul := lanes16(n, first, count)
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, len(first), tiles*16*cin*16/2)
@@ -135,6 +142,7 @@ func prepareQWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 		sums, edge := kern.CutInt32(scratch, 16*16*tiles)
 		b0, b1 := part(tile%nb, nb, blocks)
 		p0, p1 := part(tile/nb, np, len(first))
+		packed := kern.Int16s(packed.Bytes)
 		for i := range rows {
 			rows[i] = i * step
 		}
@@ -183,5 +191,6 @@ func prepareQWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}
 	}}}
+	firstQConv(p, fn, e)
 	return p, nil
 }

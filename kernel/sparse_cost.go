@@ -56,6 +56,9 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 	}
 	t := sparseTimesOf(e)
 	w := &s.w
+	if c := e.chosen(s.n); c != "" && c != sameBits {
+		return chosenVerdict(s, e, c, z)
+	}
 	pixels := s.images * w.oh * w.ow
 	dense := float64(weights) * float64(pixels) * t.dense
 	if pixels == 1 {
@@ -69,7 +72,7 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 		blocks := (s.cout + rows - 1) / rows
 		var tl sparseTiling
 		var fixed, each float64 // cost = fixed + each·steps
-		if pixels == 1 && s.matrix {
+		if s.vector() {
 			fixed, each = float64(blocks)*t.block+float64(s.k())*t.in, t.vector[i]
 		} else {
 			tl = tileSparse(s, rows, z.steps[i], t)
@@ -98,6 +101,24 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 	v.why = fmt.Sprintf("%s: density %.2f", kern.SparseOf(e.CPU).Name(v.rows), density)
 	return v
 }
+
+// chosenVerdict is the verdict where Env.Choices has named the candidate c.
+func chosenVerdict(s *sparseProduct, e *Env, c string, z *zeroCount) verdict {
+	for i, rows := range sparseForms {
+		if c != fmt.Sprint(sparse, rows) {
+			continue
+		}
+		v := verdict{rows: rows, why: kern.SparseOf(e.CPU).Name(rows)}
+		if !s.vector() {
+			v.tiling = tileSparse(s, rows, z.steps[i], sparseTimesOf(e))
+		}
+		return v
+	}
+	return verdict{why: "dense"}
+}
+
+// vector reports a product with a single row.
+func (s *sparseProduct) vector() bool { return s.matrix && s.images*s.w.oh*s.w.ow == 1 }
 
 // sparseTiling divides an image's outputs into ny x nx chunks of up to rows x cols
 // pixels. A chunk's inputs are held as planes of l floats for each channel: one

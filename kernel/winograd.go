@@ -45,27 +45,48 @@ const (
 	firstChannels = 64        // channels whose filters a first run transforms together
 )
 
-// winogradTile is the tile size for a convolution, 4 or 2; 0: it is not faster, not
-// exact enough, or not possible. It depends on shapes and weights only.
-func winogradTile(n *graph.Node, e *Env) int {
+// winogradFits reports whether the kernel could take the convolution.
+func winogradFits(n *graph.Node, e *Env) bool {
 	if e.Training || e.Direct || !f32Node(n) || !n.In[1].IsConst() {
-		return 0
+		return false
 	}
 	w, ok := convWindow(n)
 	s := n.In[1].Type.Shape
-	if !ok || n.Int("group", 1) != 1 || w.kh != 3 || w.kw != 3 || w.sh != 1 || w.sw != 1 || w.dh != 1 || w.dw != 1 ||
-		s[0]%8 != 0 || s[1]%8 != 0 || s[0] == 0 || s[1] == 0 || n.In[0].Type.Shape[0]*w.oh*w.ow == 0 {
+	return ok && n.Int("group", 1) == 1 && w.kh == 3 && w.kw == 3 && w.sh == 1 && w.sw == 1 && w.dh == 1 && w.dw == 1 &&
+		s[0]%8 == 0 && s[1]%8 == 0 && s[0] > 0 && s[1] > 0 && n.In[0].Type.Shape[0]*w.oh*w.ow > 0
+}
+
+// winogradTile is the tile size for a convolution, 4 or 2; 0: it is not faster, not
+// exact enough, or not possible. It depends on shapes, weights and Env.Choices only.
+func winogradTile(n *graph.Node, e *Env) int {
+	if !winogradFits(n, e) {
 		return 0
 	}
-	images, cin, cout := n.In[0].Type.Shape[0], s[1], s[0]
-	best, tile := directCost(images*w.oh*w.ow, 9*cin, cout), 0
+	switch e.chosen(n) {
+	case "":
+	case wino + "2":
+		return 2
+	case wino + "4":
+		return 4
+	default:
+		return 0
+	}
+	w, _ := convWindow(n)
+	s := n.In[1].Type.Shape
+	best, tile := directCost(n.In[0].Type.Shape[0]*w.oh*w.ow, 9*s[1], s[0]), 0
 	for _, m := range []int{4, 2} {
-		tiles := images * ((w.oh + m - 1) / m) * ((w.ow + m - 1) / m)
-		if c := winogradCost(m, tiles, cin, cout); c < best && (m == 2 || winogradExact(n, e)) {
+		if c := winogradCostOf(n, m); c < best && (m == 2 || winogradExact(n, e)) {
 			best, tile = c, m
 		}
 	}
 	return tile
+}
+
+// winogradCostOf is winogradCost of a convolution.
+func winogradCostOf(n *graph.Node, m int) float64 {
+	w, _ := convWindow(n)
+	s := n.In[1].Type.Shape
+	return winogradCost(m, n.In[0].Type.Shape[0]*((w.oh+m-1)/m)*((w.ow+m-1)/m), s[1], s[0])
 }
 
 // Costs in cycles of a core with two FMA units of eight floats, fitted to measurements

@@ -23,11 +23,13 @@ import (
 // A Relu or Clip before Q becomes a Clip of the integers, one whit.Fused with the
 // operator. Scales must be single finite positive numbers (of weights also one an output channel); a bias joins only where its scale is
 // float32(sx·sw) and its zero point 0; sums must be proven to fit int32. Everything else runs as written.
-func Quantize(g *graph.Graph) error {
+//
+// floats, which may be nil, says of a QLinearConv, alone or with its Clip, that it is to run as written too.
+func Quantize(g *graph.Graph, floats func(*graph.Node) bool) error {
 	if !slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "QuantizeLinear" }) {
 		return nil
 	}
-	q := &quantizer{g: g, sub: map[*graph.Value]*graph.Value{}}
+	q := &quantizer{g: g, floats: floats, sub: map[*graph.Value]*graph.Value{}}
 	if err := q.lower(); err != nil {
 		return err
 	}
@@ -83,9 +85,10 @@ func isConstDequantize(n *graph.Node) bool {
 }
 
 type quantizer struct {
-	g    *graph.Graph
-	uses map[*graph.Value][]graph.Use
-	sub  map[*graph.Value]*graph.Value // values that turned out to be others
+	g      *graph.Graph
+	floats func(*graph.Node) bool
+	uses   map[*graph.Value][]graph.Use
+	sub    map[*graph.Value]*graph.Value // values that turned out to be others
 }
 
 // grain is a per-tensor quantisation: x = (q - zero)·scale.
@@ -389,6 +392,9 @@ func (q *quantizer) node(n *graph.Node) []*graph.Node {
 			p.In[0].Producer.In[0], q.scale(x), q.zero(x), q.scale(y), q.zero(y)}}, out.Type.Shape, y.t)
 	}
 	if len(ms) == 0 {
+		return keep
+	}
+	if p.Op != "Add" && q.floats != nil && slices.ContainsFunc(ms, func(m *graph.Node) bool { return m.Op == "QLinearConv" && q.floats(m) }) {
 		return keep
 	}
 	if l, h := y.limits(); lo != l || hi != h {

@@ -131,7 +131,7 @@ func TestQuantize(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := Quantize(b.Graph); err != nil {
+			if err := Quantize(b.Graph, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := FoldConstants(b.Graph); err != nil {
@@ -176,7 +176,7 @@ func TestQuantizeProvesSums(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Quantize(b.Graph); err != nil {
+		if err := Quantize(b.Graph, nil); err != nil {
 			t.Fatal(err)
 		}
 		fused := slices.ContainsFunc(b.Graph.Nodes, func(n *graph.Node) bool { return n.Op == "QLinearConv" })

@@ -168,3 +168,76 @@ func TestUnreadable(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstRunIntegers: the first run of quantised convolutions, which packs panels of them in scratch, and the
+// next ones, which run on packed weights, give the same integers, on every CPU.
+func TestFirstRunIntegers(t *testing.T) {
+	g := graph.New("first")
+	scalar := func(s float32) *graph.Value { return g.NewConst("", tensor.Scalar(s)) }
+	quant := func(x *graph.Value, scale float32) *graph.Value {
+		s, z := scalar(scale), g.NewConst("", tensor.New(tensor.Uint8))
+		return g.Add("", "DequantizeLinear", nil, g.Add("", "QuantizeLinear", nil, x, s, z), s, z)
+	}
+	seed := uint64(10)
+	conv := func(x *graph.Value, cin, cout, k int, stride, group int64, scale float32) *graph.Value {
+		seed++
+		w := g.Add("", "DequantizeLinear", nil, g.NewConst("", optest.Rand(seed, tensor.Int8, cout, cin/int(group), k, k)), scalar(0.01), g.NewConst("", tensor.New(tensor.Int8)))
+		p := int64(k / 2)
+		y := g.Add("", "Conv", map[string]any{"pads": []int64{p, p, p, p}, "strides": []int64{stride, stride}, "group": group}, x, w)
+		return quant(g.Add("", "Relu", nil, y), scale)
+	}
+	x := quant(g.AddInput("x", tensor.Float32, 1, 96, 12, 11), 0.02)
+	a := conv(x, 96, 144, 3, 1, 1, 0.5) // Winograd
+	b := conv(a, 144, 512, 1, 1, 1, 2)  // pairs
+	c := conv(b, 512, 136, 3, 2, 1, 8)  // direct
+	d := conv(c, 136, 512, 3, 1, 8, 32) // groups
+	g.Outputs = []*graph.Value{b, d}
+	types := map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{1, 96, 12, 11}}}
+	in := optest.Rand(1, tensor.Float32, 1, 96, 12, 11)
+	var want []byte
+	for _, o := range []Options{{Threads: 1}, {Threads: 2}, {Threads: 1, CPU: &cpu.Features{}}} {
+		pl, err := tunedPlan(g, types, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		firsts := 0
+		for _, s := range pl.steps {
+			if s.prep != nil && len(s.prep.First) > 0 {
+				firsts++
+			}
+		}
+		if firsts < 4 && o.CPU == nil && !kernelsDot(pl) {
+			t.Errorf("%+v: %d nodes have a first run, want 4", o, firsts)
+		}
+		s, err := pl.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for run := range 3 {
+			copy(s.Input("x").Bytes(), in.Bytes())
+			if err := s.Run(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			var got []byte
+			for _, v := range g.Outputs {
+				got = append(got, s.Output(v.Name).Bytes()...)
+			}
+			if want == nil {
+				want = got
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("%+v: run %d gives other integers", o, run+1)
+			}
+		}
+	}
+}
+
+// kernelsDot reports whether the plan's convolutions run on dot products of bytes, which pack at once.
+func kernelsDot(pl *Plan) bool {
+	for _, n := range pl.Nodes() {
+		if strings.HasPrefix(n.Kernel, "i8_dot") {
+			return true
+		}
+	}
+	return false
+}

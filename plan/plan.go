@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,11 +27,12 @@ type Plan struct {
 	parallel bool
 	phases   []phaseRef
 
-	rest  *graph.Graph
-	needs []string
-	runs  []*control // between the steps and the rest
-	pack  *packer
-	env   kernel.Env
+	rest   *graph.Graph
+	needs  []string
+	floats []string   // nodes that Options.Choices leaves in floats
+	runs   []*control // between the steps and the rest
+	pack   *packer
+	env    kernel.Env
 }
 
 // step is a prepared node.
@@ -85,7 +87,17 @@ func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (
 		return nil, err
 	}
 	if !p.opt.Training && !p.opt.References {
-		if err := pass.Quantize(g); err != nil {
+		floats := func(n *graph.Node) bool {
+			is := kernel.KeepFloat(n, &env)
+			if is {
+				pl.floats = append(pl.floats, n.Name)
+			}
+			return is
+		}
+		if env.Choices == nil {
+			floats = nil
+		}
+		if err := pass.Quantize(g, floats); err != nil {
 			return nil, err
 		}
 	}
@@ -393,7 +405,7 @@ type NodeInfo struct {
 	MACs   int64  `json:"macs"`
 	Bytes  int64  `json:"bytes"`
 	Output string `json:"output"`
-	// Why says what decided on the kernel, where weights are compressed or hold many zeros.
+	// Why says what decided on the kernel, where it was tuned, and where weights are compressed or hold many zeros.
 	Why string `json:"why,omitempty"`
 }
 
@@ -413,7 +425,7 @@ func (pl *Plan) Nodes() []NodeInfo {
 		}
 		why := ""
 		if !pl.prog.opt.References {
-			why = kernel.Why(s.node, &pl.env)
+			why = pl.why(s.node)
 		}
 		out = append(out, NodeInfo{s.node.Name, s.node.OpName(), k, s.macs, s.bytes, o, why})
 	}
@@ -426,6 +438,17 @@ func (pl *Plan) Nodes() []NodeInfo {
 		}
 	}
 	return out
+}
+
+// why says what decided on a node's kernel.
+func (pl *Plan) why(n *graph.Node) string {
+	if slices.Contains(pl.floats, n.Name) {
+		return "tuned: float"
+	}
+	if c := kernel.Chosen(n, &pl.env); c != "" {
+		return "tuned: " + c
+	}
+	return kernel.Why(n, &pl.env)
 }
 
 // ArenaBytes is the memory that a session needs for activations, in bytes.

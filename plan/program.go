@@ -31,6 +31,8 @@ type Options struct {
 	Direct bool
 	// References runs every node on its reference.
 	References bool
+	// Choices of kernels that decide where the tables of costs would; nil: none. See Tune.
+	Choices *kernel.Choices
 	// MaxMemory bounds what a plan may allocate, in bytes; 0: 4 GiB.
 	MaxMemory int64
 	// MaxPlans is how many bindings are kept; 0: 8.
@@ -71,7 +73,13 @@ type pack struct {
 }
 
 // part fills one part.
-func (e *pack) part(_ *kernel.Call, part int, scratch []byte) { e.how.Part(e.Bytes, part, scratch) }
+func (e *pack) part(_ *kernel.Call, part int, scratch []byte) {
+	if e.how.Make != nil {
+		e.Parts[part] = e.how.Make(part)
+		return
+	}
+	e.how.Part(e.Bytes, part, scratch)
+}
 
 // err is why the constant could not be read.
 func (e *pack) err() error {
@@ -116,7 +124,7 @@ func NewProgram(g *graph.Graph, o Options) (*Program, error) {
 	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{}, consts: map[*tensor.Tensor]bool{},
 		plans: map[string]*list.Element{}, lru: list.New()}
 	constantsOf(c, p.consts)
-	p.env = kernel.Env{Training: o.Training, Direct: o.Direct, Trials: &kernel.Trials{}}
+	p.env = kernel.Env{Training: o.Training, Direct: o.Direct, Trials: &kernel.Trials{}, Choices: o.Choices}
 	if o.CPU != nil {
 		p.env.CPU = *o.CPU
 	} else {

@@ -277,12 +277,15 @@ func (s *Session) fill(e *pack, p int, alone bool) error {
 	if e.done.Load() {
 		return nil
 	}
-	e.Bytes = tensor.AlignedBytes(e.how.Bytes)
+	e.Bytes, e.Parts = tensor.AlignedBytes(e.how.Bytes), nil
+	if e.how.Make != nil {
+		e.Parts = make([][]byte, e.how.Parts)
+	}
 	s.phase(p, alone)
 	if err := e.err(); err != nil {
 		return err
 	}
-	e.how.Fill = nil
+	e.how.Fill, e.how.Make = nil, nil
 	e.done.Store(true)
 	return nil
 }

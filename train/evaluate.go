@@ -10,9 +10,12 @@ import (
 	"whit/tensor"
 )
 
+// EvalBatch is how many samples of an evaluation run together.
+const EvalBatch = 256
+
 // EvalOptions say how to evaluate.
 type EvalOptions struct {
-	Batch   int  // samples a run, 0: 256
+	Batch   int  // samples a run, 0: EvalBatch
 	Threads int  // 0: the physical cores
 	Logits  bool // keep the logits
 	// Plan, if not nil, is how the model is compiled; Threads above is put into it.
@@ -42,7 +45,7 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 		return e, fmt.Errorf("evaluate: the model has %d inputs and %d outputs, want one input and logits", len(g.Inputs), len(g.Outputs))
 	}
 	if o.Batch <= 0 {
-		o.Batch = 256
+		o.Batch = EvalBatch
 	}
 	o.Batch = max(1, min(o.Batch, ds.Len()))
 	c, _ := g.Clone()

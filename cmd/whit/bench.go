@@ -41,6 +41,7 @@ func benchCmd() *cobra.Command {
 	var (
 		threads, iters       int
 		plain, asJSON, nodes bool
+		tune                 bool
 		memory               memoryFlag
 		sh                   = shapes{}
 	)
@@ -56,6 +57,8 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 				return usage("--iters must be at least 1 and --threads at least 0")
 			}
 			t0 := time.Now()
+			done := calm()
+			defer done()
 			f, err := modelfile.Open(args[0], "")
 			if err != nil {
 				return err
@@ -67,7 +70,17 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 			if err != nil {
 				return err
 			}
-			p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads, Direct: memory.low()})
+			o, err := tunePlan(c.Context(), f, types, plan.Options{Threads: threads, Direct: memory.low()}, tune)
+			if err != nil {
+				return err
+			}
+			if tune { // measuring is no part of loading
+				t0 = time.Now()
+				if f, err = modelfile.Open(args[0], ""); err != nil {
+					return err
+				}
+			}
+			p, err := plan.NewProgram(f.Graph, o)
 			if err != nil {
 				return err
 			}
@@ -90,6 +103,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 				return err
 			}
 			r.First = ms(time.Since(t0))
+			done()
 			// Warm up for a tenth of the time that the measurement takes, at least one run.
 			for range 1 + iters/10 {
 				if err := s.Run(ctx); err != nil {
@@ -159,6 +173,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 	c.Flags().BoolVar(&nodes, "nodes", false, "a table by node, with kernel names")
 	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
 	c.Flags().Var(&memory, "memory", memoryUsage)
+	c.Flags().BoolVar(&tune, "tune", false, tuneUsage)
 	return c
 }
 

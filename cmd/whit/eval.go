@@ -9,6 +9,8 @@ import (
 
 	"whit/compress/method"
 	"whit/data"
+	"whit/plan"
+	"whit/tensor"
 	"whit/train"
 )
 
@@ -28,7 +30,7 @@ func evalCmd() *cobra.Command {
 	var (
 		dataName, cardFlag string
 		threads, batch     int
-		asJSON             bool
+		asJSON, tune       bool
 		metric, against    string
 	)
 	sh := shapes{}
@@ -88,7 +90,20 @@ cosine of outputs, recall of detections.`,
 				fmt.Fprintf(c.OutOrStdout(), "%s: %s on %d samples (%s), %.0f samples/s\n", f.Base, m.Text(e.Value), r.N, name, r.Speed)
 				return nil
 			}
-			e, err := train.Evaluate(c.Context(), f.Graph, set, train.EvalOptions{Threads: threads, Batch: batch})
+			var o plan.Options
+			if len(f.Graph.Inputs) == 1 {
+				n := batch
+				if n <= 0 {
+					n = train.EvalBatch
+				}
+				shape := append(tensor.Shape{min(n, set.Len())}, set.Shape()...)
+				types := map[string]tensor.Type{f.Graph.Inputs[0].Name: {DType: tensor.Float32, Shape: shape}}
+				if o, err = tunePlan(c.Context(), f, types, plan.Options{Threads: threads}, tune && set.Len() > 0); err != nil {
+					return err
+				}
+			}
+			t0 = time.Now()
+			e, err := train.Evaluate(c.Context(), f.Graph, set, train.EvalOptions{Threads: threads, Batch: batch, Plan: &o})
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
@@ -113,5 +128,6 @@ cosine of outputs, recall of detections.`,
 	c.Flags().IntVar(&threads, "threads", 0, "workers (0: physical cores)")
 	c.Flags().IntVar(&batch, "batch", 0, "samples a run (0: 256)")
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
+	c.Flags().BoolVar(&tune, "tune", false, tuneUsage)
 	return c
 }

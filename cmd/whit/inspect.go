@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -70,12 +71,13 @@ type inspectBytes struct {
 	Names     int64 `json:"names"`
 	Meta      int64 `json:"metadata"`
 	Receipt   int64 `json:"receipt"`
+	Choices   int64 `json:"choices"`   // of kernels
 	Container int64 `json:"container"` // and what frames the payload
 	Beside    int64 `json:"beside"`    // all but the payload
 }
 
 func inspectCmd() *cobra.Command {
-	var asJSON, showPlan, showBytes bool
+	var asJSON, showPlan, showBytes, tune bool
 	sh := shapes{}
 	c := &cobra.Command{
 		Use:     "inspect MODEL",
@@ -87,7 +89,7 @@ func inspectCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := inspect(f, sh, showPlan)
+			r, err := inspect(c.Context(), f, sh, showPlan, tune)
 			if err != nil {
 				return err
 			}
@@ -103,11 +105,12 @@ func inspectCmd() *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
 	c.Flags().BoolVar(&showBytes, "bytes", false, "where the bytes of a .whit file are")
 	c.Flags().BoolVar(&showPlan, "plan", false, "the compiled plan: kernel, MACs and bytes of every step, and why a sparse kernel was taken or not")
+	c.Flags().BoolVar(&tune, "tune", false, "with --plan: the plan of --tune; such nodes say \"tuned\"")
 	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
 	return c
 }
 
-func inspect(f *modelfile.File, sh shapes, showPlan bool) (*inspectResult, error) {
+func inspect(ctx context.Context, f *modelfile.File, sh shapes, showPlan, tune bool) (*inspectResult, error) {
 	r := &inspectResult{Schema: 1, Model: f.Base, Format: f.Format, Bytes: f.Bytes, Meta: f.Graph.Meta}
 	if f.Card != nil {
 		r.Task, r.Prep, r.Licence = f.Card.Task, f.Card.String(), f.Card.Licence
@@ -116,7 +119,7 @@ func inspect(f *modelfile.File, sh shapes, showPlan bool) (*inspectResult, error
 	stored := map[string]format.WeightSize{}
 	if f.Sizes != nil {
 		z := f.Sizes
-		b := &inspectBytes{Graph: z.Graph, Card: z.Card, Names: z.Names, Meta: z.Meta, Receipt: z.Receipt, Container: z.Container + z.Data}
+		b := &inspectBytes{Graph: z.Graph, Card: z.Card, Names: z.Names, Meta: z.Meta, Receipt: z.Receipt, Choices: z.Choices, Container: z.Container + z.Data}
 		for _, w := range z.Weights {
 			stored[w.Name] = w
 			b.Weights += w.Bytes
@@ -177,7 +180,11 @@ func inspect(f *modelfile.File, sh shapes, showPlan bool) (*inspectResult, error
 		}
 	}
 	if showPlan {
-		p, err := plan.NewProgram(f.Graph, plan.Options{})
+		o, err := tunePlan(ctx, f, types, plan.Options{}, tune)
+		if err != nil {
+			return nil, err
+		}
+		p, err := plan.NewProgram(f.Graph, o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Base, err)
 		}
@@ -261,7 +268,7 @@ func (r *inspectResult) printBytes(w io.Writer) error {
 		name string
 		n    int64
 	}{{"weights", b.Weights}, {"  of them codebooks, scales, other elements", books}, {"graph", b.Graph}, {"card", b.Card}, {"names", b.Names},
-		{"metadata", b.Meta}, {"receipt", b.Receipt}, {"container", b.Container}, {"beside the weights", b.Beside}} {
+		{"metadata", b.Meta}, {"receipt", b.Receipt}, {"choices of kernels", b.Choices}, {"container", b.Container}, {"beside the weights", b.Beside}} {
 		fmt.Fprintf(tw, "%d\t  %s\n", l.n, l.name)
 	}
 	return tw.Flush()

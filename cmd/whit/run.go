@@ -30,6 +30,7 @@ func runCmd() *cobra.Command {
 		seeded   bool
 		threads  int
 		asJSON   bool
+		tune     bool
 		memory   memoryFlag
 		sh       = shapes{}
 	)
@@ -47,6 +48,7 @@ are summarised on the terminal.`,
 			if len(inputs) == 0 && !seeded {
 				return usage("give --input or --seed-input")
 			}
+			defer calm()()
 			f, err := modelfile.Open(args[0], cardFlag)
 			if err != nil {
 				return err
@@ -74,7 +76,11 @@ are summarised on the terminal.`,
 					return usage("input %q is missing", v.Name)
 				}
 			}
-			p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads, Direct: memory.low()})
+			o, err := tunePlan(c.Context(), f, types, plan.Options{Threads: threads, Direct: memory.low()}, tune)
+			if err != nil {
+				return err
+			}
+			p, err := plan.NewProgram(f.Graph, o)
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
@@ -122,6 +128,7 @@ are summarised on the terminal.`,
 	c.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
 	c.Flags().Var(sh, "shape", "shape of an input, name=1,3,224,224 (repeatable)")
 	c.Flags().Var(&memory, "memory", memoryUsage)
+	c.Flags().BoolVar(&tune, "tune", false, tuneUsage)
 	return c
 }
 

@@ -250,6 +250,15 @@ func (u *Micro) packBT(dst, b []float32, ldb, k, w int) {
 		clear(dst[:k*nr])
 	}
 	j := 0
+	if w >= 8 && haveAsm && (u.isa == isaAVX2 || u.isa == isaAVX512) {
+		// Columns are pixels that become planes of one row each.
+		var off [32]int
+		for i := range w {
+			off[i] = i * ldb
+		}
+		j = w &^ 7
+		sparseAVX2.To(&Planes{Pixels: b, Off: off[:j], Planes: dst, LD: nr, C: k})
+	}
 	for ; j+8 <= w; j += 8 {
 		// Eight columns at a time write half a cache line each.
 		b0, b1, b2, b3 := b[j*ldb:][:k], b[(j+1)*ldb:][:k], b[(j+2)*ldb:][:k], b[(j+3)*ldb:][:k]

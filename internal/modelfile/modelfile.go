@@ -2,6 +2,8 @@ package modelfile
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +25,7 @@ type File struct {
 	Bytes  int64  // of the file, and of an ONNX model's external data
 	Graph  *graph.Graph
 	Card   *card.Card // nil: none was found
+	Choices []byte // of kernels, that a .whit file fixes; nil: none
 	// Sizes says where the bytes of a .whit file are; nil for ONNX.
 	Sizes *format.Sizes
 }
@@ -60,7 +63,7 @@ func read(path, cardFlag string, readONNX func(string) (*graph.Graph, error)) (*
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", base, err)
 		}
-		m.Graph, own, m.Sizes = w.Graph, w.Card, &w.Sizes
+		m.Graph, own, m.Sizes, m.Choices = w.Graph, w.Card, &w.Sizes, w.Choices
 	default:
 		if m.Graph, err = readONNX(path); err != nil {
 			return nil, err
@@ -90,27 +93,48 @@ func sniff(r io.ReaderAt) (string, error) {
 }
 
 // Read is Load for a model behind a ReaderAt: no file beside it is looked at.
-func Read(r io.ReaderAt, size int64) (*graph.Graph, card.Card, error) {
-	kind, err := sniff(r)
-	if err != nil {
-		return nil, card.Card{}, err
-	}
-	var g *graph.Graph
+func Read(r io.ReaderAt, size int64) (*File, error) {
+	m := &File{Bytes: size}
 	var own []byte
-	if kind == "whit" {
-		f, err := format.Read(r, size)
-		if err != nil {
-			return nil, card.Card{}, err
-		}
-		g, own = f.Graph, f.Card
-	} else {
-		if g, err = onnx.Read(r, size, onnx.Options{}); err != nil {
-			return nil, card.Card{}, err
-		}
-		own = []byte(g.Meta[card.MetaKey])
+	var err error
+	if m.Format, err = sniff(r); err != nil {
+		return nil, err
 	}
-	c, err := card.Load(card.Source{Own: own, Meta: g.Meta})
-	return g, c, err
+	if m.Format == "whit" {
+		w, err := format.Read(r, size)
+		if err != nil {
+			return nil, err
+		}
+		m.Graph, own, m.Sizes, m.Choices = w.Graph, w.Card, &w.Sizes, w.Choices
+	} else {
+		if m.Graph, err = onnx.Read(r, size, onnx.Options{}); err != nil {
+			return nil, err
+		}
+		own = []byte(m.Graph.Meta[card.MetaKey])
+	}
+	c, err := card.Load(card.Source{Own: own, Meta: m.Graph.Meta})
+	if err != nil {
+		return nil, err
+	}
+	if !c.IsZero() {
+		m.Card = &c
+	}
+	return m, nil
+}
+
+// Hash is the SHA-256 of the model's file, and of how many bytes it has with its external data.
+func (m *File) Hash() (string, error) {
+	f, err := os.Open(m.Path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	fmt.Fprint(h, m.Bytes)
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // CheckName refuses names of outputs whose ending does not say the format.
@@ -125,6 +149,12 @@ func CheckName(path string) error {
 // Save writes the model with its card (nil: none), whole or not at all, and
 // returns the file's size. At most one Options is heeded; it is for a .whit.
 func Save(path string, g *graph.Graph, c *card.Card, o ...format.Options) (int64, error) {
+	return (&File{Graph: g, Card: c}).Save(path, o...)
+}
+
+// Save writes the model's graph and card, and to a .whit its choices of kernels.
+func (m *File) Save(path string, o ...format.Options) (int64, error) {
+	g, c := m.Graph, m.Card
 	if err := CheckName(path); err != nil {
 		return 0, err
 	}
@@ -143,7 +173,7 @@ func Save(path string, g *graph.Graph, c *card.Card, o ...format.Options) (int64
 		if len(o) > 0 {
 			opt = o[0]
 		}
-		if _, err := format.WriteFile(path, &format.File{Graph: h, Card: own}, opt); err != nil {
+		if _, err := format.WriteFile(path, &format.File{Graph: h, Card: own, Choices: m.Choices}, opt); err != nil {
 			return 0, err
 		}
 	} else {
