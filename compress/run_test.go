@@ -159,6 +159,17 @@ func TestRun(t *testing.T) {
 				t.Errorf("accuracy %v", r.Metric.After)
 			}
 		}},
+		{"channels", Data{Set: set, Test: own}, Options{Recipe: parse(t, "recipe: 1\nsteps:\n  - {method: magnitude, sparsity: 0.3, epochs: 1, final: 1}\n  - {method: channels, sparsity: 0.5, round_to: 4, epochs: 3, batch: 32, lr: 0.005}\n  - {method: codebook, bits: 4, epochs: 1}\n")}, false, func(t *testing.T, r *Result) {
+			if a, b := fmt.Sprint(r.Layers[0].Shape), fmt.Sprint(r.Layers[1].Shape); a != "[12 12]" || b != "[3 12]" {
+				t.Errorf("layers %s %s", a, b)
+			}
+			if i := slices.IndexFunc(r.Refused, func(x Refusal) bool { return x.What == "channels of fc2" }); i < 0 {
+				t.Errorf("refused %v", r.Refused)
+			}
+			if r.Layers[0].Encoding != "sparse(codebook)" || r.Metric.Drop.Value > 0.1 {
+				t.Errorf("%s, drop %v", r.Layers[0].Encoding, r.Metric.Drop)
+			}
+		}},
 		{"levels", Data{Set: set, Test: own}, Options{Recipe: parse(t, "recipe: 1\nsteps:\n  - {method: rdo, images: 200, lambda: 1e-3}\n")}, false, func(t *testing.T, r *Result) {
 			if r.Layers[0].Encoding != "int8" || r.Layers[0].Codebook == 0 || len(r.Histograms[0].Marks) == 0 {
 				t.Errorf("layer %+v", r.Layers[0])

@@ -44,7 +44,7 @@ func init() {
 			}
 			return ds, nil
 		},
-		// Axes without padding keep their channels.
+		// A channel moves behind what is put before it; constants that are put around are nobody's.
 		Channels: func(n *graph.Node) []Coupling {
 			x := n.In[0].Type.Shape
 			p, err := padsOf(n, 1, 3, x)
@@ -53,9 +53,15 @@ func init() {
 			}
 			cs := []Coupling{}
 			for k := range x {
-				if p[k] == (border{}) {
-					cs = append(cs, Coupling{From: Port{Axis: k}, To: Port{Out: true, Axis: k}})
+				c := Coupling{From: Port{Axis: k}, To: Port{Out: true, Axis: k}}
+				switch b := p[k]; {
+				case b == (border{}):
+				case n.Str("mode", "constant") == "constant" && b.before >= 0 && b.after >= 0:
+					c.Map = func(c int) []int { return []int{c + b.before} }
+				default:
+					continue
 				}
+				cs = append(cs, c)
 			}
 			return cs
 		},

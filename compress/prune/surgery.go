@@ -489,6 +489,45 @@ func (s *Surgery) adjust(n *graph.Node, gone map[Place][]bool, left func(Place) 
 		if changed {
 			n.In[1] = ints(shape)
 		}
+	case "Pad":
+		x := s.types[n.In[0]].Shape
+		var axes []int64
+		if n.Input(3) != nil {
+			var err error
+			if axes, err = op.Ints(n, 3); err != nil {
+				return nil // no padded axis is cut
+			}
+		} else {
+			for k := range x {
+				axes = append(axes, int64(k))
+			}
+		}
+		pads, err := op.Ints(n, 1)
+		if err != nil || len(pads) != 2*len(axes) {
+			return nil
+		}
+		pads = slices.Clone(pads)
+		changed := false
+		for i, a := range axes {
+			if a < 0 {
+				a += int64(len(x))
+			}
+			in, out := Place{n.In[0], int(a)}, Place{n.Out[0], int(a)}
+			b := gone[out]
+			if b == nil || pads[i] == 0 && pads[len(axes)+i] == 0 {
+				continue
+			}
+			for k := range pads[i] {
+				if b[k] {
+					pads[i]--
+				}
+			}
+			pads[len(axes)+i] = int64(left(out)-left(in)) - pads[i]
+			changed = true
+		}
+		if changed {
+			n.In = append([]*graph.Value{n.In[0], ints(pads)}, n.In[2:]...)
+		}
 	case "Slice":
 		in, out := s.types[n.In[0]].Shape, s.types[n.Out[0]].Shape
 		hit := false
@@ -530,8 +569,11 @@ func (s *Surgery) adjust(n *graph.Node, gone map[Place][]bool, left func(Place) 
 	return nil
 }
 
-// fixedSlice reports that n is a Slice whose bounds cannot follow a cut.
+// fixedSlice reports that n is a Slice, or Pad, whose bounds cannot follow a cut.
 func fixedSlice(n *graph.Node) bool {
+	if n.Domain == "" && n.Op == "Pad" {
+		return !n.Input(1).IsConst() || n.Input(3) != nil && !n.In[3].IsConst()
+	}
 	if n.Domain != "" || n.Op != "Slice" {
 		return false
 	}

@@ -266,6 +266,8 @@ func TestAtoms(t *testing.T) {
 		{"squeezenet1.1", "fire2.expand3x3", 64, "fire2.expand3x3:1", ""},
 		{"squeezenet1.1", "conv10", 0, "", "they are the model's output logits"},
 		{"shufflenet2", "stage2.2.a.conv", 15, "stage2.2.a.conv:1 stage2.2.dw.conv:1", ""},
+		{"resnet20", "conv1.conv", 16, "conv1.conv:1 stage1.1.b.conv:1 stage1.2.b.conv:1 stage1.3.b.conv:1 stage2.1.b.conv:1 stage2.2.b.conv:1 stage2.3.b.conv:1 stage3.1.b.conv:1 stage3.2.b.conv:1 stage3.3.b.conv:1", ""},
+		{"resnet20", "stage3.1.b.conv", 64, "conv1.conv:1 stage1.1.b.conv:1 stage1.2.b.conv:1 stage1.3.b.conv:1 stage2.1.b.conv:1 stage2.2.b.conv:1 stage2.3.b.conv:1 stage3.1.b.conv:1 stage3.2.b.conv:1 stage3.3.b.conv:1", ""},
 		{"lenet5", "conv2", 50, "conv2:1", ""},
 	} {
 		t.Run(tc.net+"/"+tc.layer, func(t *testing.T) {
@@ -369,7 +371,7 @@ func randomNet(t *rapid.T) *graph.Graph {
 	c := 8
 	x = conv(x, 4, c, 3, 1)
 	for range rapid.IntRange(1, 6).Draw(t, "parts") {
-		switch rapid.SampledFrom([]string{"conv", "relu", "bn", "residual", "dw", "group", "concat", "split", "shuffle", "se", "prelu", "pool", "multiplier", "slice", "view"}).Draw(t, "part") {
+		switch rapid.SampledFrom([]string{"conv", "relu", "bn", "residual", "dw", "group", "concat", "split", "shuffle", "se", "prelu", "pool", "multiplier", "slice", "view", "pad"}).Draw(t, "part") {
 		case "conv":
 			o := rapid.SampledFrom([]int{4, 8, 12}).Draw(t, "out")
 			x, c = conv(x, c, o, 3, 1), o
@@ -421,6 +423,10 @@ func randomNet(t *rapid.T) *graph.Graph {
 			if c /= 2; c%2 != 0 || c < 4 {
 				x, c = conv(x, c, 6, 1, 1), 6
 			}
+		case "pad": // as shortcuts without parameters
+			x = g.Add("", "Pad", nil, x, ints(0, 1, 0, 0, 0, 3, 0, 0))
+			x = g.Add("", "Add", nil, x, conv(x, c+4, c+4, 1, 1))
+			c += 4
 		case "view": // as x.view(x.size(0), x.size(1), -1) is exported
 			size := g.Add("", "Shape", nil, x)
 			at := func(i int64) *graph.Value {

@@ -24,7 +24,7 @@ func TestChannels(t *testing.T) {
 
 // sized lists operators with sizes in attributes or inputs, which whoever removes
 // channels must change as well.
-var sized = map[string]bool{"Expand": true, "Reshape": true, "Split": true}
+var sized = map[string]bool{"Expand": true, "Pad": true, "Reshape": true, "Split": true}
 
 // cut says which indices of an axis go.
 type cut map[op.Port]map[int]bool
