@@ -17,9 +17,9 @@ func init() {
 	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "i8_pairs", Priority: 12,
-			Match: func(n *graph.Node, _ *Env) bool {
+			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
-				if m == nil || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
+				if m == nil || e.Direct || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
 					return false
 				}
 				for _, f := range multipliers(m) {

@@ -64,14 +64,16 @@ func TestQuanta(t *testing.T) {
 			if len(qs) != c.nodes {
 				t.Errorf("%d nodes on integers, want %d", len(qs), c.nodes)
 			}
-			portable, other, err := bytesOf(g, feeds, plan.Options{CPU: &cpu.Features{}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, n := range nodes {
-				for j, v := range n.Out {
-					if !bytes.Equal(values[v].Bytes(), other[portable[i].Out[j]].Bytes()) {
-						t.Errorf("%s (%s): portable Go has other integers", n.Name, n.OpName())
+			for name, opt := range map[string]plan.Options{"portable Go": {CPU: &cpu.Features{}}, "a direct convolution": {Direct: true}} {
+				ns, other, err := bytesOf(g, feeds, opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, n := range nodes {
+					for j, v := range n.Out {
+						if !bytes.Equal(values[v].Bytes(), other[ns[i].Out[j]].Bytes()) {
+							t.Errorf("%s (%s): %s has other integers", n.Name, n.OpName(), name)
+						}
 					}
 				}
 			}

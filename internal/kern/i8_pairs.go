@@ -127,19 +127,24 @@ func AppendPair(dst []byte, ws []PairWeight, tmp *PairScratch) []byte {
 	both := tmp.both[:0]
 	one := [2][]pairEntry{tmp.one[0][:0], tmp.one[1][:0]}
 	for _, w := range ws {
+		if w.W == [2][4]int8{} {
+			continue
+		}
+		e := entryOf(w)
 		// What is too large together goes to a channel of its own.
-		for ch := range w.W {
-			for largest(w.W[ch]) > pairLimit {
+		for e.key > pairLimit {
+			for ch := range w.W {
 				rest := PairWeight{At: w.At}
 				for h := 0; h < 4; h += 2 {
 					splitPair(w.W[ch][h:h+2], rest.W[ch][h:h+2])
 				}
-				one[ch] = append(one[ch], entryOf(rest))
+				if rest.W[ch] != [4]int8{} {
+					one[ch] = append(one[ch], entryOf(rest))
+				}
 			}
+			e = entryOf(w)
 		}
-		if w.W != [2][4]int8{} {
-			both = append(both, entryOf(w))
-		}
+		both = append(both, e)
 	}
 	tmp.both, tmp.one = both, one
 	head := len(dst)
@@ -177,9 +182,8 @@ func appendStep(dst []byte, s *[2]pairEntry, c0, c1 int) []byte {
 	}
 	for ch := c0; ch <= c1; ch++ {
 		for h := range s {
-			for _, x := range s[h].W[ch] {
-				dst = append(dst, byte(x))
-			}
+			w := &s[h].W[ch]
+			dst = append(dst, byte(w[0]), byte(w[1]), byte(w[2]), byte(w[3]))
 		}
 	}
 	return dst
@@ -245,17 +249,17 @@ func (t *PairScratch) sort(list []pairEntry) []pairEntry {
 // the largest.
 type pairEntry struct {
 	PairWeight
-	key   uint8
+	key   int
 	bound uint64
 }
 
-// entryOf are weights whose largest sum is at most pairLimit.
+// entryOf are weights; the bound holds where the largest sum is at most pairLimit.
 func entryOf(w PairWeight) pairEntry {
 	e := pairEntry{PairWeight: w}
 	for ch := range w.W {
 		for h := 0; h < 4; h += 2 {
 			pos, neg := signSums(w.W[ch][h], w.W[ch][h+1])
-			e.key = max(e.key, uint8(pos), uint8(neg))
+			e.key = max(e.key, pos, neg)
 			e.bound = e.bound<<16 | uint64(pos)<<8 | uint64(neg)
 		}
 	}
@@ -273,15 +277,6 @@ func (p *PairWeight) only(ch int) PairWeight {
 func signSums(v, w int8) (pos, neg int) {
 	a, b := int(v), int(w)
 	return max(0, a) + max(0, b), max(0, -a) + max(0, -b)
-}
-
-// largest is the largest sum of weights of one sign in an int16.
-func largest(w [4]int8) (most int) {
-	for h := 0; h < 4; h += 2 {
-		pos, neg := signSums(w[h], w[h+1])
-		most = max(most, pos, neg)
-	}
-	return most
 }
 
 // splitPair moves to r about half of what is too large of two weights together, of the larger one.
