@@ -55,7 +55,8 @@ type Env struct {
 	CPU cpu.Features
 	// Training: params change between runs, so only Const inputs may be packed.
 	Training bool
-	// Direct turns off algorithms whose bits differ from direct convolution (Winograd).
+	// Direct turns off algorithms whose bits differ from direct convolution (Winograd) or that
+	// hold weights in a larger form.
 	Direct bool
 	// Pack returns the packed form of a constant. It is built once for each
 	// (constant, packing) and shared by nodes, shapes and sessions. packing names

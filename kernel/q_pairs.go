@@ -19,9 +19,9 @@ func init() {
 	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "i8_pairs", Priority: 12,
-			Match: func(n *graph.Node, _ *Env) bool {
+			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
-				if m == nil || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
+				if m == nil || e.Direct || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
 					return false
 				}
 				for _, f := range multipliers(m) {
@@ -33,7 +33,7 @@ func init() {
 				// Of few pixels the weights are what is moved; of short sums two do not often fit, and long ones
 				// have too many parts.
 				k := w[1] * w[2] * w[3]
-				return s[0]*s[2]*s[3] >= 16 && 72 <= k && k <= 3072
+				return s[0]*s[2]*s[3] >= 16 && 72 <= k && k <= 3072 && w[2]*w[3]*(round16(w[1])/4) <= kern.PairBlocks
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 				l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}

@@ -22,7 +22,7 @@ func init() {
 			Domain: on[0], Op: on[1], Name: "i8_winograd", Priority: 15,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
-				if m == nil || dots(e) || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
+				if m == nil || e.Direct || dots(e) || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
 					return false
 				}
 				s := m.In[3].Type.Shape

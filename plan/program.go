@@ -27,7 +27,7 @@ type Options struct {
 	CPU *cpu.Features
 	// Training: params and states change between runs.
 	Training bool
-	// Direct turns off algorithms whose bits differ from direct convolution.
+	// Direct turns off algorithms whose bits differ from direct convolution, or that hold weights in a larger form.
 	Direct bool
 	// References runs every node on its reference.
 	References bool

@@ -64,7 +64,7 @@ func i8PairsGo(t *I8Pairs) {
 	w := t.W
 	for i := range t.Pairs {
 		var acc [2][32]int32
-		steps := int(int32(binary.LittleEndian.Uint32(w)))
+		both, one := int(binary.LittleEndian.Uint32(w)), [2]int{int(binary.LittleEndian.Uint16(w[4:])), int(binary.LittleEndian.Uint16(w[6:]))}
 		w = w[8:]
 		for ch := range 2 {
 			for p := range acc[ch] {
@@ -74,20 +74,29 @@ func i8PairsGo(t *I8Pairs) {
 				copy(acc[ch][:], t.Acc[64*i+32*ch:])
 			}
 		}
-		for range steps {
-			for h := range 2 {
-				x := t.X[int32(binary.LittleEndian.Uint32(w[4*h:])):][:32*t.Vecs]
-				for ch := range 2 {
-					for k, b := range w[8+8*ch+4*h:][:4] {
-						if b := int32(int8(b)); b != 0 {
-							for p := range len(x) / 4 {
-								acc[ch][p] += int32(x[4*p+k]) * b
-							}
-						}
+		add := func(acc *[32]int32, at, ws []byte) {
+			x := t.X[8*int(binary.LittleEndian.Uint16(at)):][:32*t.Vecs]
+			for k, b := range ws[:4] {
+				if b := int32(int8(b)); b != 0 {
+					for p := range len(x) / 4 {
+						acc[p] += int32(x[4*p+k]) * b
 					}
 				}
 			}
-			w = w[24:]
+		}
+		for range both {
+			for ch := range 2 {
+				add(&acc[ch], w, w[4+8*ch:])
+				add(&acc[ch], w[2:], w[8+8*ch:])
+			}
+			w = w[20:]
+		}
+		for ch := range 2 {
+			for range one[ch] {
+				add(&acc[ch], w, w[4:])
+				add(&acc[ch], w[2:], w[8:])
+				w = w[12:]
+			}
 		}
 		for ch := range 2 {
 			if t.Keep != 0 {
@@ -102,135 +111,194 @@ func i8PairsGo(t *I8Pairs) {
 	}
 }
 
-// PairWeight are the weights of two channels for four bytes at offset At of I8Pairs.X.
+// PairWeight are the weights of two channels for four bytes at offset At of I8Pairs.X, a multiple of PairBlock.
 type PairWeight struct {
 	At int32
 	W  [2][4]int8
 }
 
-// AppendPair appends the weights of a pair of channels to dst for I8Pairs. tmp is memory that is used again.
+// PairBlocks is the most blocks of four bytes that one call of Pairs can tell apart.
+const PairBlocks = 1 << 19 / PairBlock
+
+// AppendPair appends the weights of a pair of channels, of at most PairBlocks blocks, to dst for I8Pairs: steps of
+// two blocks whose sums are added, first those that both channels take, then those of one channel. tmp
+// is memory that is used again.
 func AppendPair(dst []byte, ws []PairWeight, tmp *PairScratch) []byte {
-	list := tmp.list[:0]
+	both := tmp.both[:0]
+	one := [2][]pairEntry{tmp.one[0][:0], tmp.one[1][:0]}
 	for _, w := range ws {
-		for w.W != [2][4]int8{} {
-			bound, key := boundOf(&w)
-			if key <= pairLimit {
-				list = append(list, pairEntry{PairWeight: w, key: uint8(key), bound: bound})
-				break
-			}
-			// The larger one of two that are too large together keeps what is left.
-			rest := PairWeight{At: w.At}
+		if w.W == [2][4]int8{} {
+			continue
+		}
+		e := entryOf(w)
+		// What is too large together goes to a channel of its own.
+		for e.key > pairLimit {
 			for ch := range w.W {
+				rest := PairWeight{At: w.At}
 				for h := 0; h < 4; h += 2 {
-					v, r := w.W[ch][h:h+2], rest.W[ch][h:h+2]
-					i := 0
-					if abs8(v[0]) < abs8(v[1]) {
-						i = 1
-					}
-					cut(&v[1-i], &r[1-i], pairLimit)
-					left := pairLimit
-					if v[0] < 0 == (v[1] < 0) {
-						left -= abs8(v[1-i])
-					}
-					cut(&v[i], &r[i], left)
+					splitPair(w.W[ch][h:h+2], rest.W[ch][h:h+2])
+				}
+				if rest.W[ch] != [4]int8{} {
+					one[ch] = append(one[ch], entryOf(rest))
 				}
 			}
-			bound, key = boundOf(&w)
-			list = append(list, pairEntry{PairWeight: w, key: uint8(key), bound: bound})
-			w = rest
+			e = entryOf(w)
 		}
+		both = append(both, e)
 	}
-	// The hardest first, by their largest bound; each takes the hardest that it bears.
-	tmp.list = list
-	list = tmp.sort()
-	next := slices.Grow(tmp.next[:0], len(list)+1)[:len(list)+1] // the entries that are left, behind each
-	for i := range next {
-		next[i] = int32(i + 1)
-	}
-	tmp.next = next
-	at := len(dst)
+	tmp.both, tmp.one = both, one
+	head := len(dst)
 	dst = append(dst, make([]byte, 8)...)
-	steps := 0
-	const probes = 256
-	for i := 0; i < len(list); i = int(next[i]) {
-		a, b := list[i].PairWeight, PairWeight{}
-		last := i
-		for j, k := int(next[i]), 0; j < len(list) && k < probes; j, k = int(next[j]), k+1 {
-			if (list[i].bound+list[j].bound)&(1<<7*0x0101010101010101) == 0 {
-				b = list[j].PairWeight
-				next[last] = next[j]
-				break
-			}
-			last = j
-		}
-		steps++
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(a.At))
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(b.At))
-		for ch := range 2 {
-			for _, w := range [2]*PairWeight{&a, &b} {
-				for _, x := range w.W[ch] {
-					dst = append(dst, byte(x))
-				}
+	steps, alone := tmp.match(both)
+	binary.LittleEndian.PutUint32(dst[head:], uint32(len(steps)))
+	for _, s := range steps {
+		dst = appendStep(dst, &s, 0, 1)
+	}
+	for _, a := range alone {
+		for ch := range one {
+			if w := a.only(ch); w.W[ch] != [4]int8{} {
+				one[ch] = append(one[ch], entryOf(w))
 			}
 		}
 	}
-	binary.LittleEndian.PutUint32(dst[at:], uint32(steps))
+	tmp.one = one
+	for ch := range one {
+		steps, alone := tmp.match(one[ch])
+		for _, a := range alone {
+			steps = append(steps, [2]pairEntry{a, {}})
+		}
+		binary.LittleEndian.PutUint16(dst[head+4+2*ch:], uint16(len(steps)))
+		for _, s := range steps {
+			dst = appendStep(dst, &s, ch, ch)
+		}
+	}
+	return dst
+}
+
+// appendStep appends what two blocks add to channels [c0,c1].
+func appendStep(dst []byte, s *[2]pairEntry, c0, c1 int) []byte {
+	for h := range s {
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(s[h].At/8))
+	}
+	for ch := c0; ch <= c1; ch++ {
+		for h := range s {
+			w := &s[h].W[ch]
+			dst = append(dst, byte(w[0]), byte(w[1]), byte(w[2]), byte(w[3]))
+		}
+	}
 	return dst
 }
 
 // PairScratch is what AppendPair works in.
 type PairScratch struct {
-	list, sorted []pairEntry
-	next         []int32
+	both, sorted, alone []pairEntry
+	one                 [2][]pairEntry
+	steps               [][2]pairEntry
+	next                []int32
+}
+
+// match pairs entries whose sums fit together, the hardest first, by their largest bound; each
+// takes the hardest that it bears. The rest stay alone.
+func (t *PairScratch) match(list []pairEntry) (steps [][2]pairEntry, alone []pairEntry) {
+	list = t.sort(list)
+	next := slices.Grow(t.next[:0], len(list)+1)[:len(list)+1] // the entries that are left, behind each
+	for i := range next {
+		next[i] = int32(i + 1)
+	}
+	t.next = next
+	steps, alone = t.steps[:0], t.alone[:0]
+	const probes = 256
+	for i := 0; i < len(list); i = int(next[i]) {
+		last, found := i, false
+		for j, k := int(next[i]), 0; j < len(list) && k < probes; j, k = int(next[j]), k+1 {
+			if (list[i].bound+list[j].bound)&(1<<7*0x0101010101010101) == 0 {
+				steps = append(steps, [2]pairEntry{list[i], list[j]})
+				next[last] = next[j]
+				found = true
+				break
+			}
+			last = j
+		}
+		if !found {
+			alone = append(alone, list[i])
+		}
+	}
+	t.steps, t.alone = steps, alone
+	return steps, alone
+}
+
+// sort is the list by falling largest sum, in the same order where that is one.
+func (t *PairScratch) sort(list []pairEntry) []pairEntry {
+	var at [pairLimit + 2]int
+	for i := range list {
+		at[pairLimit-list[i].key+1]++
+	}
+	for i := range pairLimit + 1 {
+		at[i+1] += at[i]
+	}
+	t.sorted = slices.Grow(t.sorted[:0], len(list))[:len(list)]
+	for i := range list {
+		k := &at[pairLimit-list[i].key]
+		t.sorted[*k] = list[i]
+		*k++
+	}
+	return t.sorted
 }
 
 // pairEntry has the sums of the weights of one sign, a byte for each channel, half and sign, and
 // the largest.
 type pairEntry struct {
 	PairWeight
-	key   uint8
+	key   int
 	bound uint64
 }
 
-// boundOf is the bound of weights, if the largest sum fits.
-func boundOf(p *PairWeight) (b uint64, largest int) {
-	for ch := range p.W {
+// entryOf are weights; the bound holds where the largest sum is at most pairLimit.
+func entryOf(w PairWeight) pairEntry {
+	e := pairEntry{PairWeight: w}
+	for ch := range w.W {
 		for h := 0; h < 4; h += 2 {
-			v, w := int(p.W[ch][h]), int(p.W[ch][h+1])
-			pos, neg := max(0, v)+max(0, w), max(0, -v)+max(0, -w)
-			largest = max(largest, pos, neg)
-			b = b<<16 | uint64(pos)<<8 | uint64(neg)
+			pos, neg := signSums(w.W[ch][h], w.W[ch][h+1])
+			e.key = max(e.key, pos, neg)
+			e.bound = e.bound<<16 | uint64(pos)<<8 | uint64(neg)
 		}
 	}
-	return b, largest
+	return e
 }
 
-// sort is the list by falling largest sum, in the same order where that is one.
-func (t *PairScratch) sort() []pairEntry {
-	var at [pairLimit + 2]int
-	for i := range t.list {
-		at[pairLimit-t.list[i].key+1]++
+// only are the weights of one channel.
+func (p *PairWeight) only(ch int) PairWeight {
+	w := PairWeight{At: p.At}
+	w.W[ch] = p.W[ch]
+	return w
+}
+
+// signSums are the sums of the weights of either sign.
+func signSums(v, w int8) (pos, neg int) {
+	a, b := int(v), int(w)
+	return max(0, a) + max(0, b), max(0, -a) + max(0, -b)
+}
+
+// splitPair moves to r about half of what is too large of two weights together, of the larger one.
+func splitPair(v, r []int8) {
+	pos, neg := signSums(v[0], v[1])
+	if max(pos, neg) <= pairLimit {
+		return
 	}
-	for i := range pairLimit + 1 {
-		at[i+1] += at[i]
+	i := 0
+	if abs8(v[0]) < abs8(v[1]) {
+		i = 1
 	}
-	t.sorted = slices.Grow(t.sorted[:0], len(t.list))[:len(t.list)]
-	for i := range t.list {
-		k := &at[pairLimit-t.list[i].key]
-		t.sorted[*k] = t.list[i]
-		*k++
+	// Three fifths that stay gave the fewest steps.
+	left := max(0, max(pos, neg)*3/5-abs8(v[1-i]), abs8(v[i])-pairLimit)
+	if v[i] < 0 {
+		left = -left
 	}
-	return t.sorted
+	r[i] = int8(int(v[i]) - left)
+	v[i] = int8(left)
 }
 
 func abs8(a int8) int { return max(int(a), -int(a)) }
-
-// cut leaves at most limit of a; r is the rest.
-func cut(a, r *int8, limit int) {
-	all := int(*a)
-	*a = int8(min(limit, max(-limit, all)))
-	*r = int8(all - int(*a))
-}
 
 // I8Pack is one call of the transposition of bytes for I8Pairs: pixels at Rows, of which there
 // are 8 to 32 in whole eights, and segments of 16·Chunks bytes at Off of each,

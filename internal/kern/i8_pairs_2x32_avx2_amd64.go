@@ -9,11 +9,21 @@ package kern
 //	w := t.W
 //	for i := range t.Pairs {
 //		acc := [2][32]int32{} // t.Bias[2*i] and t.Bias[2*i+1], or t.Acc[64*i:] if t.Load
-//		for range int32(w[:4]) {
+//		for range uint32(w[:4]) { // both channels
 //			for h := range 2 {
 //				for k := range 4 {
-//					x := t.X[int32(step[4*h:]):][4*p+k]
-//					acc[ch][p] += x * int8(step[8+8*ch+4*h+k])
+//					x := t.X[8*uint16(step[2*h:]):][4*p+k]
+//					acc[ch][p] += x * int8(step[4+8*ch+4*h+k])
+//				}
+//			}
+//		}
+//		for ch := range 2 { // one of them
+//			for range uint16(w[4+2*ch:]) {
+//				for h := range 2 {
+//					for k := range 4 {
+//						x := t.X[8*uint16(step[2*h:]):][4*p+k]
+//						acc[ch][p] += x * int8(step[4+4*h+k])
+//					}
 //				}
 //			}
 //		}

@@ -175,6 +175,9 @@ func BenchmarkI8Pairs(b *testing.B) {
 		for _, vecs := range []int{4, 3} {
 			var tmp PairScratch
 			t := I8Pairs{X: make([]byte, k/4*PairBlock), Bias: make([]int32, 16), Mul: make([]float32, 16), Y: make([]byte, 512), Pairs: 8, Vecs: vecs, Hi: 255}
+			for i := range t.X { // memory that was never written is one page, and slower
+				t.X[i] = byte(r.Uint32())
+			}
 			for range 8 {
 				t.W = AppendPair(t.W, randomPairs(r, k, false), &tmp)
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -49,19 +50,34 @@ func init() {
 		kernel{"i8_unpack_16_avx2", i8Unpack})
 }
 
-// i8Pairs: a step's eight products of four bytes stay in int16 until two of them are added, which
-// whoever packed the weights has proven not to overflow.
+// i8Pairs: products of four bytes stay in int16 until two of them are added, which whoever packed
+// the weights has proven not to overflow.
 func i8Pairs(c *build.Context) {
+	ones := c.StaticGlobal("i8Ones")
+	c.DataAttributes(attr.RODATA | attr.NOPTR)
+	for range 4 {
+		c.AppendDatum(operand.U64(0x0001000100010001))
+	}
 	function(c, "i8Pairs2x32AVX2", "func(t *I8Pairs)", `i8Pairs2x32AVX2 computes pairs of channels of up to 32 pixels:
 
 	w := t.W
 	for i := range t.Pairs {
 		acc := [2][32]int32{} // t.Bias[2*i] and t.Bias[2*i+1], or t.Acc[64*i:] if t.Load
-		for range int32(w[:4]) {
+		for range uint32(w[:4]) { // both channels
 			for h := range 2 {
 				for k := range 4 {
-					x := t.X[int32(step[4*h:]):][4*p+k]
-					acc[ch][p] += x * int8(step[8+8*ch+4*h+k])
+					x := t.X[8*uint16(step[2*h:]):][4*p+k]
+					acc[ch][p] += x * int8(step[4+8*ch+4*h+k])
+				}
+			}
+		}
+		for ch := range 2 { // one of them
+			for range uint16(w[4+2*ch:]) {
+				for h := range 2 {
+					for k := range 4 {
+						x := t.X[8*uint16(step[2*h:]):][4*p+k]
+						acc[ch][p] += x * int8(step[4+4*h+k])
+					}
 				}
 			}
 		}
@@ -77,9 +93,7 @@ func i8Pairs(c *build.Context) {
 	c.MOVQ(mem(t, prY), y)
 	c.MOVQ(mem(t, prPairs), left)
 	c.MOVQ(mem(t, prAcc), reg.RDX)
-	ones := ymm[15]
-	c.VPCMPEQW(ones, ones, ones)
-	c.VPSRLW(operand.U8(15), ones, ones)
+	c.LEAQ(ones, reg.RBX)
 	c.MOVQ(mem(t, prVecs), reg.RAX)
 	for v := 3; v > 0; v-- {
 		c.CMPQ(reg.RAX, operand.U8(v))
@@ -94,9 +108,13 @@ func i8PairsBody(c *build.Context, v int) {
 	l := func(s string) string { return fmt.Sprintf("%s%d", s, v) }
 	t := reg.R14
 	x, w, bias, mul, y, left := reg.RDI, reg.RSI, reg.R10, reg.R11, reg.R12, reg.R13
-	n, a, b, sums := reg.RCX, reg.R8, reg.R9, reg.RDX
+	n, a, b, sums, ones := reg.RCX, reg.R8, reg.R9, reg.RDX, mem(reg.RBX, 0)
 	acc := func(i, j int) reg.VecPhysical { return ymm[4*i+j] }
-	w0, w1, w2, w3, xa, xb, p, ones := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
+	w0, w1, w2, w3, xa, xb, p, q := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
+	// Blocks of four bytes of pixels; offsets are in eights.
+	block := func(at reg.GPPhysical, j int) operand.Mem {
+		return operand.Mem{Base: x, Index: at, Scale: 8, Disp: 32 * j}
+	}
 	c.Label(l("pair"))
 	c.CMPQ(mem(t, prLoad), operand.U8(0))
 	c.JNE(operand.LabelRef(l("load")))
@@ -114,36 +132,65 @@ func i8PairsBody(c *build.Context, v int) {
 		}
 	}
 	c.Label(l("begin"))
-	c.MOVLQSX(mem(w, 0), n)
+	head := reg.RAX
+	c.MOVQ(w, head)
+	c.MOVL(mem(w, 0), n.As32())
 	c.ADDQ(operand.U8(8), w)
 	c.TESTQ(n, n)
-	c.JZ(operand.LabelRef(l("end")))
-	c.Label(l("step"))
-	c.MOVLQSX(mem(w, 0), a)
-	c.MOVLQSX(mem(w, 4), b)
-	c.ADDQ(x, a)
-	c.ADDQ(x, b)
-	c.VPBROADCASTD(mem(w, 8), w0)
-	c.VPBROADCASTD(mem(w, 12), w1)
-	c.VPBROADCASTD(mem(w, 16), w2)
+	c.JZ(operand.LabelRef(l("one0")))
+	c.Label(l("both"))
+	c.MOVWLZX(mem(w, 0), a.As32())
+	c.MOVWLZX(mem(w, 2), b.As32())
+	for i, r := range []reg.VecPhysical{w0, w1, w2, w3} {
+		c.VPBROADCASTD(mem(w, 4+4*i), r)
+	}
 	for j := range v {
-		c.VMOVDQU(mem(a, 32*j), xa)
-		c.VMOVDQU(mem(b, 32*j), xb)
+		c.VMOVDQU(block(a, j), xa)
+		c.VMOVDQU(block(b, j), xb)
 		c.VPMADDUBSW(w0, xa, p)
-		c.VPMADDUBSW(w1, xb, w3)
+		c.VPMADDUBSW(w1, xb, q)
 		c.VPMADDUBSW(w2, xa, xa)
-		c.VPADDW(w3, p, p)
-		c.VPBROADCASTD(mem(w, 20), w3)
 		c.VPMADDUBSW(w3, xb, xb)
-		c.VPMADDWD(ones, p, p)
-		c.VPADDD(p, acc(0, j), acc(0, j))
+		c.VPADDW(q, p, p)
 		c.VPADDW(xb, xa, xa)
+		c.VPMADDWD(ones, p, p)
 		c.VPMADDWD(ones, xa, xa)
+		c.VPADDD(p, acc(0, j), acc(0, j))
 		c.VPADDD(xa, acc(1, j), acc(1, j))
 	}
-	c.ADDQ(operand.U8(24), w)
+	c.ADDQ(operand.U8(20), w)
 	c.DECQ(n)
-	c.JNZ(operand.LabelRef(l("step")))
+	c.JNZ(operand.LabelRef(l("both")))
+	for i := range 2 {
+		step, next := l(fmt.Sprintf("step%d", i)), l([]string{"one1", "end"}[i])
+		if i == 0 {
+			c.Label(l("one0"))
+		} else {
+			c.Label(l("one1"))
+		}
+		c.MOVWLZX(mem(head, 4+2*i), n.As32())
+		c.TESTQ(n, n)
+		c.JZ(operand.LabelRef(next))
+		c.VMOVDQU(ones, w2)
+		c.Label(step)
+		c.MOVWLZX(mem(w, 0), a.As32())
+		c.MOVWLZX(mem(w, 2), b.As32())
+		c.VPBROADCASTD(mem(w, 4), w0)
+		c.VPBROADCASTD(mem(w, 8), w1)
+		for j := range v {
+			xa, xb := ymm[12+j%2*2], ymm[13+j%2*2]
+			c.VMOVDQU(block(a, j), xa)
+			c.VMOVDQU(block(b, j), xb)
+			c.VPMADDUBSW(w0, xa, xa)
+			c.VPMADDUBSW(w1, xb, xb)
+			c.VPADDW(xb, xa, xa)
+			c.VPMADDWD(w2, xa, xa)
+			c.VPADDD(xa, acc(i, j), acc(i, j))
+		}
+		c.ADDQ(operand.U8(12), w)
+		c.DECQ(n)
+		c.JNZ(operand.LabelRef(step))
+	}
 	c.Label(l("end"))
 	c.CMPQ(mem(t, prKeep), operand.U8(0))
 	c.JNE(operand.LabelRef(l("keep")))
