@@ -237,7 +237,9 @@ func (l *loop) joinRepeated() (period int) {
 }
 
 // elementwise runs f over the loops of the node's one or two inputs.
-func elementwise(n *graph.Node, bind func(c *Call) binaryFunc) *Prepared { return elementwiseIn(n, 0, bind) }
+func elementwise(n *graph.Node, bind func(c *Call) binaryFunc) *Prepared {
+	return elementwiseIn(n, 0, bind)
+}
 
 // elementwiseIn is elementwise where f needs that many floats of temporary memory.
 func elementwiseIn(n *graph.Node, floats int, bind func(c *Call) binaryFunc) *Prepared {
