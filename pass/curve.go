@@ -13,7 +13,7 @@ const maxCurve = 16
 // curve collects the nodes that read v, or each other, and compute one function of v, element
 // by element, with constants of one element: Sigmoid and the Mul of it and v, for example. It
 // returns the numbers of nodes, ascending, after which only the last node's output is read by
-// others; whole: and v is not. present says which nodes are still in the graph.
+// others; whole: and v is not. at numbers the nodes of the graph.
 func curve(uses map[*graph.Value][]graph.Use, at map[*graph.Node]int, v *graph.Value, whole bool) (nodes []*graph.Node, ends []int) {
 	if !v.Bound() || v.Type.DType != tensor.Float32 || len(v.Type.Shape) == 0 {
 		return nil, nil
