@@ -10,7 +10,7 @@ import (
 )
 
 // Products of few rows with a constant matrix that is held as indices into a codebook of 16 or as
-// 8-bit levels: the weights stay packed in memory, whose reading is what such a
+// levels of 2 to 8 bits: the weights stay packed in memory, at 4 or 8 bits each, whose reading is what such a
 // product waits for, and are decoded in registers.
 func init() {
 	for _, on := range [][2]string{{"", "Gemm"}, {graph.Domain, "Fused"}, {"", "MatMul"}} {
@@ -71,20 +71,29 @@ func codesForm(s *sparseProduct) (kern.CodeForm, bool) {
 			return kern.Codes4, true
 		}
 	case weight.Int8:
-		// Scales are one for all, or one for each output.
-		if axis := w.Axis; w.Q.DType.Packed() || w.Group != 0 || axis != weight.PerTensor && (axis == 1) != s.columns {
-			break
+		// Scales are one for all, or one for each output, or for groups along k of it.
+		alongK := (w.Axis == 1) != s.columns
+		switch {
+		case w.Axis == weight.PerTensor, w.Group == 0 && !alongK:
+		case w.Group > 0 && alongK && (w.Group%8 == 0 || w.Group >= s.cin):
+		default:
+			return 0, false
 		}
-		if w.Q.DType == tensor.Uint8 {
-			return kern.CodesU8, true
+		switch signed := w.Q.DType.IsSigned(); {
+		case w.Q.DType.Packed() && signed:
+			return kern.CodesI4, true
+		case w.Q.DType.Packed():
+			return kern.CodesU4, true
+		case signed:
+			return kern.CodesI8, true
 		}
-		return kern.CodesI8, true
+		return kern.CodesU8, true
 	}
 	return 0, false
 }
 
-// packCodes brings the bytes b of the constant, [K,N] or [N,K], into panels.
-func packCodes(s *sparseProduct, e *Env, form kern.CodeForm, k int, b []byte) []byte {
+// packCodes brings the codes of the constant, [K,N] or [N,K], into panels.
+func packCodes(s *sparseProduct, e *Env, form kern.CodeForm, k int, code func(i int) byte) []byte {
 	panels, own := (s.cout+codesPanel-1)/codesPanel, s.cin
 	return e.Pack(s.n.In[1], fmt.Sprintf("f32_codes/%d/%d/%v", form, s.cout, s.columns), func() []byte {
 		dst := make([]byte, panels*form.PanelBytes(k))
@@ -95,9 +104,9 @@ func packCodes(s *sparseProduct, e *Env, form kern.CodeForm, k int, b []byte) []
 				at, step = n, s.cout
 			}
 			for i := range own {
-				v := b[at+i*step]
-				if form == kern.Codes4 {
-					panel[(i/8*codesPanel+c)*4+i%8/2] |= v << (i % 2 * 4)
+				v := code(at + i*step)
+				if form.Nibbles() {
+					panel[(i/8*codesPanel+c)*4+i%8/2] |= v & 15 << (i % 2 * 4)
 				} else {
 					panel[i*codesPanel+c] = v
 				}
@@ -112,27 +121,40 @@ func prepareCodes(n *graph.Node, e *Env) (*Prepared, error) {
 	form, _ := codesVerdict(s, e)
 	m, k, panels := s.w.ow, s.cin, (s.cout+codesPanel-1)/codesPanel
 	copied := 0 // floats of rows that end in zeros
-	if form == kern.Codes4 && k%8 != 0 {
+	if form.Nibbles() && k%8 != 0 {
 		k = (k + 7) &^ 7
 		copied = m * k
 	}
 	call := kern.Codes{LDX: k, M: m, K: k, Form: form}
 	var packed []byte
-	var scale []float32
+	var scale []float32 // panel by panel, group by group, 16 columns
 	var zero []int32
+	group, groups := k, 1 // k that share scales
 	switch w := s.n.In[1].Weight.(type) {
 	case weight.Codebook:
-		packed = packCodes(s, e, form, k, w.Indices.Bytes())
+		packed = packCodes(s, e, form, k, func(i int) byte { return w.Indices.Bytes()[i] })
 		call.Table = make([]float32, form.Table())
 		copy(call.Table, w.Centroids)
 	case weight.Int8:
-		packed = packCodes(s, e, form, k, w.Q.Bytes())
-		scale, zero = make([]float32, panels*codesPanel), make([]int32, panels*codesPanel)
-		for i := range s.cout {
-			c := i % len(w.Scale) // one, or one for each output
-			scale[i] = w.Scale[c]
-			if w.Zero != nil {
-				zero[i] = w.Zero[c]
+		packed = packCodes(s, e, form, k, func(i int) byte { return byte(w.Level(i)) })
+		if w.Group > 0 && w.Group < s.cin {
+			group, groups = w.Group, (s.cin-1)/w.Group+1
+		}
+		scale, zero = make([]float32, groups*panels*codesPanel), make([]int32, groups*panels*codesPanel)
+		for n := range s.cout {
+			for g := range groups {
+				from := g*s.cout + n // of scales held [groups,N]
+				switch {
+				case len(w.Scale) == 1:
+					from = 0
+				case !s.columns:
+					from = n*groups + g
+				}
+				to := (n/codesPanel*groups+g)*codesPanel + n%codesPanel
+				scale[to] = w.Scale[from]
+				if w.Zero != nil {
+					zero[to] = w.Zero[from]
+				}
 			}
 		}
 	}
@@ -142,22 +164,28 @@ func prepareCodes(n *graph.Node, e *Env) (*Prepared, error) {
 		Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 			t, f := call, kern.Floats(scratch)
 			y := f32s(c.Out[0])
-			t.X, t.Y = f32s(c.In[0]), f[:codesRows*codesPanel]
+			t.Y = f[:codesRows*codesPanel]
+			all := f32s(c.In[0])
 			if copied > 0 {
 				x := f[codesRows*codesPanel:][:copied]
 				for i := range m {
-					clear(x[i*k+copy(x[i*k:(i+1)*k], t.X[i*s.cin:(i+1)*s.cin]) : (i+1)*k])
+					clear(x[i*k+copy(x[i*k:(i+1)*k], all[i*s.cin:(i+1)*s.cin]) : (i+1)*k])
 				}
-				t.X = x
+				all = x
 			}
 			p0, p1 := part(tile, tiles, panels)
 			for p := p0; p < p1; p++ {
 				from, to := p*codesPanel, min(s.cout, (p+1)*codesPanel)
-				t.W = packed[p*size : (p+1)*size]
-				if scale != nil {
-					t.Scale, t.Zero = scale[from:], zero[from:]
+				for g := range groups {
+					k0 := g * group
+					t.K, t.X, t.Acc = min(group, k-k0), all[k0:], g > 0
+					t.W = packed[p*size+form.PanelBytes(k0) : (p+1)*size]
+					if scale != nil {
+						at := (p*groups + g) * codesPanel
+						t.Scale, t.Zero = scale[at:], zero[at:]
+					}
+					u.Run(&t)
 				}
-				u.Run(&t)
 				for i := range m {
 					row := y[i*s.cout+from : i*s.cout+to]
 					for j, v := range t.Y[i*codesPanel:][:len(row)] {

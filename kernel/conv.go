@@ -16,7 +16,7 @@ func init() {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_conv", Priority: 10, Parts: true,
 			Match: func(n *graph.Node, _ *Env) bool {
-				m, _, _ := unfuseSum(n, "Conv")
+				m, _, _, _ := unfuseCurve(n, "Conv")
 				if m == nil || !f32Node(m) || !m.In[1].IsConst() {
 					return false
 				}
@@ -24,7 +24,7 @@ func init() {
 				return ok && m.In[1].Type.Shape.NumElements() > 0
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-				m, _, add := unfuseSum(n, "Conv")
+				m, _, add, _ := unfuseCurve(n, "Conv")
 				w, _ := convWindow(m)
 				return convLayouts(w.halo(), add)
 			},
@@ -97,9 +97,9 @@ func convPacking(u *kern.Micro, v *graph.Value, groups int) Packing {
 }
 
 func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
-	n, act, add := unfuseSum(fn, "Conv")
+	n, act, add, cv := unfuseCurve(fn, "Conv")
 	w, _ := convWindow(n)
-	u := kern.F32(e.CPU)
+	u, flat := kern.F32(e.CPU), kern.FlatOf(e.CPU)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	ws := n.In[1].Type.Shape
 	groups := int(n.Int("group", 1))
@@ -146,9 +146,19 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		chunks = (cols + 2*u.MR - 1) / (2 * u.MR)
 	}
 	units := y.n * rows * chunks
-	nu, np := splitImage(units, len(panels), max(1, cols/chunks)*k*u.NR, 4*w.sh*w.sw*cols/chunks*x.sw/len(blocks))
+	work := max(1, cols/chunks) * k * u.NR
+	nu, np := splitImage(units, len(panels), work, 4*w.sh*w.sw*cols/chunks*x.sw/len(blocks))
+	// A curve follows while what it reads is in the caches: so many units at a time, of all
+	// panels if there are units enough, so that its runs are long.
+	most, curveFloats := units, 0
+	if cv != nil {
+		nu, np = splitFrom(1, 1, units, len(panels), work)
+		const cache = 128 << 10
+		most, curveFloats = max(1, cache*chunks/(4*cols*y.c)), cv.floats()+curveChunk
+		p.Kernel += "_curve"
+	}
 	// run computes units u0 to u1 of panels p0 to p1, whose weights lie in packed from base on.
-	run := func(c *Call, u0, u1, p0, p1 int, packed []float32, base int) {
+	run := func(c *Call, u0, u1, p0, p1 int, packed []float32, base int, tmp []float32) {
 		t := t
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
 		var b, sum []float32
@@ -174,10 +184,10 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		for i := u0; i < u1; {
 			// What of the tile lies in one image: part of a line, or whole lines.
 			line, first := i/chunks, i%chunks
-			n := min(u1-i, chunks-first)
+			n := min(u1-i, chunks-first, most)
 			from, to, lines := first*cols/chunks, (first+n)*cols/chunks, 1
 			if chunks == 1 {
-				n = min(u1-i, rows-line%rows)
+				n = min(u1-i, rows-line%rows, most)
 				lines = n
 			}
 			i += n
@@ -201,20 +211,27 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 					u.Image(&t, to-from, lines, w.sh*x.sh, y.sh, r.sh)
 				}
 			}
+			if cv != nil {
+				c0, floats := panels[p0].c, panels[p1-1].c+panels[p1-1].n-panels[p0].c
+				for l := range lines {
+					cv.pixels(flat, out[ya+l*y.sh+c0:], to-from, floats, y.sw, tmp)
+				}
+			}
 		}
 	}
-	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, _ []byte) {
+	p.Scratch = 4 * curveFloats
+	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, scratch []byte) {
 		u0, u1 := part(tile%nu, nu, units)
 		p0, p1 := part(tile/nu, np, len(panels))
-		run(c, u0, u1, p0, p1, packed.floats(), 0)
+		run(c, u0, u1, p0, p1, packed.floats(), 0, kern.Floats(scratch))
 	}}}
 	if len(panels) >= 4 && pk.worthFirst() {
 		// Panel by panel, packed in scratch.
-		p.Scratch = 4*k*u.NR + pk.Scratch
+		p.Scratch = 4*(k*u.NR+curveFloats) + pk.Scratch
 		p.First = []Phase{{Tiles: len(panels), Run: func(c *Call, tile int, scratch []byte) {
-			panel := scratch[:4*k*u.NR]
-			pk.Fill(panel, tile, scratch[len(panel):])
-			run(c, 0, units, tile, tile+1, kern.Floats(panel), panels[tile].b)
+			panel, tmp := scratch[:4*k*u.NR], scratch[4*k*u.NR:][:4*curveFloats]
+			pk.Fill(panel, tile, scratch[len(panel)+len(tmp):])
+			run(c, 0, units, tile, tile+1, kern.Floats(panel), panels[tile].b, kern.Floats(tmp))
 		}}}
 	}
 	return p, nil

@@ -54,28 +54,37 @@ func unfuse(n *graph.Node, name string) (*graph.Node, activation) {
 // unfuseSum is unfuse for kernels that know slopes and can add an input of n to the
 // result before the activation: add is the input's index, -1 if there is none.
 func unfuseSum(n *graph.Node, name string) (m *graph.Node, act activation, add int) {
+	if m, act, add, cv := unfuseCurve(n, name); cv == nil {
+		return m, act, add
+	}
+	return nil, activation{}, -1
+}
+
+// unfuseCurve is unfuseSum for kernels that also know curves in the activation's place; cv is
+// nil where there is none.
+func unfuseCurve(n *graph.Node, name string) (m *graph.Node, act activation, add int, cv *curve) {
 	if n.Domain == "" && n.Op == name {
-		return n, noActivation, -1
+		return n, noActivation, -1, nil
 	}
 	b := n.Graph("body")
 	if n.Domain != graph.Domain || n.Op != "Fused" || b == nil || len(b.Nodes) < 2 || len(b.Outputs) != 1 || len(b.Inputs) != len(n.In) {
-		return nil, activation{}, -1
+		return nil, activation{}, -1, nil
 	}
 	first := b.Nodes[0]
 	inputs := len(first.In)
 	if first.Domain != "" || first.Op != name || inputs > len(n.In) {
-		return nil, activation{}, -1
+		return nil, activation{}, -1, nil
 	}
 	for i, v := range first.In {
 		if v != b.Inputs[i] {
-			return nil, activation{}, -1
+			return nil, activation{}, -1, nil
 		}
 	}
 	y, rest := first.Out[0], b.Nodes[1:]
 	add = -1
 	if a := rest[0]; a.Domain == "" && a.Op == "Add" {
 		if inputs >= len(b.Inputs) || (a.In[0] != y || a.In[1] != b.Inputs[inputs]) && (a.In[1] != y || a.In[0] != b.Inputs[inputs]) {
-			return nil, activation{}, -1
+			return nil, activation{}, -1, nil
 		}
 		add, inputs = inputs, inputs+1
 		y, rest = a.Out[0], rest[1:]
@@ -86,16 +95,17 @@ func unfuseSum(n *graph.Node, name string) (m *graph.Node, act activation, add i
 		if !ok {
 			a, ok = slopesOf(rest[0])
 		}
-		if !ok || rest[0].Input(0) != y {
-			return nil, activation{}, -1
+		if ok && rest[0].Input(0) == y && len(rest) == 1 {
+			act = a
+			y, rest = rest[0].Out[0], nil
+		} else if cv = newCurve(rest, y); cv != nil {
+			y, rest = rest[len(rest)-1].Out[0], nil
 		}
-		act = a
-		y, rest = rest[0].Out[0], rest[1:]
 	}
 	if len(rest) > 0 || inputs != len(n.In) || b.Outputs[0] != y {
-		return nil, activation{}, -1
+		return nil, activation{}, -1, nil
 	}
-	return &graph.Node{Name: n.Name, Op: name, Attrs: first.Attrs, In: n.In[:len(first.In)], Out: n.Out}, act, add
+	return &graph.Node{Name: n.Name, Op: name, Attrs: first.Attrs, In: n.In[:len(first.In)], Out: n.Out}, act, add, cv
 }
 
 // Fuses reports whether a whit.Fused node has a kernel, and one that is no worse than
@@ -105,7 +115,7 @@ func Fuses(n *graph.Node, e *Env) bool {
 	if k == nil {
 		return false
 	}
-	m, _, _ := unfuseSum(n, "Conv")
+	m, _, _, _ := unfuseCurve(n, "Conv")
 	if m == nil {
 		return true
 	}

@@ -22,7 +22,8 @@ const (
 )
 
 // sameOrder are the elementwise operators whose images all have one order.
-var sameOrder = []string{"Add", "Sub", "Mul", "Div", "PRelu", "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"}
+var sameOrder = []string{"Add", "Sub", "Mul", "Div", "PRelu", "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish",
+	"Erf", "Exp", "Gelu", "Swish", "Mish"}
 
 // PlanesOf says which images of a bound and fused graph are to be row-major although their
 // producers could write pixels: a function for Env.Planes.
@@ -70,7 +71,7 @@ func PlanesOf(g *graph.Graph, e *Env) func(*graph.Value) bool {
 			join(n.In[0], y)
 			add(y, planesDepthwise)
 			continue
-		case n.Domain == "" && slices.Contains(sameOrder, n.Op) && image(y) && f32Node(n):
+		case (n.Domain == "" && slices.Contains(sameOrder, n.Op) || n.Op == "Fused" && curveOf(n) != nil) && image(y) && f32Node(n):
 			for _, v := range n.In {
 				if image(v) {
 					join(v, y)

@@ -17,7 +17,7 @@ func init() {
 			Prepare: func(n *graph.Node, e *Env) (*Prepared, error) {
 				flat := kern.FlatOf(e.CPU)
 				return elementwise(n, func(*Call) binaryFunc {
-					return func(dst, a, b []float32, sa, sb int) { flat.Binary(op, dst, a, b, sa, sb) }
+					return func(_, dst, a, b []float32, sa, sb int) { flat.Binary(op, dst, a, b, sa, sb) }
 				}), nil
 			},
 		})
@@ -34,7 +34,7 @@ func init() {
 				m.In = n.In[:1]
 				run := f(n, kern.FlatOf(e.CPU))
 				p := elementwise(&m, func(*Call) binaryFunc {
-					return func(dst, a, _ []float32, _, _ int) { run(dst, a) }
+					return func(_, dst, a, _ []float32, _, _ int) { run(dst, a) }
 				})
 				for i := 1; i < len(n.In); i++ {
 					p.Packed = append(p.Packed, i)
@@ -113,8 +113,8 @@ func elementwiseLayout(n *graph.Node, in []graph.Layout) Layouts {
 	return l
 }
 
-// binaryFunc is dst[i] = f(a[i·sa], b[i·sb]), steps 0 or 1.
-type binaryFunc = func(dst, a, b []float32, sa, sb int)
+// binaryFunc is dst[i] = f(a[i·sa], b[i·sb]), steps 0 or 1, with tmp for what lies between.
+type binaryFunc = func(tmp, dst, a, b []float32, sa, sb int)
 
 // loop is a nest of loops over up to two inputs and an output.
 type loop struct {
@@ -238,6 +238,11 @@ func (l *loop) joinRepeated() (period int) {
 
 // elementwise runs f over the loops of the node's one or two inputs.
 func elementwise(n *graph.Node, bind func(c *Call) binaryFunc) *Prepared {
+	return elementwiseIn(n, 0, bind)
+}
+
+// elementwiseIn is elementwise where f needs that many floats of temporary memory.
+func elementwiseIn(n *graph.Node, floats int, bind func(c *Call) binaryFunc) *Prepared {
 	const chunk = 8192
 	l := nest(n.In, n.Out[0])
 	period := 0
@@ -268,7 +273,7 @@ func elementwise(n *graph.Node, bind func(c *Call) binaryFunc) *Prepared {
 		y = viewOf(n.Out[0])
 	}
 	f := bind(nil)
-	p := &Prepared{Scratch: 4 * rep}
+	p := &Prepared{Scratch: 4 * (rep + floats)}
 	for i, v := range n.In {
 		if v.Type.Equal(n.Out[0].Type) {
 			p.InPlace = append(p.InPlace, i)
@@ -281,6 +286,7 @@ func elementwise(n *graph.Node, bind func(c *Call) binaryFunc) *Prepared {
 		} else {
 			b = a
 		}
+		tmp := kern.Floats(scratch)[rep:]
 		if halo {
 			r0, r1 := part(tile, tiles, y.n*y.h)
 			for r := r0; r < r1; r++ {
@@ -307,17 +313,17 @@ func elementwise(n *graph.Node, bind func(c *Call) binaryFunc) *Prepared {
 				for j := from; j < to; {
 					k := j % period
 					step := min(to-j, rep-k)
-					f(out[iy:iy+step], a[ia:], row[k:], 1, 1)
+					f(tmp, out[iy:iy+step], a[ia:], row[k:], 1, 1)
 					j, ia, iy = j+step, ia+step, iy+step
 				}
 				continue
 			}
 			if sy == 1 && sa <= 1 && sb <= 1 {
-				f(out[iy:iy+to-from], a[ia:], b[ib:], sa, sb)
+				f(tmp, out[iy:iy+to-from], a[ia:], b[ib:], sa, sb)
 				continue
 			}
 			for j := range to - from {
-				f(out[iy+j*sy:][:1], a[ia+j*sa:][:1], b[ib+j*sb:][:1], 1, 1)
+				f(tmp, out[iy+j*sy:][:1], a[ia+j*sa:][:1], b[ib+j*sb:][:1], 1, 1)
 			}
 		}
 	}}}

@@ -88,6 +88,34 @@ type resample struct {
 	fill    float64
 }
 
+// ResizeFrom says of a bound Resize which index of x each index of y copies, for every axis;
+// nil where an output is anything else than a copy.
+func ResizeFrom(n *graph.Node) [][]int {
+	in := []*tensor.Tensor{{Type: n.In[0].Type}}
+	for i := 1; i < len(n.In); i++ {
+		v := n.In[i]
+		if v != nil && !v.IsConst() {
+			return nil
+		}
+		in = append(in, v.Tensor())
+	}
+	axes, err := resizeAxes(n, in)
+	if err != nil || n.In[0].Type.Shape.NumElements() == 0 {
+		return nil
+	}
+	from := make([][]int, len(axes))
+	for a, r := range axes {
+		for o := range r.out {
+			k := r.first[o]
+			if r.first[o+1] != k+1 || r.w[k] != 1 {
+				return nil
+			}
+			from[a] = append(from[a], r.at[k])
+		}
+	}
+	return from
+}
+
 // identity reports whether nothing changes along the axis.
 func (r *resample) identity() bool {
 	if r.in != r.out || len(r.at) != r.out {

@@ -10,7 +10,8 @@ import (
 // Fuse joins nodes that one kernel can do in one pass into a whit.Fused node whose
 // body holds them, if accept says so of the fused node: a Conv with the depthwise Conv
 // after it and their activations, a Conv with the Add after it (a residual) and the
-// activation after that, a Conv or Gemm with an activation, and a Transpose with the
+// activation after that, a Conv or Gemm with an activation, functions of one value (of one
+// node or more, see curve), and a Transpose with the
 // Reshapes around it (channel shuffle). Nothing else may
 // read what lies between. On a bound graph the fused node and its body are typed.
 func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
@@ -35,14 +36,17 @@ func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 			continue
 		}
 		if add := reader(n, "Add"); n.Op == "Conv" && add != nil && slices.Contains(g.Nodes, add) && residual(n, add) {
-			if act := reader(add, activations...); act != nil && fuseChain(g, accept, n, add, act) || fuseChain(g, accept, n, add) {
+			if act := reader(add, activations...); act != nil && fuseChain(g, accept, n, add, act) ||
+				fuseCurve(g, accept, uses, add.Out[0], n, add) || fuseChain(g, accept, n, add) {
 				continue
 			}
 		}
-		if act := reader(n, activations...); act != nil {
-			fuseChain(g, accept, n, act)
+		if act := reader(n, activations...); act != nil && fuseChain(g, accept, n, act) || n.Op == "Gemm" {
+			continue
 		}
+		fuseCurve(g, accept, uses, n.Out[0], n)
 	}
+	fuseCurves(g, accept)
 }
 
 // fuseDepthwise joins a Conv and the depthwise Conv that reads it, each with the
@@ -76,23 +80,28 @@ func residual(n, add *graph.Node) bool {
 	return other != n.Out[0] && !other.IsConst() && other.Bound() && other.Type.Equal(n.Out[0].Type)
 }
 
-// fuseChain replaces nodes of which each reads the one before by a whit.Fused node
-// in the place of the last. What a Conv, a Gemm or an Add reads beside the chain are its
-// inputs; an activation's constants stay constants of the body.
+// fuseChain replaces nodes of which each reads one before by a whit.Fused node
+// in the place of the last. What a Conv or a Gemm reads beside the chain and what an Add adds
+// are its inputs; other constants stay constants of the body.
 func fuseChain(g *graph.Graph, accept func(*graph.Node) bool, chain ...*graph.Node) bool {
 	b := graph.New(chain[0].Name)
 	var in []*graph.Value
 	var mid *graph.Value
+	inner := map[*graph.Value]*graph.Value{}
 	for i, n := range chain {
+		product := n.Op == "Conv" || n.Op == "Gemm"
 		m := &graph.Node{Name: g.NewName(n.Name), Op: n.Op, Attrs: n.Attrs}
 		for _, v := range n.In {
 			switch {
-			case i > 0 && v == chain[i-1].Out[0]:
-				v = mid
-			case i == 0 || n.Op == "Add" || n.Op == "Conv":
-				in = append(in, v)
-				v = &graph.Value{Name: g.NewName("in"), Kind: graph.Input, Decl: graph.Decl{Ranked: false}}
-				b.Inputs = append(b.Inputs, v)
+			case v != nil && inner[v] != nil:
+				v = inner[v]
+			case product || v != nil && !v.IsConst() && (i == 0 || n.Op == "Add"):
+				x := &graph.Value{Name: g.NewName("in"), Kind: graph.Input, Decl: graph.Decl{Ranked: false}}
+				in, b.Inputs = append(in, v), append(b.Inputs, x)
+				if !product { // what a product reads may be added to it too
+					inner[v] = x
+				}
+				v = x
 			case v != nil && !v.IsConst():
 				return false
 			case v != nil:
@@ -101,7 +110,7 @@ func fuseChain(g *graph.Graph, accept func(*graph.Node) bool, chain ...*graph.No
 			m.In = append(m.In, v)
 		}
 		mid = &graph.Value{Name: g.NewName("mid"), Producer: m}
-		m.Out = []*graph.Value{mid}
+		m.Out, inner[n.Out[0]] = []*graph.Value{mid}, mid
 		b.Nodes = append(b.Nodes, m)
 	}
 	b.Outputs = []*graph.Value{mid}

@@ -281,3 +281,59 @@ func bound(vs []*graph.Value, in map[string]tensor.Type) []*graph.Value {
 	}
 	return bs
 }
+
+// TestFuseCurves: functions of one value become one node, also behind a convolution, unless
+// something else reads what lies between.
+func TestFuseCurves(t *testing.T) {
+	num := func(g *graph.Graph, v float32) *graph.Value { return g.NewConst("", tensor.Scalar(v)) }
+	conv := func(g *graph.Graph, x *graph.Value) *graph.Value {
+		return g.Add("", "Conv", nil, x, g.NewConst("", optest.Rand(1, tensor.Float32, 3, 3, 1, 1)), g.NewConst("", optest.Rand(2, tensor.Float32, 3)))
+	}
+	silu := func(g *graph.Graph, x *graph.Value) *graph.Value {
+		return g.Add("", "Mul", nil, g.Add("", "Sigmoid", nil, x), x)
+	}
+	for name, c := range map[string]struct {
+		build func(g *graph.Graph, x *graph.Value) []*graph.Value
+		want  int // nodes that are left
+	}{
+		"silu":      {func(g *graph.Graph, x *graph.Value) []*graph.Value { return []*graph.Value{silu(g, x)} }, 1},
+		"conv silu": {func(g *graph.Graph, x *graph.Value) []*graph.Value { return []*graph.Value{silu(g, conv(g, x))} }, 1},
+		"conv residual silu": {func(g *graph.Graph, x *graph.Value) []*graph.Value {
+			return []*graph.Value{silu(g, g.Add("", "Add", nil, conv(g, x), x))}
+		}, 1},
+		"conv hardswish": {func(g *graph.Graph, x *graph.Value) []*graph.Value {
+			y := conv(g, x)
+			z := g.Add("", "Clip", nil, g.Add("", "Add", nil, y, num(g, 3)), num(g, 0), num(g, 6))
+			return []*graph.Value{g.Add("", "Div", nil, g.Add("", "Mul", nil, z, y), num(g, 6))}
+		}, 1},
+		"two curves of one value": {func(g *graph.Graph, x *graph.Value) []*graph.Value {
+			y := conv(g, x)
+			return []*graph.Value{silu(g, y), g.Add("", "Tanh", nil, y)}
+		}, 3},
+		"read between": {func(g *graph.Graph, x *graph.Value) []*graph.Value {
+			s := g.Add("", "Sigmoid", nil, x)
+			return []*graph.Value{g.Add("", "Mul", nil, s, x), s}
+		}, 2},
+		"a gate is no curve": {func(g *graph.Graph, x *graph.Value) []*graph.Value {
+			s := g.Add("", "Sigmoid", nil, g.Add("", "GlobalAveragePool", nil, x))
+			return []*graph.Value{g.Add("", "Mul", nil, x, s)}
+		}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := graph.New("g")
+			x := g.AddInput("x", tensor.Float32, 1, 3, 4, 5)
+			g.Outputs = c.build(g, x)
+			feeds := map[string]*tensor.Tensor{"x": optest.Rand(3, tensor.Float32, 1, 3, 4, 5)}
+			want := eval(t, g, feeds)
+			Fuse(g, func(n *graph.Node) bool { return true })
+			if len(g.Nodes) != c.want {
+				t.Errorf("%d nodes, want %d:\n%s", len(g.Nodes), c.want, g)
+			}
+			for i, y := range eval(t, g, feeds) {
+				if d := optest.Diff(y, want[i]); d != 0 {
+					t.Errorf("output %d differs by %g", i, d)
+				}
+			}
+		})
+	}
+}

@@ -39,7 +39,8 @@ func Quantize(g *graph.Graph, floats func(*graph.Node) bool) error {
 	return nil
 }
 
-// FoldConstants folds what Bind has left: the weights that stay floats.
+// FoldConstants folds what Bind has left: the weights that stay floats. Large matrices stay
+// as the integers that they are ([weight.Int8]), for kernels that decode them.
 func FoldConstants(g *graph.Graph) error {
 	fold := map[*graph.Value]*graph.Value{}
 	keep := g.Nodes[:0:0]
@@ -53,7 +54,10 @@ func FoldConstants(g *graph.Graph) error {
 			keep = append(keep, n)
 			continue
 		}
-		cs, err := foldNode(g, n)
+		cs, err := foldLevels(g, n)
+		if cs == nil {
+			cs, err = foldNode(g, n)
+		}
 		if err != nil {
 			return err
 		}
@@ -71,6 +75,35 @@ func FoldConstants(g *graph.Graph) error {
 	return nil
 }
 
+// largeMatrix is the number of elements from which on a matrix stays in levels.
+const largeMatrix = 512 << 10
+
+// foldLevels folds a DequantizeLinear of constants of 8 bits or fewer: a large matrix to its
+// levels, another constant to floats, however many they are. nil: it is none.
+func foldLevels(g *graph.Graph, n *graph.Node) ([]*graph.Value, error) {
+	if !isConstDequantize(n) || n.In[0].Type.DType == tensor.Int32 || n.Out[0].Type.DType != tensor.Float32 || n.In[1].Type.DType != tensor.Float32 {
+		return nil, nil
+	}
+	w := weight.Int8{Q: n.In[0].Tensor(), Axis: weight.PerTensor, Group: int(n.Int("block_size", 0)), Scale: tensor.Of[float32](n.In[1].Tensor())}
+	if s := n.In[1].Type.Shape; len(s) > 0 && (w.Group > 0 || s[0] > 1) {
+		rank := len(n.In[0].Type.Shape)
+		w.Axis = (int(n.Int("axis", 1)) + rank) % rank
+	}
+	if z := n.Input(2); z != nil {
+		for _, v := range integers(z.Tensor()) {
+			w.Zero = append(w.Zero, int32(v))
+		}
+	}
+	if weight.Check(w) != nil {
+		return nil, nil
+	}
+	name := g.NewName(n.Out[0].Name)
+	if s := w.Q.Shape; len(s) == 2 && s.NumElements() >= largeMatrix {
+		return []*graph.Value{g.NewWeight(name, w)}, nil
+	}
+	return []*graph.Value{g.NewConst(name, w.Dense())}, nil
+}
+
 // isConstDequantize reports a DequantizeLinear of constants whose integers may serve as they are.
 func isConstDequantize(n *graph.Node) bool {
 	if n.Domain != "" || n.Op != "DequantizeLinear" || len(n.In) < 2 || slices.ContainsFunc(n.In, func(v *graph.Value) bool { return v != nil && !v.IsConst() }) {
@@ -78,7 +111,7 @@ func isConstDequantize(n *graph.Node) bool {
 	}
 	t := n.In[0].Type
 	switch t.DType {
-	case tensor.Int8, tensor.Uint8, tensor.Int32:
+	case tensor.Int8, tensor.Uint8, tensor.Int32, tensor.Int4, tensor.Uint4, tensor.Int2, tensor.Uint2:
 		return len(t.Shape) > 0
 	}
 	return false
@@ -89,6 +122,7 @@ type quantizer struct {
 	floats func(*graph.Node) bool
 	uses   map[*graph.Value][]graph.Use
 	sub    map[*graph.Value]*graph.Value // values that turned out to be others
+	wide   map[*graph.Value]*graph.Value // constants of fewer bits, as bytes
 }
 
 // grain is a per-tensor quantisation: x = (q - zero)·scale.
@@ -129,7 +163,7 @@ func grainOf(n *graph.Node) (grain, bool) {
 	return gr, positive32(gr.scale)
 }
 
-// integers is the data of a tensor of 8 or 32 bits.
+// integers is the data of a tensor of integers of at most 8 or of 32 bits.
 func integers(t *tensor.Tensor) []int {
 	out := make([]int, t.Len())
 	switch t.DType {
@@ -144,6 +178,11 @@ func integers(t *tensor.Tensor) []int {
 	case tensor.Int32:
 		for i, v := range tensor.Of[int32](t) {
 			out[i] = int(v)
+		}
+	case tensor.Int4, tensor.Uint4, tensor.Int2, tensor.Uint2:
+		w := weight.Int8{Q: t}
+		for i := range out {
+			out[i] = int(w.Level(i))
 		}
 	}
 	return out
@@ -493,7 +532,7 @@ func (q *quantizer) clipped(n *graph.Node, lo, hi int, t tensor.DType) *graph.No
 // the integers' value, scale and zero point.
 func (q *quantizer) weights(v *graph.Value, axis int) (w *graph.Value, scale []float32, zero []int, ok bool) {
 	if l, is := v.Weight.(weight.Int8); is && v.IsConst() { // a DequantizeLinear in one constant
-		if l.Q.DType.Bits() != 8 || l.Group != 0 || l.Axis != weight.PerTensor && l.Axis != axis {
+		if l.Group != 0 || l.Axis != weight.PerTensor && l.Axis != axis {
 			return nil, nil, nil, false
 		}
 		zero = make([]int, len(l.Scale))
@@ -503,7 +542,7 @@ func (q *quantizer) weights(v *graph.Value, axis int) (w *graph.Value, scale []f
 		if slices.ContainsFunc(l.Scale, func(s float32) bool { return !positive32(s) }) {
 			return nil, nil, nil, false
 		}
-		return q.g.NewConst(q.g.NewName(v.Name), l.Q), l.Scale, zero, len(l.Scale) > 0
+		return q.bytes(q.g.NewConst(q.g.NewName(v.Name), l.Q)), l.Scale, zero, len(l.Scale) > 0
 	}
 	d := v.Producer
 	if d == nil || !isConstDequantize(d) || d.In[0].Type.DType == tensor.Int32 || d.In[1].Type.DType != tensor.Float32 || d.Int("block_size", 0) != 0 {
@@ -523,7 +562,30 @@ func (q *quantizer) weights(v *graph.Value, axis int) (w *graph.Value, scale []f
 			return nil, nil, nil, false
 		}
 	}
-	return w, scale, zero, len(scale) > 0
+	return q.bytes(w), scale, zero, len(scale) > 0
+}
+
+// bytes is a constant of integers with a byte for each: those of 4 and 2 bits widened, once.
+func (q *quantizer) bytes(v *graph.Value) *graph.Value {
+	d := tensor.Uint8
+	if v.Type.DType.IsSigned() {
+		d = tensor.Int8
+	}
+	if !v.Type.DType.Packed() {
+		return v
+	}
+	if w := q.wide[v]; w != nil {
+		return w
+	}
+	t := tensor.New(d, v.Type.Shape...)
+	for i, k := range integers(v.Tensor()) {
+		t.Bytes()[i] = byte(k)
+	}
+	if q.wide == nil {
+		q.wide = map[*graph.Value]*graph.Value{}
+	}
+	q.wide[v] = q.g.NewConst(q.g.NewName(v.Name), t)
+	return q.wide[v]
 }
 
 // bias is the int32 bias if its scale is float32(sx·sw) and its zero point 0.

@@ -51,6 +51,22 @@ func (g qnet) weights(seed uint64, sx, off float32, shape ...int) (w, b *graph.V
 	return w, b
 }
 
+// low is a constant of levels below a byte.
+func (g qnet) low(d tensor.DType, shape ...int) *graph.Value {
+	levels := make([]int32, tensor.Shape(shape).NumElements())
+	for i := range levels {
+		levels[i] = int32(i*i) % 3
+		if d.IsSigned() {
+			levels[i] -= 1
+		}
+	}
+	q, err := weight.PackLevels(d, levels, shape...)
+	if err != nil {
+		panic(err)
+	}
+	return g.NewConst("", q)
+}
+
 func TestQuantize(t *testing.T) {
 	const sx, zx = 0.02, 120
 	pads := attrs("pads", []int64{1, 1, 1, 1})
@@ -90,6 +106,18 @@ func TestQuantize(t *testing.T) {
 			w, b := g.weights(1, sx, 1, 9, 150)
 			return g.Add("", "Gemm", attrs("transB", int64(1)), g.Add("", "Flatten", nil, x), w, b)
 		}, "QuantizeLinear Flatten Reshape QLinearConv Reshape DequantizeLinear"},
+		{"conv of int4", func(g qnet, x *graph.Value) *graph.Value {
+			w := g.Add("", "DequantizeLinear", attrs("axis", int64(0)), g.low(tensor.Int4, 8, 6, 3, 3), g.NewConst("", optest.F32([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 8)))
+			return g.Add("", "Conv", pads, x, w)
+		}, "QuantizeLinear QLinearConv DequantizeLinear"},
+		{"conv of uint2", func(g qnet, x *graph.Value) *graph.Value {
+			w := g.Add("", "DequantizeLinear", nil, g.low(tensor.Uint2, 8, 6, 3, 3), g.f(0.01), g.low(tensor.Uint2))
+			return g.Add("", "Conv", pads, x, w)
+		}, "QuantizeLinear QLinearConv DequantizeLinear"},
+		{"conv of blocks", func(g qnet, x *graph.Value) *graph.Value {
+			w := g.Add("", "DequantizeLinear", attrs("axis", int64(1), "block_size", int64(4)), g.low(tensor.Int4, 8, 6, 1, 1), g.NewConst("", optest.Rand(4, tensor.Float32, 8, 2, 1, 1)))
+			return g.Add("", "Conv", nil, x, w)
+		}, "QuantizeLinear DequantizeLinear Conv QuantizeLinear DequantizeLinear"},
 		{"matmul", func(g qnet, x *graph.Value) *graph.Value {
 			w := g.dq(g.NewConst("", optest.Rand(5, tensor.Uint8, 5, 7)), 0.01, 128)
 			return g.Add("", "MatMul", nil, x, w)
@@ -183,5 +211,47 @@ func TestQuantizeProvesSums(t *testing.T) {
 		if fused != (k == 65_793) {
 			t.Errorf("%s: fused %v", fmt.Sprint(k), fused)
 		}
+	}
+}
+
+// TestFoldLevels: large matrices stay levels, other constants become floats, also where those
+// are far larger.
+func TestFoldLevels(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		shape tensor.Shape
+		block int
+		kind  string
+	}{
+		{"large matrix", tensor.Shape{1024, 1024}, 32, "int4"},
+		{"small matrix", tensor.Shape{64, 64}, 16, ""},
+		{"large image", tensor.Shape{1024, 1024, 1, 1}, 64, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := qnet{graph.New("g")}
+			s := c.shape.Clone()
+			s[0] /= c.block
+			w := g.Add("", "DequantizeLinear", attrs("axis", int64(0), "block_size", int64(c.block)), g.low(tensor.Int4, c.shape...), g.NewConst("", optest.Rand(1, tensor.Float32, s...)))
+			x := g.AddInput("x", tensor.Float32, 1)
+			g.Outputs = []*graph.Value{g.Add("", "Mul", nil, w, x)}
+			feeds := map[string]*tensor.Tensor{"x": optest.F32([]float32{2}, 1)}
+			want := eval(t, g.Graph, feeds)
+			if err := FoldConstants(g.Graph); err != nil {
+				t.Fatal(err)
+			}
+			if len(g.Nodes) != 1 {
+				t.Fatalf("%d nodes are left", len(g.Nodes))
+			}
+			kind := ""
+			if w := g.Nodes[0].In[0].Weight; w != nil {
+				kind = w.Kind()
+			}
+			if kind != c.kind {
+				t.Errorf("held as %q, want %q", kind, c.kind)
+			}
+			if d := optest.Diff(eval(t, g.Graph, feeds)[0], want[0]); d != 0 {
+				t.Errorf("differs by %g", d)
+			}
+		})
 	}
 }

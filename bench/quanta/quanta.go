@@ -32,7 +32,7 @@ func bytesOf(g *graph.Graph, feeds map[string]*tensor.Tensor, opt plan.Options) 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := pass.Quantize(b.Graph); err != nil {
+	if err := pass.Quantize(b.Graph, nil); err != nil {
 		return nil, nil, err
 	}
 	var nodes []*graph.Node

@@ -6,29 +6,34 @@ import "whit/internal/cpu"
 type CodeForm uint8
 
 // The forms, in panels of 16 columns. Indices of 4 bits: a word of 8 ascending k for each
-// column, K a multiple of 8. The others: a byte for each column and k.
+// column, K a multiple of 8; so levels of 4 bits. The others: a byte for each column and k.
 const (
 	Codes4  CodeForm = iota // indices into a table of 16
 	CodesI8                 // int8 levels
 	CodesU8                 // uint8 levels
+	CodesI4                 // int4 levels
+	CodesU4                 // uint4 levels
 )
+
+// Nibbles reports a form of 4 bits.
+func (f CodeForm) Nibbles() bool { return f == Codes4 || f >= CodesI4 }
 
 // PanelBytes is the size of a panel of k weights a column.
 func (f CodeForm) PanelBytes(k int) int {
-	if f == Codes4 {
+	if f.Nibbles() {
 		return 8 * k
 	}
 	return 16 * k
 }
 
 // Table is the number of floats of the form's table, 0 for levels.
-func (f CodeForm) Table() int { return [...]int{16, 0, 0}[f] }
+func (f CodeForm) Table() int { return [...]int{16, 0, 0, 0, 0}[f] }
 
 // Codes is one call of the product of M rows, 1 to 4, with a panel of 16 columns of weights:
 //
 //	Y[m*16+n] = Σ_k X[m*LDX+k] * w(k, n)
 //
-// with one accumulator an output, k ascending, one FMA a step: what kern's dense
+// added to what Y holds if Acc is set, with one accumulator an output, k ascending, one FMA a step: what kern's dense
 // kernels compute with the weights expanded.
 type Codes struct {
 	X     []float32
@@ -40,6 +45,7 @@ type Codes struct {
 	Zero  []int32
 	Y     []float32
 	Form  CodeForm
+	Acc   bool
 }
 
 // Coded are the kernels of coded weights of a processor.
@@ -54,12 +60,12 @@ func (u Coded) Name(f CodeForm) string {
 	if u.asm {
 		isa = "avx2"
 	}
-	return [...]string{"f32_codes4_", "f32_codesi8_", "f32_codesu8_"}[f] + isa
+	return [...]string{"f32_codes4_", "f32_codesi8_", "f32_codesu8_", "f32_codesi4_", "f32_codesu4_"}[f] + isa
 }
 
 // Run computes the panel. It panics where a slice is too short.
 func (u Coded) Run(t *Codes) {
-	if t.M < 1 || t.M > 4 || t.K < 1 || t.Form == Codes4 && t.K%8 != 0 {
+	if t.M < 1 || t.M > 4 || t.K < 1 || t.Form.Nibbles() && t.K%8 != 0 {
 		panic("kern: codes call out of range")
 	}
 	_, _, _ = t.X[(t.M-1)*t.LDX+t.K-1], t.W[t.Form.PanelBytes(t.K)-1], t.Y[16*t.M-1]
@@ -72,13 +78,20 @@ func (u Coded) Run(t *Codes) {
 		codes(t)
 		return
 	}
-	clear(t.Y[:16*t.M])
+	if !t.Acc {
+		clear(t.Y[:16*t.M])
+	}
 	for k := range t.K {
 		for n := range 16 {
 			var w float32
+			nibble := func() byte { return t.W[(k/8*16+n)*4+k%8/2] >> (k % 2 * 4) & 15 }
 			switch t.Form {
 			case Codes4:
-				w = t.Table[t.W[(k/8*16+n)*4+k%8/2]>>(k%2*4)&15]
+				w = t.Table[nibble()]
+			case CodesI4:
+				w = float32(int32(int8(nibble()<<4)>>4)-t.Zero[n]) * t.Scale[n]
+			case CodesU4:
+				w = float32(int32(nibble())-t.Zero[n]) * t.Scale[n]
 			case CodesI8:
 				w = float32(int32(int8(t.W[k*16+n]))-t.Zero[n]) * t.Scale[n]
 			case CodesU8:

@@ -10,5 +10,9 @@ func codes(t *Codes) {
 		f32CodesI8AVX2(t)
 	case CodesU8:
 		f32CodesU8AVX2(t)
+	case CodesI4:
+		f32CodesI4AVX2(t)
+	case CodesU4:
+		f32CodesU4AVX2(t)
 	}
 }

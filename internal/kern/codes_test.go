@@ -15,6 +15,7 @@ func TestCodes(t *testing.T) {
 	for i, c := range []struct{ got, want uintptr }{
 		{unsafe.Offsetof(x.X), 0}, {unsafe.Offsetof(x.LDX), 24}, {unsafe.Offsetof(x.M), 32}, {unsafe.Offsetof(x.K), 40},
 		{unsafe.Offsetof(x.W), 48}, {unsafe.Offsetof(x.Table), 72}, {unsafe.Offsetof(x.Scale), 96}, {unsafe.Offsetof(x.Zero), 120}, {unsafe.Offsetof(x.Y), 144},
+		{unsafe.Offsetof(x.Acc), 169},
 	} {
 		if c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
@@ -27,11 +28,11 @@ func TestCodes(t *testing.T) {
 		}
 		return x
 	}
-	for form := Codes4; form <= CodesU8; form++ {
+	for form := Codes4; form <= CodesU4; form++ {
 		for m := 1; m <= 4; m++ {
 			for _, k := range []int{8, 16, 40} {
 				c := Codes{X: ints(1, m*(k+3)), LDX: k + 3, M: m, K: k, W: make([]byte, form.PanelBytes(k)), Table: ints(2, form.Table()),
-					Scale: ints(3, 16), Zero: make([]int32, 16), Form: form}
+					Scale: ints(3, 16), Zero: make([]int32, 16), Form: form, Acc: k > 8}
 				for i := range c.W {
 					c.W[i] = byte(i * 37)
 				}
@@ -40,7 +41,7 @@ func TestCodes(t *testing.T) {
 				}
 				var got [2][]float32
 				for i, u := range []Coded{{}, CodedOf(cpu.Detect())} {
-					c.Y = make([]float32, 16*m)
+					c.Y = ints(4, 16*m)
 					u.Run(&c)
 					got[i] = c.Y
 				}

@@ -18,6 +18,17 @@ var expTable = func() (t [23 * 8]float32) {
 	return t
 }()
 
+// erfTable holds Erf's constants, each eight times.
+var erfTable = func() (t [15 * 8]float32) {
+	c := append([]float32{erfMost, -erfMost, 1, -1}, erfP[:]...)
+	for i, v := range append(c, erfQ[:]...) {
+		for j := range 8 {
+			t[8*i+j] = v
+		}
+	}
+	return t
+}()
+
 // Exp is dst[i] = Exp(x[i]) for i < len(dst); dst may be x.
 func (v Flat) Exp(dst, x []float32) { v.each(dst, x, vecExp, Exp) }
 
@@ -26,6 +37,9 @@ func (v Flat) Sigmoid(dst, x []float32) { v.each(dst, x, vecSigmoid, Sigmoid) }
 
 // Tanh is dst[i] = Tanh(x[i]) for i < len(dst); dst may be x.
 func (v Flat) Tanh(dst, x []float32) { v.each(dst, x, vecTanh, Tanh) }
+
+// Erf is dst[i] = Erf(x[i]) for i < len(dst); dst may be x.
+func (v Flat) Erf(dst, x []float32) { v.each(dst, x, vecErf, Erf) }
 
 // each runs f over vectors of 8 and g over the rest: the same operations in the same order.
 func (v Flat) each(dst, x []float32, f func(dst, x []float32, n int), g func(float32) float32) {

@@ -7,3 +7,4 @@ const haveExp = true
 func vecExp(dst, x []float32, n int)     { f32VecExpAVX2(&dst[0], &x[0], n, &expTable[0]) }
 func vecSigmoid(dst, x []float32, n int) { f32VecSigmoidAVX2(&dst[0], &x[0], n, &expTable[0]) }
 func vecTanh(dst, x []float32, n int)    { f32VecTanhAVX2(&dst[0], &x[0], n, &expTable[0]) }
+func vecErf(dst, x []float32, n int)     { f32VecErfAVX2(&dst[0], &x[0], n, &erfTable[0]) }

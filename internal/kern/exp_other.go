@@ -7,3 +7,4 @@ const haveExp = false
 func vecExp([]float32, []float32, int)     { panic("kern: no assembly") }
 func vecSigmoid([]float32, []float32, int) { panic("kern: no assembly") }
 func vecTanh([]float32, []float32, int)    { panic("kern: no assembly") }
+func vecErf([]float32, []float32, int)     { panic("kern: no assembly") }

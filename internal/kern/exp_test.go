@@ -22,7 +22,7 @@ func TestVectorFunctions(t *testing.T) {
 	for name, f := range map[string]struct {
 		vector func(dst, x []float32)
 		scalar func(float32) float32
-	}{"exp": {v.Exp, Exp}, "sigmoid": {v.Sigmoid, Sigmoid}, "tanh": {v.Tanh, Tanh}} {
+	}{"exp": {v.Exp, Exp}, "erf": {v.Erf, Erf}, "sigmoid": {v.Sigmoid, Sigmoid}, "tanh": {v.Tanh, Tanh}} {
 		y := make([]float32, len(x))
 		f.vector(y, x)
 		for i, a := range x {

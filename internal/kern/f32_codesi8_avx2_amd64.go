@@ -8,7 +8,7 @@ package kern
 //
 //	for m := range t.M {
 //		for n := range 16 {
-//			acc := 0
+//			acc := 0, or t.Y[m*16+n] if t.Acc
 //			for k := range t.K {
 //				acc = fma(t.X[m*t.LDX+k], w(k, n), acc)
 //			}

@@ -5,7 +5,7 @@ import "math"
 // The functions below are whit's own float32 approximations: one order of
 // operations, each rounded, none fused, so that every CPU gives the same bits.
 // Coefficients are those of Cephes (Moshier: Methods and Programs for Mathematical
-// Functions, 1989; expf, tanhf); errors are within 2 units in the last place.
+// Functions, 1989; expf, tanhf) and, for Erf, our own; errors are within 2 units in the last place, Erf's within 7.
 
 // Exp is e^x; results below the smallest normal number are 0.
 func Exp(x float32) float32 {
@@ -64,4 +64,40 @@ func Tanh(x float32) float32 {
 		return -t
 	}
 	return t
+}
+
+// Erf is x·P(x²)/Q(x²) up to |x| = erfMost, from where on it is 1 in float32; both of degree 5,
+// fitted to erf(x)/x for the least greatest relative error (1.4e-8), highest powers first and Q's constant 1.
+const erfMost = 3.8325069
+
+var (
+	erfP = [6]float32{2.123115336871706e-06, 0.0002859441447071731, 0.0036528140772134066, 0.05241871625185013, 0.18730978667736053, 1.1283791065216064}
+	erfQ = [5]float32{3.889815343427472e-05, 0.0011417210334911942, 0.014742618426680565, 0.11290109157562256, 0.49933189153671265}
+)
+
+// Erf is the error function.
+func Erf(x float32) float32 {
+	if x > erfMost {
+		x = erfMost
+	}
+	if x < -erfMost {
+		x = -erfMost
+	}
+	t := float32(x * x)
+	p, q := float32(t*erfP[0])+erfP[1], float32(t*erfQ[0])+erfQ[1]
+	for _, c := range erfP[2:] {
+		p = float32(p*t) + c
+	}
+	for _, c := range erfQ[2:] {
+		q = float32(q*t) + c
+	}
+	q = float32(q*t) + 1
+	y := float32(p*x) / q
+	if y > 1 {
+		y = 1
+	}
+	if y < -1 {
+		y = -1
+	}
+	return y
 }

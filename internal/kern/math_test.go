@@ -15,6 +15,7 @@ func TestMath(t *testing.T) {
 		{"exp", Exp, math.Exp, 2.5e-7},
 		{"sigmoid", Sigmoid, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, 4e-7},
 		{"tanh", Tanh, math.Tanh, 3e-7},
+		{"erf", Erf, math.Erf, 5e-7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			worst := 0.0

@@ -32,13 +32,18 @@ func TestKernels(t *testing.T) {
 					consts = append(consts, i)
 				}
 			}
-			acts := []string{"", "Relu", "Clip", "PRelu", "LeakyRelu", "Add", "Add Relu"}
+			acts := []string{"", "Relu", "Clip", "PRelu", "LeakyRelu", "Add", "Add Relu", "SiLU", "Add HardSwish"}
 			if testing.Short() { // for emulated processors
-				acts = []string{"", "PRelu", "Add"}
+				acts = []string{"", "PRelu", "Add", "SiLU"}
 			}
 			for _, act := range acts {
 				if act != "" && !slices.Contains([]string{"Conv", "Gemm"}, c.Op) {
 					continue
+				}
+				if strings.HasSuffix(act, "U") || strings.HasSuffix(act, "Swish") {
+					if !strings.HasSuffix(name, "/const") { // only kernels with packed weights take them
+						continue
+					}
 				}
 				k := c
 				k.ConstIn = consts
@@ -81,6 +86,9 @@ func fused(c *Case, act string) (*graph.Graph, map[string]*tensor.Tensor, bool) 
 			slope = F32([]float32{-0.5})
 		}
 		in = append(in, g.NewConst("", slope))
+	}
+	if act == "SiLU" {
+		in, act = append(in, g.Add("", "Sigmoid", nil, in[0])), "Mul"
 	}
 	if act != "" {
 		g.Outputs = []*graph.Value{g.Add("", act, nil, in...)}

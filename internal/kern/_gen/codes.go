@@ -20,6 +20,7 @@ const (
 	cdScale = 96
 	cdZero  = 120
 	cdY     = 144
+	cdAcc   = 169
 )
 
 func init() {
@@ -27,6 +28,8 @@ func init() {
 		{"4", "f32Codes4AVX2", "t.Table[t.W[(k/8*16+n)*4+k%8/2]>>(k%2*4)&15]"},
 		{"i8", "f32CodesI8AVX2", "float32(int32(int8(t.W[k*16+n]))-t.Zero[n]) * t.Scale[n]"},
 		{"u8", "f32CodesU8AVX2", "float32(int32(t.W[k*16+n])-t.Zero[n]) * t.Scale[n]"},
+		{"i4", "f32CodesI4AVX2", "float32(int32(int8(t.W[(k/8*16+n)*4+k%8/2]>>(k%2*4)<<4)>>4)-t.Zero[n]) * t.Scale[n]"},
+		{"u4", "f32CodesU4AVX2", "float32(int32(t.W[(k/8*16+n)*4+k%8/2]>>(k%2*4)&15)-t.Zero[n]) * t.Scale[n]"},
 	} {
 		kernels = append(kernels, kernel{"f32_codes" + f.form + "_avx2", func(c *build.Context) { codes(c, f.form, f.name, f.doc) }})
 	}
@@ -39,7 +42,7 @@ func codes(c *build.Context, form, name, doc string) {
 
 	for m := range t.M {
 		for n := range 16 {
-			acc := 0
+			acc := 0, or t.Y[m*16+n] if t.Acc
 			for k := range t.K {
 				acc = fma(t.X[m*t.LDX+k], w(k, n), acc)
 			}
@@ -63,7 +66,8 @@ where w(k, n) is
 	c.MOVQ(mem(t, cdTable), table)
 	c.MOVQ(mem(t, cdY), y)
 	c.MOVQ(mem(t, cdK), n)
-	if form == "4" {
+	nibbles := form == "4" || form == "i4" || form == "u4"
+	if nibbles {
 		c.SHRQ(operand.U8(3), n)
 	}
 	c.MOVQ(mem(t, cdM), reg.RAX)
@@ -79,6 +83,14 @@ where w(k, n) is
 		for i := range 2 * m {
 			c.VXORPS(ymm[i], ymm[i], ymm[i])
 		}
+		c.CMPB(mem(t, cdAcc), operand.U8(0))
+		c.JEQ(operand.LabelRef(l + "zero"))
+		for i := range m {
+			for j := range 2 {
+				c.VMOVUPS(mem(y, 64*i+32*j), acc(i, j))
+			}
+		}
+		c.Label(l + "zero")
 		multiply := func(j, k int) {
 			for i := range m {
 				c.VBROADCASTSS(mem(ptr[i], 4*k), tmp[5])
@@ -90,7 +102,7 @@ where w(k, n) is
 		case "4":
 			c.VMOVUPS(mem(table, 0), tmp[0])
 			c.VMOVUPS(mem(table, 32), tmp[1])
-		case "i8", "u8":
+		default:
 			c.MOVQ(mem(t, cdScale), x)
 			c.MOVQ(mem(t, cdZero), reg.RAX)
 			for j := range 2 {
@@ -118,6 +130,33 @@ where w(k, n) is
 					for i := range m {
 						c.VBROADCASTSS(mem(ptr[i], 4*k), tmp[5])
 						c.VFMADD231PS(tmp[5], tmp[2], acc(i, j))
+					}
+				}
+			}
+			c.ADDQ(operand.U8(64), w)
+		case "i4", "u4":
+			step = 8
+			for j := range 2 {
+				c.VMOVDQU(mem(w, 32*j), v[j])
+			}
+			for k := range 8 {
+				for j := range 2 {
+					from := v[j]
+					if k < 7 {
+						c.VPSLLD(operand.U8(28-4*k), v[j], tmp[4])
+						from = tmp[4]
+					}
+					if form == "i4" {
+						c.VPSRAD(operand.U8(28), from, tmp[4])
+					} else {
+						c.VPSRLD(operand.U8(28), from, tmp[4])
+					}
+					c.VPSUBD(tmp[2+j], tmp[4], tmp[4])
+					c.VCVTDQ2PS(tmp[4], tmp[4])
+					c.VMULPS(tmp[j], tmp[4], tmp[4])
+					for i := range m {
+						c.VBROADCASTSS(mem(ptr[i], 4*k), tmp[5])
+						c.VFMADD231PS(tmp[5], tmp[4], acc(i, j))
 					}
 				}
 			}

@@ -35,15 +35,17 @@ const (
 
 func init() {
 	for _, f := range []struct {
-		file, name, goFunc string
-		body               func(c *build.Context)
+		file, name, goFunc, table string
+		lanes                     int
+		body                      func(c *build.Context, lanes int)
 	}{
-		{"f32_vecexp_avx2", "f32VecExpAVX2", "Exp", func(c *build.Context) { expOf(c, ymm[0], ymm[3]) }},
-		{"f32_vecsigmoid_avx2", "f32VecSigmoidAVX2", "Sigmoid", sigmoid},
-		{"f32_vectanh_avx2", "f32VecTanhAVX2", "Tanh", tanh},
+		{"f32_vecexp_avx2", "f32VecExpAVX2", "Exp", "expTable", 1, func(c *build.Context, _ int) { expOf(c, ymm[0], ymm[3]) }},
+		{"f32_vecsigmoid_avx2", "f32VecSigmoidAVX2", "Sigmoid", "expTable", 4, sigmoid},
+		{"f32_vectanh_avx2", "f32VecTanhAVX2", "Tanh", "expTable", 1, func(c *build.Context, _ int) { tanh(c) }},
+		{"f32_vecerf_avx2", "f32VecErfAVX2", "Erf", "erfTable", 4, erf},
 	} {
 		kernels = append(kernels, kernel{f.file, func(c *build.Context) {
-			function(c, f.name, "func(dst, a *float32, n int, table *float32)", f.name+` is, with n a multiple of 8, table the first of expTable, and
+			function(c, f.name, "func(dst, a *float32, n int, table *float32)", f.name+` is, with n a multiple of 8, table the first of `+f.table+`, and
 `+f.goFunc+`'s operations in its order:
 
 	for i := range n {
@@ -54,17 +56,49 @@ func init() {
 			c.Load(c.Param("a"), a)
 			c.Load(c.Param("n"), n)
 			c.Load(c.Param("table"), reg.RDX)
-			c.Label("loop")
-			c.VMOVUPS(mem(a, 0), ymm[0])
-			f.body(c)
-			c.VMOVUPS(ymm[3], mem(d, 0))
-			c.ADDQ(operand.U8(32), a)
-			c.ADDQ(operand.U8(32), d)
-			c.SUBQ(operand.U8(8), n)
+			loop := func(name string, lanes int) {
+				c.Label(name)
+				for l := range lanes {
+					c.VMOVUPS(mem(a, 32*l), lane(l, 0))
+				}
+				f.body(c, lanes)
+				for l := range lanes {
+					c.VMOVUPS(lane(l, 3), mem(d, 32*l))
+				}
+				c.ADDQ(operand.U8(32*lanes), a)
+				c.ADDQ(operand.U8(32*lanes), d)
+				c.SUBQ(operand.U8(8*lanes), n)
+			}
+			if f.lanes > 1 { // their operations alternate: one vector's wait for each other
+				c.CMPQ(n, operand.U8(8*f.lanes))
+				c.JLT(operand.LabelRef("rest"))
+				loop("lanes", f.lanes)
+				c.CMPQ(n, operand.U8(8*f.lanes))
+				c.JGE(operand.LabelRef("lanes"))
+				c.Label("rest")
+				c.CMPQ(n, operand.U8(8))
+				c.JLT(operand.LabelRef("end"))
+			}
+			loop("loop", 1)
 			c.JNZ(operand.LabelRef("loop"))
+			if f.lanes > 1 {
+				c.Label("end")
+			}
 			c.VZEROUPPER()
 			c.RET()
 		}})
+	}
+}
+
+// lane is the i-th of a vector's four registers: 0 is what comes in, 3 what goes out.
+func lane(l, i int) reg.VecPhysical { return ymm[4*l+i] }
+
+// eachLane emits an operation for every vector.
+func eachLane(lanes int) func(f func(l int, v func(i int) reg.VecPhysical)) {
+	return func(f func(l int, v func(i int) reg.VecPhysical)) {
+		for l := range lanes {
+			f(l, func(i int) reg.VecPhysical { return lane(l, i) })
+		}
 	}
 }
 
@@ -105,15 +139,82 @@ func expOf(c *build.Context, x, p reg.VecPhysical) {
 	c.VBLENDVPS(u, x, p, p)
 }
 
-// sigmoid is e/(1+e), or 1/(1+e) for x >= 0, of e = e^-|x|.
-func sigmoid(c *build.Context) {
-	c.VORPS(row(eSign), ymm[0], ymm[6])
-	expOf(c, ymm[6], ymm[3])
-	c.VADDPS(row(eOne), ymm[3], ymm[7])
-	c.VXORPS(ymm[4], ymm[4], ymm[4])
-	c.VCMPPS(operand.U8(0x1d), ymm[4], ymm[0], ymm[5]) // x >= 0
-	c.VBLENDVPS(ymm[5], row(eOne), ymm[3], ymm[3])
-	c.VDIVPS(ymm[7], ymm[3], ymm[3])
+// sigmoid is e/(1+e), or 1/(1+e) for x >= 0, of e = e^-|x|: expOf's operations where x is
+// not positive, so that 2^k is a normal number wherever e is not 0.
+func sigmoid(c *build.Context, lanes int) {
+	const r, k, t, p = 0, 1, 2, 3
+	each := eachLane(lanes)
+	type regs = func(int) reg.VecPhysical
+	each(func(_ int, v regs) { c.VORPS(row(eSign), v(r), v(r)) }) // -|x|
+	each(func(_ int, v regs) { c.VMULPS(row(eLog2e), v(r), v(k)) })
+	each(func(_ int, v regs) { c.VADDPS(row(eRound), v(k), v(k)) })
+	each(func(_ int, v regs) { c.VSUBPS(row(eRound), v(k), v(k)) })
+	each(func(_ int, v regs) { c.VMULPS(row(eLn2Hi), v(k), v(t)) })
+	each(func(_ int, v regs) { c.VSUBPS(v(t), v(r), v(r)) })
+	each(func(_ int, v regs) { c.VMULPS(row(eLn2Lo), v(k), v(t)) })
+	each(func(_ int, v regs) { c.VCVTPS2DQ(v(k), v(k)) })
+	each(func(_ int, v regs) { c.VSUBPS(v(t), v(r), v(r)) })
+	each(func(_ int, v regs) { c.VPADDD(row(eBias), v(k), v(k)) })
+	each(func(_ int, v regs) { c.VMULPS(row(eP0), v(r), v(p)) })
+	each(func(_ int, v regs) { c.VPSLLD(operand.U8(23), v(k), v(k)) })
+	each(func(_ int, v regs) { c.VMULPS(v(r), v(r), v(t)) })
+	for i := eP1; i <= eP5; i++ {
+		each(func(_ int, v regs) { c.VADDPS(row(i), v(p), v(p)) })
+		if i < eP5 {
+			each(func(_ int, v regs) { c.VMULPS(v(r), v(p), v(p)) })
+		}
+	}
+	each(func(_ int, v regs) { c.VMULPS(v(t), v(p), v(p)) })
+	each(func(l int, v regs) { c.VMOVUPS(mem(reg.RSI, 32*l), v(t)) })
+	each(func(_ int, v regs) { c.VADDPS(v(r), v(p), v(p)) })
+	each(func(_ int, v regs) { c.VORPS(row(eSign), v(t), v(r)) })
+	each(func(_ int, v regs) { c.VADDPS(row(eOne), v(p), v(p)) })
+	each(func(_ int, v regs) { c.VCMPPS(operand.U8(0x11), row(eLow), v(r), v(r)) }) // -|x| < low
+	each(func(_ int, v regs) { c.VMULPS(v(k), v(p), v(p)) })
+	each(func(_ int, v regs) { c.VXORPS(v(k), v(k), v(k)) })
+	each(func(_ int, v regs) { c.VANDNPS(v(p), v(r), v(p)) })
+	each(func(_ int, v regs) { c.VCMPPS(operand.U8(0x1d), v(k), v(t), v(k)) }) // x >= 0
+	each(func(_ int, v regs) { c.VADDPS(row(eOne), v(p), v(t)) })
+	each(func(_ int, v regs) { c.VBLENDVPS(v(k), row(eOne), v(p), v(p)) })
+	each(func(_ int, v regs) { c.VDIVPS(v(t), v(p), v(p)) })
+}
+
+// Rows of kern.erfTable.
+const (
+	fHigh = iota
+	fLow
+	fOne
+	fMinus
+	fP // 6 rows, the highest power first
+	fQ = fP + 6
+)
+
+func erf(c *build.Context, lanes int) {
+	const x, t, q, p = 0, 1, 2, 3
+	each := eachLane(lanes)
+	type regs = func(int) reg.VecPhysical
+	each(func(_ int, v regs) { c.VMOVUPS(row(fHigh), v(p)) })
+	each(func(_ int, v regs) { c.VMOVUPS(row(fLow), v(q)) })
+	each(func(_ int, v regs) { c.VMINPS(v(x), v(p), v(x)) }) // NaN stays
+	each(func(_ int, v regs) { c.VMAXPS(v(x), v(q), v(x)) })
+	each(func(_ int, v regs) { c.VMULPS(v(x), v(x), v(t)) })
+	each(func(_ int, v regs) { c.VMULPS(row(fP), v(t), v(p)) })
+	each(func(_ int, v regs) { c.VMULPS(row(fQ), v(t), v(q)) })
+	for i := 1; i < 6; i++ {
+		each(func(_ int, v regs) { c.VADDPS(row(fP+i), v(p), v(p)) })
+		if i < 5 {
+			each(func(_ int, v regs) { c.VADDPS(row(fQ+i), v(q), v(q)) })
+			each(func(_ int, v regs) { c.VMULPS(v(t), v(p), v(p)) })
+			each(func(_ int, v regs) { c.VMULPS(v(t), v(q), v(q)) })
+		}
+	}
+	each(func(_ int, v regs) { c.VADDPS(row(fOne), v(q), v(q)) })
+	each(func(_ int, v regs) { c.VMULPS(v(x), v(p), v(p)) })
+	each(func(_ int, v regs) { c.VMOVUPS(row(fOne), v(t)) })
+	each(func(_ int, v regs) { c.VDIVPS(v(q), v(p), v(p)) })
+	each(func(_ int, v regs) { c.VMOVUPS(row(fMinus), v(q)) })
+	each(func(_ int, v regs) { c.VMINPS(v(p), v(t), v(p)) })
+	each(func(_ int, v regs) { c.VMAXPS(v(p), v(q), v(p)) })
 }
 
 func tanh(c *build.Context) {
