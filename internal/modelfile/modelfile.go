@@ -19,13 +19,13 @@ import (
 
 // File is a model that has been read.
 type File struct {
-	Path   string
-	Base   string // the path's last element
-	Format string // "onnx" or "whit"
-	Bytes  int64  // of the file, and of an ONNX model's external data
-	Graph  *graph.Graph
-	Card   *card.Card // nil: none was found
-	Choices []byte // of kernels, that a .whit file fixes; nil: none
+	Path    string
+	Base    string // the path's last element
+	Format  string // "onnx" or "whit"
+	Bytes   int64  // of the file, and of an ONNX model's external data
+	Graph   *graph.Graph
+	Card    *card.Card // nil: none was found
+	Choices []byte     // of kernels, that a .whit file fixes; nil: none
 	// Sizes says where the bytes of a .whit file are; nil for ONNX.
 	Sizes *format.Sizes
 }
