@@ -44,6 +44,7 @@ func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Ste
 		}
 		steps = append(slices.Clone(steps), fold)
 	}
+	r.until(0.35)
 	t, err := r.tabulate(ctx, base)
 	if err != nil {
 		return err
@@ -62,6 +63,7 @@ func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Ste
 			r.f.Table = t.rows(m.best.pick)
 		}
 	}()
+	r.until(0.55)
 	err = m.bisect(ctx, most)
 	if err == nil && m.best != nil {
 		if err = m.refine(ctx); err == nil {
@@ -79,7 +81,95 @@ func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Ste
 	if err != nil {
 		return err
 	}
-	return m.finish(ctx, steps, name, false)
+	r.until(0.7)
+	if err := m.finish(ctx, steps, name, false); err != nil {
+		return err
+	}
+	r.until(1)
+	return m.levels(ctx, steps)
+}
+
+// fewWeights is how many weights a model may have for levels to be chosen one by one, again and again.
+const fewWeights = 4 << 20
+
+// levels lets rdo choose every level by the bytes it costs, after pruning as the best mix prunes and without,
+// and looks for the largest lambda that keeps the promise.
+func (m *mixer) levels(ctx context.Context, steps []method.Step) error {
+	weights := 0
+	for _, l := range m.t.base.Layers {
+		weights += l.Weight.Len()
+	}
+	if find("rdo") == nil || !m.r.may("rdo") || weights > fewWeights {
+		return nil
+	}
+	if err := m.lambda(ctx, m.t.base, steps, 3e-5); err != nil {
+		return err
+	}
+	// Pruned, but only as far as leaves half of the promise to the levels.
+	for relax := 1.0; relax < 4; relax *= 1.7 {
+		if m.r.late("levels chosen one by one") {
+			return nil
+		}
+		from := slices.Clone(steps)
+		for i, j := range m.best.pick {
+			if w := m.t.ways[i][j]; w.step.Method == "obs" {
+				layer := m.t.base.Layers[i].Name
+				share, _ := w.step.Set["sparsity"].(method.LayerValues).For(layer)
+				share = math.Round(1e3*(1-(1-share)*relax)) / 1e3
+				if share > 0 {
+					from = append(from, method.Step{Method: "obs", Set: map[string]any{"layers": layer, "sparsity": method.Uniform(share)}})
+				}
+			}
+		}
+		if len(from) == len(steps) {
+			return nil
+		}
+		from = append(from, m.r.fixes([]string{"refit"})...)
+		base := m.t.base.Clone()
+		for _, st := range from[len(steps):] {
+			if err := base.Step(ctx, st, Methods); err != nil {
+				return err
+			}
+		}
+		e, err := base.Measure(ctx, base.Graph)
+		if err != nil {
+			return err
+		}
+		if m.r.holds(Candidate{Eval: e, Drop: 2 * (m.r.base.Value - e.Value)}) {
+			return m.lambda(ctx, base, from, 1e-5)
+		}
+	}
+	return nil
+}
+
+// lambda looks for the largest lambda of rdo that keeps the promise, on base, which has been through from.
+func (m *mixer) lambda(ctx context.Context, base *method.State, from []method.Step, lambda float64) error {
+	holds, fails := 0.0, math.Inf(1) // the largest that does, the smallest that does not
+	for k := 0; k < 6 && !m.r.late("levels chosen one by one"); k++ {
+		st := method.Step{Method: "rdo", Set: map[string]any{"lambda": math.Round(lambda*1e10) / 1e10}}
+		ok, err := m.r.tryAll(ctx, fmt.Sprintf("levels by bytes, lambda %.2g", lambda), base, len(from), append(slices.Clone(from), st))
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			m.r.refuse("levels chosen one by one", err.Error())
+			return nil
+		}
+		if ok {
+			holds = max(holds, lambda)
+		} else {
+			fails = min(fails, lambda)
+		}
+		switch {
+		case holds == 0:
+			lambda = fails / 4
+		case math.IsInf(fails, 1):
+			lambda = 4 * holds
+		default:
+			lambda = math.Sqrt(holds * fails)
+		}
+	}
+	return nil
 }
 
 func hasNorms(g *graph.Graph) bool {

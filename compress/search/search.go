@@ -128,7 +128,7 @@ func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
 		return nil, err
 	}
 	c := s.Clone()
-	r := &runner{o: o, base: base, f: &Found{State: c}, start: c}
+	r := &runner{o: o, base: base, f: &Found{State: c}, start: c, began: time.Now(), limit: o.Deadline}
 	if err := r.note(ctx, "as it came", r.f.State, nil); err != nil {
 		return nil, err
 	}
@@ -177,7 +177,9 @@ type runner struct {
 	o      Options
 	base   method.Eval
 	f      *Found
-	chosen int           // among the candidates
+	chosen int // among the candidates
+	began  time.Time
+	limit  time.Time     // of what is done now
 	start  *method.State // as it came, with the scan
 	last   *method.State // what tryAll made
 	held   []rung        // the sparsest last
@@ -205,16 +207,23 @@ func (r *runner) may(name string) bool {
 // timed reports whether candidates are timed.
 func (r *runner) timed() bool { return r.o.Fast || r.o.TargetMs > 0 }
 
-// late reports, and remembers, that the deadline has passed.
+// late reports, and remembers, that the time is over: all of it, or the share of what is done now.
 func (r *runner) late(what string) bool {
-	if r.o.Deadline.IsZero() || time.Now().Before(r.o.Deadline) {
+	if r.o.Deadline.IsZero() || time.Now().Before(r.limit) {
 		return false
 	}
-	if !r.f.TimedOut {
+	if !time.Now().Before(r.o.Deadline) && !r.f.TimedOut {
 		r.f.TimedOut = true
-		r.f.Refused = append(r.f.Refused, Refusal{what, "the time was over"})
+		r.refuse(what, "the time was over")
 	}
 	return true
+}
+
+// until gives what follows the time up to a share of all of it.
+func (r *runner) until(share float64) {
+	if !r.o.Deadline.IsZero() {
+		r.limit = r.began.Add(time.Duration(share * float64(r.o.Deadline.Sub(r.began))))
+	}
 }
 
 // note measures a state's file and adds it to the candidates.

@@ -31,27 +31,35 @@ type table struct {
 // maxHeld bounds the weights that a table keeps under all ways; beyond it they are made again.
 const maxHeld = 1 << 29
 
-// menu lists the steps that are tried on every layer, in the order of falling cost. Those of
-// methods that are not known, or may not be used, are left out.
+// menu lists the steps that are tried on every layer: what serves most first, since time may end
+// it. Those of methods that are not known, or may not be used, are left out.
 func (r *runner) menu() (out []way) {
 	add := func(name, m string, set map[string]any) {
-		if r.may(m) {
-			if k := find(m); k != nil {
-				out = append(out, way{name: name, step: method.Step{Method: m, Set: typed(k, set)}})
-			}
+		if k := find(m); k != nil && r.may(m) {
+			out = append(out, way{name: name, step: method.Step{Method: m, Set: typed(k, set)}})
 		}
 	}
-	bits := "gptq"
-	if find(bits) == nil || !r.may(bits) {
-		bits = "round"
+	bits := func(b float64) {
+		m := "gptq"
+		if !r.may(m) {
+			m = "round"
+		}
+		add(fmt.Sprintf("%v bits", b), m, map[string]any{"bits": b})
 	}
-	for _, b := range []float64{8, 6, 5, 4, 3, 2} {
-		add(fmt.Sprintf("%v bits", b), bits, map[string]any{"bits": b})
+	obs := func(sparsity, b float64) {
+		add(fmt.Sprintf("%.0f%% pruned, %v bits", 100*sparsity, b), "obs", map[string]any{"sparsity": sparsity, "bits": b})
 	}
-	for _, p := range [][2]float64{{0.5, 6}, {0.5, 4}, {0.7, 5}, {0.7, 4}, {0.8, 4}, {0.9, 4}} {
-		add(fmt.Sprintf("%.0f%% pruned, %v bits", 100*p[0], p[1]), "obs", map[string]any{"sparsity": p[0], "bits": p[1]})
-	}
-	for _, b := range []float64{6, 5, 4, 3, 2} {
+	bits(8)
+	bits(4)
+	bits(6)
+	obs(0.8, 4)
+	bits(3)
+	obs(0.5, 5)
+	obs(0.9, 4)
+	bits(5)
+	obs(0.7, 4)
+	bits(2)
+	for _, b := range []float64{5, 4, 3, 2, 6} {
 		add(fmt.Sprintf("codebook of %v bits", b), "codebook", map[string]any{"bits": b, "train": false})
 	}
 	return out
@@ -100,36 +108,23 @@ func samples(ds train.Dataset) int {
 	return max(16, min(512, (1<<23)/max(1, size)))
 }
 
-// fit makes the table fit the time: it may take two fifths of it. Fewer samples first, then every
-// second way.
-func (r *runner) fitTable(ctx context.Context, t *table, menu []way) ([]way, error) {
+// fewer makes the table fit the time that it has, by fewer samples.
+func (r *runner) fewer(ctx context.Context, t *table, ways int) error {
 	t.samples = samples(t.base.Choice)
 	if r.o.Deadline.IsZero() {
-		return menu, nil
+		return nil
 	}
 	c := t.base.Clone()
 	c.Choice, c.Memo = some(c.Choice, t.samples), nil
 	began := time.Now()
 	if _, err := c.Measure(ctx, c.Graph); err != nil {
-		return nil, err
+		return err
 	}
 	each := time.Since(began) / 2 // the float model ran too
-	left := time.Until(r.o.Deadline) * 2 / 5
-	all := each * time.Duration(len(menu)*len(t.ways))
-	if all <= left {
-		return menu, nil
+	if all, left := each*time.Duration(ways*len(t.ways)), time.Until(r.limit)/2; all > left {
+		t.samples = max(4, int(float64(t.samples)*float64(left)/float64(all)))
 	}
-	few := max(4, int(float64(t.samples)*float64(left)/float64(all)))
-	all = all * time.Duration(few) / time.Duration(t.samples)
-	t.samples = few
-	if all > left {
-		var half []way
-		for i := 0; i < len(menu); i += 2 {
-			half = append(half, menu[i])
-		}
-		menu = half
-	}
-	return menu, nil
+	return nil
 }
 
 // measured is what a table's entry leaves in the memo.
@@ -158,8 +153,8 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 		t.rest -= b
 		t.ways[i] = []way{{name: "as it is", option: option{cost: b}}}
 	}
-	menu, err := r.fitTable(ctx, t, r.menu())
-	if err != nil {
+	menu := r.menu()
+	if err := r.fewer(ctx, t, len(menu)); err != nil {
 		return nil, err
 	}
 	for k, w := range menu {
