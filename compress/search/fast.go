@@ -68,6 +68,9 @@ func (r *runner) fast(ctx context.Context) error {
 				hi = mid
 				continue
 			}
+			if a == nil {
+				break
+			}
 			if a.ok {
 				lo, most = mid, a
 			} else {
@@ -254,6 +257,9 @@ func (r *runner) attempt(ctx context.Context, name string, steps []method.Step) 
 	ok, err := r.tryAll(ctx, name, r.start, 0, steps)
 	if err != nil {
 		return nil, err
+	}
+	if r.late(name) && !ok {
+		return nil, nil
 	}
 	return &attempt{name: name, steps: steps, state: r.last, c: r.f.Candidates[len(r.f.Candidates)-1], ok: ok}, nil
 }

@@ -274,8 +274,17 @@ func (r *runner) try(ctx context.Context, name string, from *method.State, steps
 // copy becomes the best where the promise holds and the file is smaller.
 func (r *runner) tryAll(ctx context.Context, name string, base *method.State, done int, steps []method.Step) (ok bool, err error) {
 	next := base.Clone()
+	within, end := ctx, func() {}
+	if r.chosen != 0 && !r.o.Deadline.IsZero() { // something is held already
+		within, end = context.WithDeadline(ctx, r.o.Deadline)
+	}
+	defer end()
 	for _, st := range steps[done:] {
-		if err := next.Step(ctx, st, Methods); err != nil {
+		if err := next.Step(within, st, Methods); err != nil {
+			if within.Err() != nil && ctx.Err() == nil {
+				r.late(name)
+				return false, nil
+			}
 			return false, fmt.Errorf("%s: %w", st.Method, err)
 		}
 	}
