@@ -80,3 +80,12 @@ func total(rows [][]option, pick []int) (far float64) {
 	}
 	return far
 }
+
+// Numbers get the types that parameters have, and what has its type keeps it.
+func TestTyped(t *testing.T) {
+	m := find("reconstruct")
+	got := typed(m, map[string]any{"sparsity": 0.4, "round_to": 8, "nothing": 1.0})
+	if _, err := m.Args(got); err != nil || len(got) != 2 || got["round_to"] != 8 {
+		t.Errorf("%v: %v", got, err)
+	}
+}

@@ -78,18 +78,17 @@ func find(name string) *method.Method {
 func typed(m *method.Method, set map[string]any) map[string]any {
 	out := map[string]any{}
 	for name, v := range set {
-		p, x := m.Param(name), 0.0
+		p := m.Param(name)
 		if p == nil {
 			continue
 		}
-		if f, ok := v.(float64); ok {
-			x = f
-		}
-		switch p.Kind {
-		case method.Int:
-			v = int(x)
-		case method.PerLayer:
-			v = method.Uniform(x)
+		if x, ok := v.(float64); ok {
+			switch p.Kind {
+			case method.Int:
+				v = int(x)
+			case method.PerLayer:
+				v = method.Uniform(x)
+			}
 		}
 		out[name] = v
 	}
