@@ -95,7 +95,7 @@ type Way struct {
 }
 
 // Refusal is what was not done, and why.
-type Refusal struct{ What, Why string }
+type Refusal = method.Refusal
 
 // Found is the outcome of a search.
 type Found struct {
@@ -460,7 +460,7 @@ func (r *runner) prune(ctx context.Context) error {
 		st := method.Step{Method: "magnitude", Set: set}
 		c, next, ok, err := r.try(ctx, what, at, steps, st)
 		if errors.Is(err, train.ErrNoGradient) {
-			r.f.Refused = append(r.f.Refused, Refusal{"fine-tuning", err.Error()})
+			r.refuse("fine-tuning", err.Error())
 			r.start.NoFinetune = true
 			return nil
 		}
@@ -479,7 +479,7 @@ func (r *runner) prune(ctx context.Context) error {
 			}
 		}
 		if !ok {
-			r.f.Refused = append(r.f.Refused, Refusal{"pruning to " + what, r.why(c)})
+			r.refuse("pruning to "+what, r.why(c))
 			return nil
 		}
 		steps = append(append([]method.Step{}, steps...), st)
@@ -526,7 +526,7 @@ func (r *runner) share(ctx context.Context, base rung) (held int, err error) {
 		st := method.Step{Method: "codebook", Set: set}
 		c, _, ok, err := r.try(ctx, name, from, steps, st)
 		if errors.Is(err, train.ErrNoGradient) {
-			r.f.Refused = append(r.f.Refused, Refusal{"fine-tuning", err.Error()})
+			r.refuse("fine-tuning", err.Error())
 			r.start.NoFinetune = true
 			return held, nil
 		}
@@ -536,7 +536,7 @@ func (r *runner) share(ctx context.Context, base rung) (held int, err error) {
 		if ok {
 			held++
 		} else {
-			r.f.Refused = append(r.f.Refused, Refusal{what, r.why(c)})
+			r.refuse(what, r.why(c))
 			if failed++; failed > 1 || bits < 5 {
 				return held, nil
 			}

@@ -378,7 +378,7 @@ func (t *table) rows(pick []int) (out []Way) {
 }
 
 func (r *runner) refuse(what, why string) {
-	x := Refusal{what, why}
+	x := Refusal{What: what, Why: why}
 	if !slices.Contains(r.f.Refused, x) {
 		r.f.Refused = append(r.f.Refused, x)
 	}
