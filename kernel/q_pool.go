@@ -174,7 +174,7 @@ func prepareQAverage(n *graph.Node, e *Env, lo, hi int) (*Prepared, error) {
 			k0, k1 := taps(ox, w.sw, w.pw, w.dw, w.kw, low[1], hiW)
 			var sums [block / 16][16]int32
 			some := min(block, y.c-ch)
-			for i := i0; i < i1; i++ {
+			for i := i0; i < i1 && j0 < j1; i++ { // a window of padding only may lie behind the image
 				at := x.at + img*x.sn + (oy*w.sh-w.ph+i*w.dh)*x.sh + (ox*w.sw-w.pw+j0*w.dw)*x.sw + ch
 				for k := 0; k < some; k += 16 {
 					if whole {

@@ -74,6 +74,7 @@ func init() {
 		}
 		pool("3x3", map[string]any{"kernel_shape": ints(3, 3), "pads": p1})
 		pool("counted", map[string]any{"kernel_shape": ints(3, 2), "pads": p1, "strides": ints(2, 2), "count_include_pad": int64(1), "ceil_mode": int64(1)})
+		pool("beside", map[string]any{"kernel_shape": ints(3, 1), "pads": p1, "strides": ints(2, 2), "count_include_pad": int64(1), "ceil_mode": int64(1)}) // windows of padding only
 		whit("qlinearglobalaveragepool"+n, "QLinearGlobalAveragePool", nil, []int{1, 2, 3, 4}, Rand(1, d, 2, 70, 7, 5), s(0.02), zero(d, 17), s(0.001), zero(u8, 99))
 		Add(Case{Name: "nhwc/maxpool3x3s2" + n, Op: "MaxPool", Attrs: map[string]any{"kernel_shape": ints(3, 3), "strides": ints(2, 2), "pads": p1, "ceil_mode": int64(1)},
 			In: []*tensor.Tensor{Rand(12, d, 2, 21, 8, 9)}},
