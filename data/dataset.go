@@ -52,7 +52,7 @@ func TargetsOf(d any) (t Targets, ok bool) {
 	switch d := d.(type) {
 	case *subset:
 		if t, ok = TargetsOf(d.Dataset); ok {
-			return &subTargets{t, d.idx}, true
+			return &subTargets{t, d}, true
 		}
 		return nil, false
 	case *array:
@@ -69,16 +69,13 @@ func TargetsOf(d any) (t Targets, ok bool) {
 
 type subTargets struct {
 	Targets
-	idx []int
+	of *subset
 }
 
 func (s *subTargets) ReadTargets(ctx context.Context, idx []int, t []float32) error {
-	j := make([]int, len(idx))
-	for k, i := range idx {
-		if i < 0 || i >= len(s.idx) {
-			return fmt.Errorf("read: target %d of %d", i, len(s.idx))
-		}
-		j[k] = s.idx[i]
+	j, err := s.of.at(idx)
+	if err != nil {
+		return err
 	}
 	return s.Targets.ReadTargets(ctx, j, t)
 }
@@ -144,14 +141,23 @@ func (s *subset) Len() int            { return len(s.idx) }
 func (s *subset) Hash(i int) [32]byte { return s.Dataset.Hash(s.idx[i]) }
 
 func (s *subset) Read(ctx context.Context, idx []int, x []float32, y []int32) error {
+	j, err := s.at(idx)
+	if err != nil {
+		return err
+	}
+	return s.Dataset.Read(ctx, j, x, y)
+}
+
+// at are the samples idx as the dataset numbers them.
+func (s *subset) at(idx []int) ([]int, error) {
 	j := make([]int, len(idx))
 	for k, i := range idx {
 		if i < 0 || i >= len(s.idx) {
-			return fmt.Errorf("read: sample %d of %d", i, len(s.idx))
+			return nil, fmt.Errorf("read: sample %d of %d", i, len(s.idx))
 		}
 		j[k] = s.idx[i]
 	}
-	return s.Dataset.Read(ctx, j, x, y)
+	return j, nil
 }
 
 // reshaped is the same values under another shape.
