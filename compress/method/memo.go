@@ -86,8 +86,16 @@ func (k *Key) Held(h *Held) *Key {
 	return k
 }
 
+// Sum is the hash so far, for keys that begin alike; "" where k is nil.
+func (k *Key) Sum() string {
+	if k == nil {
+		return ""
+	}
+	return hex.EncodeToString(k.h.Sum(nil)[:16])
+}
+
 func (m *Memo) path(k *Key, ext string) string {
-	return filepath.Join(m.Dir, hex.EncodeToString(k.h.Sum(nil)[:16])+ext)
+	return filepath.Join(m.Dir, k.Sum()+ext)
 }
 
 // Path is a file's name for k, for checkpoints; "" where m is nil.

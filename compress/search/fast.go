@@ -59,7 +59,7 @@ func (r *runner) fast(ctx context.Context) error {
 				set = r.fit(r.start, set, "epochs", 1)
 			}
 			name := fmt.Sprintf("%.0f%% of %s pruned", 100*kind.levels[mid], kind.what)
-			a, err := r.attempt(ctx, name, append([]method.Step{{Method: kind.method, Set: set}}, r.fixes(kind.fixes)...))
+			a, err := r.attempt(ctx, name, r.start, 0, append([]method.Step{{Method: kind.method, Set: set}}, r.fixes(kind.fixes)...))
 			if err != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -102,7 +102,7 @@ func (r *runner) fast(ctx context.Context) error {
 	})
 	top := best[0]
 	if m := find("gptq"); m != nil && r.may("gptq") && !strings.Contains(top.name, "integers") {
-		_, err := r.attempt(ctx, top.name+", 8 bits", append(slices.Clone(top.steps), method.Step{Method: "gptq", Set: typed(m, map[string]any{"bits": 8.0})}))
+		_, err := r.attempt(ctx, top.name+", 8 bits", r.start, 0, append(slices.Clone(top.steps), method.Step{Method: "gptq", Set: typed(m, map[string]any{"bits": 8.0})}))
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -126,6 +126,12 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 	if m == nil || !r.may("activations") || r.late("integers") {
 		return nil, nil
 	}
+	base := r.start.Clone() // through the steps once, not for every try
+	for _, st := range steps {
+		if err := base.Step(ctx, st, Methods); err != nil {
+			return nil, err
+		}
+	}
 	try := func(skip []string) (*attempt, error) {
 		set := map[string]any{}
 		what := name + "integers"
@@ -133,7 +139,7 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 			set["skip"] = strings.Join(skip, ",")
 			what = fmt.Sprintf("%sintegers but for %d layers", name, len(skip))
 		}
-		a, err := r.attempt(ctx, what, append(slices.Clone(steps), method.Step{Method: "activations", Set: set}))
+		a, err := r.attempt(ctx, what, base, len(steps), append(slices.Clone(steps), method.Step{Method: "activations", Set: set}))
 		if err != nil && ctx.Err() == nil {
 			r.refuse(what, err.Error())
 			return nil, nil
@@ -145,20 +151,15 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 		return a, err
 	}
 	// What each layer does alone, on a part of the choice split.
-	base := r.start.Clone()
-	for _, st := range steps {
-		if err := base.Step(ctx, st, Methods); err != nil {
-			return nil, err
-		}
-	}
-	base.Choice = some(base.Choice, samples(base.Choice))
+	part := base.Clone()
+	part.Choice = some(base.Choice, samples(base.Choice))
 	far := map[string]float64{}
 	var names []string
-	for _, l := range base.Layers {
+	for _, l := range part.Layers {
 		if r.late("the layers on integers") {
 			return nil, nil
 		}
-		c := base.Clone()
+		c := part.Clone()
 		if err := c.Step(ctx, method.Step{Method: "activations", Set: map[string]any{"layers": l.Name}}, Methods); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -252,9 +253,10 @@ func (r *runner) floats(ctx context.Context, base *method.State, all *attempt, f
 	return best, nil
 }
 
-// attempt makes, measures and times a candidate; it becomes the best where it is better.
-func (r *runner) attempt(ctx context.Context, name string, steps []method.Step) (*attempt, error) {
-	ok, err := r.tryAll(ctx, name, r.start, 0, steps)
+// attempt makes, measures and times a candidate from base, which has been through the first done steps; it
+// becomes the best where it is better.
+func (r *runner) attempt(ctx context.Context, name string, base *method.State, done int, steps []method.Step) (*attempt, error) {
+	ok, err := r.tryAll(ctx, name, base, done, steps)
 	if err != nil {
 		return nil, err
 	}

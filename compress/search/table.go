@@ -8,6 +8,7 @@ import (
 
 	"whit/compress/method"
 	"whit/graph"
+	"whit/tensor"
 	"whit/train"
 )
 
@@ -100,11 +101,7 @@ func some(ds train.Dataset, n int) train.Dataset { return method.First(ds, min(d
 
 // samples is how many of a dataset's samples a table is measured on, where time does not press.
 func samples(ds train.Dataset) int {
-	size := 1
-	for _, d := range ds.Shape() {
-		size *= d
-	}
-	return max(16, min(512, (1<<23)/max(1, size)))
+	return max(16, min(512, (1<<23)/max(1, tensor.Shape(ds.Shape()).NumElements())))
 }
 
 // fewer makes the table fit the time that it has, by fewer samples.
@@ -156,13 +153,14 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 	if err := r.fewer(ctx, t, len(menu)); err != nil {
 		return nil, err
 	}
+	from := base.Memo.Key("table").Graph(base.Graph).Sum() // once: the weights may be many
 	for k, w := range menu {
 		if r.late("the table from " + w.name + " on") {
 			break
 		}
 		var made []*held
 		for i, l := range base.Layers {
-			key := base.Memo.Key("way").Add(w.step.Method, fmt.Sprint(w.step.Set), i, t.samples).Graph(base.Graph)
+			key := base.Memo.Key("way").Add(w.step.Method, fmt.Sprint(w.step.Set), i, t.samples, from)
 			var m measured
 			if !base.Memo.Get(key, &m) {
 				if made == nil {
