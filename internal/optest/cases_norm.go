@@ -120,6 +120,7 @@ func init() {
 		Case{Name: "globalaveragepool/fails/empty", Op: "GlobalAveragePool", In: one(Rand(1, f, 2, 3, 0)), Err: true},
 		Case{Name: "globalaveragepool/fails/rank", Op: "GlobalAveragePool", In: one(Rand(1, f, 2)), Err: true},
 		Case{Name: "globalaveragepoolgrad", Domain: "whit", Op: "GlobalAveragePoolGrad", In: in(F32([]float32{3}, 1, 1, 1), Fill(7, 1, 1, 2)), Want: one(F32([]float32{1.5, 1.5}, 1, 1, 2))},
+		Case{Name: "globalaveragepoolgrad/images", Domain: "whit", Op: "GlobalAveragePoolGrad", In: in(Rand(1, f, 3, 5, 1, 1), Rand(2, f, 3, 5, 3, 4))},
 		Case{Name: "globalaveragepoolgrad/fails", Domain: "whit", Op: "GlobalAveragePoolGrad", In: in(F32([]float32{3}, 1, 1, 1), Fill(7, 1, 2, 2)), Err: true},
 		Case{Name: "globalmaxpool", Op: "GlobalMaxPool", In: one(F32([]float32{1, 2, 6, 3, -1, -2, -1, -2}, 1, 2, 2, 2)), Grad: nil, Want: one(F32([]float32{6, -1}, 1, 2, 1, 1))},
 		Case{Name: "globalmaxpool/3d", Op: "GlobalMaxPool", In: one(Rand(1, f, 2, 3, 2, 3, 2)), Grad: []int{0}},
