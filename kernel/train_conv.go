@@ -14,8 +14,8 @@ import (
 //	y        GEMM of pixels x (kh,kw,cin) with packed W, straight from the (padded) image
 //	dx       at stride 1 the convolution of dy with W turned round; else GEMM dy·W into
 //	         rows of (kh,kw,cin), added onto the image in the order of pixels
-//	dW       GEMM dyᵀ·x over images and pixels, in trainChunks chunks of images whose sums
-//	         are added from the first to the last
+//	dW       GEMM xᵀ·dy, or dyᵀ·x with few output channels, over images and pixels, in
+//	         chunks of images whose sums are added from the first to the last
 //
 // Every element is one chain of FMA in an order that depends on shapes only.
 func init() {
@@ -469,10 +469,13 @@ func (c *conv) spread(dx, prod []float32, img, g, oy, ld int) {
 	}
 }
 
-// prepareTrainConvGradW: dW[cout][(kh,kw,cin)] of each chunk of images, columns in
+// prepareTrainConvGradW: beside what gradW does, dW[cout][(kh,kw,cin)] of each chunk of images, columns in
 // panels; then the chunks' sum in W's order.
 func prepareTrainConvGradW(n *graph.Node, e *Env) (*Prepared, error) {
 	c := trainConvOf(n, e, n.In[1], n.In[2], n.In[0])
+	if c.cout >= 8 {
+		return c.gradW(), nil
+	}
 	nr := c.u.NR
 	panels := c.panels(c.k)
 	chunks := min(trainChunks, c.y.n)
