@@ -48,6 +48,11 @@ func init() {
 		Case{Name: "batchnormgrad/images", Domain: "whit", Op: "BatchNormalizationGrad", Attrs: train, In: in(Rand(1, f, 3, 5, 4, 7), Rand(2, f, 3, 5, 4, 7), Rand(3, f, 5)), Outs: 3},
 		Case{Name: "batchnorm/images", Op: "BatchNormalization", Attrs: attrs{"training_mode": int64(1), "momentum": float32(.7)}, Outs: 3,
 			In: in(Rand(1, f, 3, 5, 4, 7), Rand(2, f, 5), Rand(3, f, 5), Rand(4, f, 5), positive(5, 5))},
+		Case{Name: "batchnorm/wide", Op: "BatchNormalization", Attrs: attrs{"training_mode": int64(1), "momentum": float32(.7)}, Outs: 3,
+			In: in(Rand(1, f, 3, 27, 4, 7), Rand(2, f, 27), Rand(3, f, 27), Rand(4, f, 27), positive(5, 27))},
+		Case{Name: "batchnorm/constant", Op: "BatchNormalization", Attrs: attrs{"training_mode": int64(1)}, Outs: 3,
+			In: in(Fill(1000.7, 3, 8, 4, 7), Rand(2, f, 8), Rand(3, f, 8), Rand(4, f, 8), positive(5, 8))},
+		Case{Name: "batchnormgrad/wide", Domain: "whit", Op: "BatchNormalizationGrad", Attrs: train, In: in(Rand(1, f, 3, 27, 4, 7), Rand(2, f, 3, 27, 4, 7), Rand(3, f, 27)), Outs: 3},
 		Case{Name: "batchnormgrad/fails", Domain: "whit", Op: "BatchNormalizationGrad", Attrs: train, In: in(Rand(1, f, 2, 2), x, two), Outs: 3, Err: true},
 
 		Case{Name: "instancenorm", Op: "InstanceNormalization", Attrs: attrs{"epsilon": eps0}, In: in(F32([]float32{1, 3, 2, 6}, 1, 2, 2), two, bias), Grad: []int{0, 1, 2},
