@@ -11,9 +11,11 @@ import (
 )
 
 // Operators that only move elements of 4 bytes or one: Transpose, Slice, Split,
-// DepthToSpace, SpaceToDepth, and a Transpose between two Reshapes (channel shuffle) as
-// one whit.Fused. Each output is a nest of loops with one stride a loop on either
-// side, so that NHWC and row-major images are read and written where they are.
+// DepthToSpace, SpaceToDepth, Pad with a constant, the gradients of Slice and such a
+// Pad, and a Transpose between two Reshapes (channel shuffle) as one whit.Fused. Each
+// output is a nest of loops with one stride a loop on either side, so that NHWC and
+// row-major images are read and written where they are; what Pad and the gradients
+// leave out has been filled before.
 func init() {
 	registerMoves("x32", 32, tensor.Words)
 	registerMoves("x8", 8, (*tensor.Tensor).Bytes)
@@ -30,10 +32,16 @@ func registerMoves[T element](prefix string, bits int, of func(*tensor.Tensor) [
 		{"", "Split", nil, moveLayout},
 		{"", "DepthToSpace", nil, moveLayout},
 		{"", "SpaceToDepth", nil, moveLayout},
+		{"", "Pad", padMoves, padLayout},
+		{graph.Domain, "PadGrad", padMoves, moveLayout},
+		{graph.Domain, "SliceGrad", func(n *graph.Node) bool {
+			_, _, err := op.SliceSpans(n)
+			return err == nil && n.In[0].Type.Shape.NumElements() > 0
+		}, moveLayout},
 		{graph.Domain, "Fused", func(n *graph.Node) bool { return shuffleBody(n) != nil }, shuffleLayout},
 	} {
 		name := m.op
-		if m.domain != "" {
+		if name == "Fused" {
 			name = "Shuffle"
 		}
 		Register(Kernel{
@@ -65,6 +73,45 @@ func moveLayout(n *graph.Node, in []graph.Layout) Layouts {
 		}
 	}
 	return l
+}
+
+// padMoves reports Pad and PadGrad nodes that copy one block, with a constant around.
+func padMoves(n *graph.Node) bool {
+	before, after, err := op.PadBorders(n)
+	if err != nil || n.Str("mode", "constant") != "constant" {
+		return false
+	}
+	if v := n.Input(2); n.Op == "Pad" && v != nil && !v.IsConst() {
+		return false
+	}
+	for k, d := range padded(n).Type.Shape {
+		if d+min(0, before[k])+min(0, after[k]) <= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// padded is the value without what Pad adds: its input, or the output of its gradient.
+func padded(n *graph.Node) *graph.Value {
+	if n.Op == "Pad" {
+		return n.In[0]
+	}
+	return n.Out[0]
+}
+
+// padLayout passes NHWC through where halos hold what is added, zero.
+func padLayout(n *graph.Node, in []graph.Layout) Layouts {
+	if v := n.Input(2); v != nil && !zero(v) {
+		return Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, 1)}
+	}
+	return moveLayout(n, in)
+}
+
+// zero reports a constant whose first element is all bits 0.
+func zero(v *graph.Value) bool {
+	t := v.Tensor()
+	return !slices.ContainsFunc(t.Bytes()[:t.DType.Bits()/8], func(b byte) bool { return b != 0 })
 }
 
 // transposeLayout reads either order and writes row-major.
@@ -248,6 +295,27 @@ func moveOf(n *graph.Node, i int) move {
 			m.src = append(m.src, st*steps[k])
 			m.sat += st * starts[k]
 		}
+	case "SliceGrad":
+		starts, steps, _ := op.SliceSpans(n)
+		m.dims, m.src = xs, xst
+		for k, st := range yst {
+			m.dst = append(m.dst, st*steps[k])
+			m.dat += st * starts[k]
+		}
+	case "Pad", "PadGrad":
+		// In the longer of the two the block begins behind what is added, in the shorter
+		// behind what is cut.
+		before, after, _ := op.PadBorders(n)
+		short, long, ss, ls := &m.sat, &m.dat, xst, yst
+		if n.Op == "PadGrad" {
+			short, long, ss, ls = &m.dat, &m.sat, yst, xst
+		}
+		for k, d := range padded(n).Type.Shape {
+			m.dims = append(m.dims, d+min(0, before[k])+min(0, after[k]))
+			*short -= min(0, before[k]) * ss[k]
+			*long += max(0, before[k]) * ls[k]
+		}
+		m.src, m.dst = xst, yst
 	case "Split":
 		axis := int(n.Int("axis", 0))
 		if axis < 0 {
@@ -306,6 +374,9 @@ func prepareMove[T element](n *graph.Node, e *Env, of func(*tensor.Tensor) []T) 
 		}
 		m := moveOf(n, i)
 		m.zip = kern.ZipperOf(e.CPU)
+		if n.Op == "Pad" || n.Op == "PadGrad" || n.Op == "SliceGrad" {
+			p.Phases = append(p.Phases, around(n, of))
+		}
 		units, rows := m.units(), m.dims[len(m.dims)-2]
 		tu, tr := split(units, rows, m.dims[len(m.dims)-1]*16)
 		var y view
@@ -329,4 +400,24 @@ func prepareMove[T element](n *graph.Node, e *Env, of func(*tensor.Tensor) []T) 
 		}})
 	}
 	return p, nil
+}
+
+// around is the phase that fills output 0, halo and all, with Pad's constant or zero.
+func around[T element](n *graph.Node, of func(*tensor.Tensor) []T) Phase {
+	var c T
+	if n.Op == "Pad" && n.Input(2) != nil {
+		c = of(n.In[2].Tensor())[0]
+	}
+	v := n.Out[0]
+	size := PhysicalLen(v.Type.Shape, v.Layout)
+	return Phase{Tiles: (size + spanLen - 1) / spanLen, Run: func(call *Call, tile int, _ []byte) {
+		d := of(call.Out[0])[tile*spanLen : min(size, (tile+1)*spanLen)]
+		if c == 0 {
+			clear(d)
+			return
+		}
+		for i := range d {
+			d[i] = c
+		}
+	}}
 }

@@ -12,9 +12,10 @@ import (
 // them); weights are params, packed anew at every run:
 //
 //	y        GEMM of pixels x (kh,kw,cin) with packed W, straight from the (padded) image
-//	dx       GEMM dy·W into rows of (kh,kw,cin), added onto the image in the order of pixels
-//	dW       GEMM dyᵀ·x over images and pixels, in trainChunks chunks of images whose sums
-//	         are added from the first to the last
+//	dx       at stride 1 the convolution of dy with W turned round; else GEMM dy·W into
+//	         rows of (kh,kw,cin), added onto the image in the order of pixels
+//	dW       GEMM xᵀ·dy, or dyᵀ·x with few output channels, over images and pixels, in
+//	         chunks of images whose sums are added from the first to the last
 //
 // Every element is one chain of FMA in an order that depends on shapes only.
 func init() {
@@ -276,11 +277,14 @@ func (c *conv) packW(dst, w []float32, g, p int) {
 func (c *conv) panels(n int) int { return (n + c.u.NR - 1) / c.u.NR }
 
 func prepareTrainConv(n *graph.Node, e *Env) (*Prepared, error) {
-	c := trainConvOf(n, e, n.In[0], n.In[1], n.Out[0])
-	out, nr := n.Out[0], c.u.NR
+	return trainConvOf(n, e, n.In[0], n.In[1], n.Out[0]).forward(n.Out[0], n.Input(2) != nil, (*conv).packW), nil
+}
+
+// forward is the convolution of input 0 with the weights that pack brings into panels.
+func (c *conv) forward(out *graph.Value, bias bool, pack func(c *conv, dst, w []float32, g, p int)) *Prepared {
+	nr := c.u.NR
 	panels, bands := c.panels(c.cout), c.bands()
 	panelLen := c.k * nr
-	bias := n.Input(2) != nil
 	rowsOf := func(b int) (int, int) { return b * c.y.h / bands, (b + 1) * c.y.h / bands }
 	maxRows := (c.y.h + bands - 1) / bands
 	p := &Prepared{
@@ -293,7 +297,7 @@ func prepareTrainConv(n *graph.Node, e *Env) (*Prepared, error) {
 	}
 	p.Phases = []Phase{
 		{Tiles: c.group * panels, Run: func(call *Call, tile int, _ []byte) {
-			c.packW(kern.Floats(call.Temp)[tile*panelLen:], tensor.Of[float32](call.In[1]), tile/panels, tile%panels)
+			pack(c, kern.Floats(call.Temp)[tile*panelLen:], tensor.Of[float32](call.In[1]), tile/panels, tile%panels)
 		}},
 		{Tiles: c.y.n * bands, Run: func(call *Call, tile int, scratch []byte) {
 			img, b := tile/bands, tile%bands
@@ -331,13 +335,46 @@ func prepareTrainConv(n *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}},
 	}
-	return p, nil
+	return p
 }
 
-// prepareTrainConvGradX: rows of dy times W give what each pixel adds to its
+// turned is the convolution that gives dx at stride 1: of dy, with channels exchanged
+// and the window turned round. ok is false where it would not be one.
+func (c *conv) turned() (t *conv, ok bool) {
+	u := *c
+	u.x, u.y, u.cin, u.cout = c.y, c.x, c.cout, c.cin
+	u.k = u.kh * u.kw * u.cin
+	u.ph, u.pw = (c.kh-1)*c.dh-c.ph, (c.kw-1)*c.dw-c.pw
+	// A few channels are wasted lanes there.
+	return &u, c.sh == 1 && c.sw == 1 && u.ph >= 0 && u.pw >= 0 && u.cout >= 8
+}
+
+// packTurned is packW for a turned convolution: w is the forward one's.
+func (c *conv) packTurned(dst, w []float32, g, p int) {
+	nr, taps := c.u.NR, c.kh*c.kw
+	w = w[g*c.cin*c.cout*taps:]
+	o0 := p * nr
+	cols := min(nr, c.cout-o0)
+	if cols < nr {
+		clear(dst[:c.k*nr])
+	}
+	for i := range c.cin {
+		for j := range cols {
+			tap := w[(i*c.cout+o0+j)*taps:][:taps]
+			for t, v := range tap {
+				dst[((taps-1-t)*c.cin+i)*nr+j] = v
+			}
+		}
+	}
+}
+
+// prepareTrainConvGradX: beside what turned does, rows of dy times W give what each pixel adds to its
 // window; that is then added to dx. A tile is an image, whose dx it owns.
 func prepareTrainConvGradX(n *graph.Node, e *Env) (*Prepared, error) {
 	c := trainConvOf(n, e, n.Out[0], n.In[1], n.In[0])
+	if t, ok := c.turned(); ok {
+		return t.forward(n.Out[0], false, (*conv).packTurned), nil
+	}
 	out, nr := n.Out[0], c.u.NR
 	panels := c.panels(c.k)
 	panelLen := c.cout * nr
@@ -432,10 +469,13 @@ func (c *conv) spread(dx, prod []float32, img, g, oy, ld int) {
 	}
 }
 
-// prepareTrainConvGradW: dW[cout][(kh,kw,cin)] of each chunk of images, columns in
+// prepareTrainConvGradW: beside what gradW does, dW[cout][(kh,kw,cin)] of each chunk of images, columns in
 // panels; then the chunks' sum in W's order.
 func prepareTrainConvGradW(n *graph.Node, e *Env) (*Prepared, error) {
 	c := trainConvOf(n, e, n.In[1], n.In[2], n.In[0])
+	if c.cout >= 8 {
+		return c.gradW(), nil
+	}
 	nr := c.u.NR
 	panels := c.panels(c.k)
 	chunks := min(trainChunks, c.y.n)

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"slices"
+
 	"whit/graph"
 	"whit/internal/kern"
 	"whit/op"
@@ -65,9 +67,14 @@ func init() {
 // 200 µs and above the cost of claiming a tile.
 const spanLen = 1 << 14
 
-// alikeLayout wants all inputs in the layout of the first, and gives that to the output.
+// alikeLayout wants all inputs in the layout of the first that is an image, else in
+// the first one's, and gives that to the output.
 func alikeLayout(n *graph.Node, in []graph.Layout) Layouts {
 	l := graph.Layout{Order: in[0].Order, CStride: in[0].CStride}
+	if i := slices.IndexFunc(in, func(l graph.Layout) bool { return l.Order == graph.NHWC }); i >= 0 &&
+		!slices.ContainsFunc(n.In, (*graph.Value).IsConst) {
+		l = graph.Layout{Order: graph.NHWC, CStride: in[i].CStride}
+	}
 	ls := Layouts{Out: []graph.Layout{l}}
 	for range n.In {
 		ls.In = append(ls.In, l)

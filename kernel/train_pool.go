@@ -29,6 +29,16 @@ func init() {
 		},
 		Prepare: prepareTrainMaxPoolGrad,
 	})
+	Register(Kernel{
+		Domain: graph.Domain, Op: "GlobalAveragePoolGrad", Name: "f32_globalaveragepoolgrad_train", Priority: 50,
+		Match: func(n *graph.Node, e *Env) bool {
+			return e.Training && trainConvMatch(n, n.In[0], n.In[1], n.Out[0])
+		},
+		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+			return Layouts{In: []graph.Layout{pixels(n.In[0], in[0]), in[1]}, Out: []graph.Layout{{Order: graph.NHWC}}}
+		},
+		Prepare: prepareTrainGlobalAverageGrad,
+	})
 }
 
 // maxPool is the geometry of a pool node of training.
@@ -140,4 +150,25 @@ func prepareTrainMaxPoolGrad(n *graph.Node, e *Env) (*Prepared, error) {
 		}
 	}
 	return &Prepared{Phases: []Phase{{Tiles: p.y.n, Run: run}}}, nil
+}
+
+// prepareTrainGlobalAverageGrad spreads dy over the pixels; a tile is an image.
+func prepareTrainGlobalAverageGrad(n *graph.Node, _ *Env) (*Prepared, error) {
+	y, out := imageOf(n.In[0]), n.Out[0]
+	d := imageOf(out)
+	count := float64(d.h * d.w)
+	return &Prepared{Phases: []Phase{{Tiles: d.n, Run: func(call *Call, img int, _ []byte) {
+		dx := f32s(call.Out[0])
+		clearHalo(out, d, dx, img)
+		at := d.start + img*d.img
+		first := dx[at:][:d.c]
+		for c, v := range f32s(call.In[0])[y.start+img*y.img:][:d.c] {
+			first[c] = float32(float64(v) / count)
+		}
+		for row := range d.h {
+			for col := range d.w {
+				copy(dx[at+row*d.row+col*d.px:][:d.c], first)
+			}
+		}
+	}}}}, nil
 }

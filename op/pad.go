@@ -150,6 +150,20 @@ func padsOf(n *graph.Node, padsIn, axesIn int, x tensor.Shape) (borders, error) 
 	return p, nil
 }
 
+// PadBorders is what a bound Pad, or the Pad whose gradient n is, adds before and after
+// every axis; negative cuts.
+func PadBorders(n *graph.Node) (before, after []int, err error) {
+	i, x := 1, n.In[0].Type.Shape
+	if n.Op == "PadGrad" {
+		i, x = 2, n.Out[0].Type.Shape
+	}
+	p, err := padsOf(n, i, 3, x)
+	for _, b := range p {
+		before, after = append(before, b.before), append(after, b.after)
+	}
+	return before, after, err
+}
+
 // sources lists, for every position along each axis of the output, the position
 // in x that it shows, -1 where it is fill.
 func (p borders) sources(mode string, x tensor.Shape) [][]int {

@@ -187,10 +187,14 @@ func slicesOf(n *graph.Node, i int, x tensor.Shape) (spans, error) {
 	return r, nil
 }
 
-// SliceSpans is where a bound Slice starts along every axis of its input, and its
-// step, which is not 0.
+// SliceSpans is where a bound Slice, or the Slice whose gradient n is, starts along
+// every axis of its input, and its step, which is not 0.
 func SliceSpans(n *graph.Node) (starts, steps []int, err error) {
-	r, err := slicesOf(n, 1, n.In[0].Type.Shape)
+	i, x := 1, n.In[0].Type.Shape
+	if n.Op == "SliceGrad" {
+		i, x = 2, n.Out[0].Type.Shape
+	}
+	r, err := slicesOf(n, i, x)
 	for _, s := range r {
 		starts, steps = append(starts, s.start), append(steps, s.step)
 	}

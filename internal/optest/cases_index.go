@@ -43,6 +43,7 @@ func init() {
 		Case{Name: "slice/many", Op: "Slice", In: in(f(1, 2, 3), i64(0, 0), i64(1, 1)), Err: true},
 		Case{Name: "slice/float", Op: "Slice", In: in(f(1, 2, 3), f(0), f(1)), Err: true},
 		Case{Name: "slicegrad", Domain: graph.Domain, Op: "SliceGrad", In: in(f(7, 8), i64(4), i64(-1), i64(-far), i64(0), i64(-2)), Want: in(f(0, 8, 0, 7)), Grad: []int{0}},
+		Case{Name: "slicegrad/rank4", Domain: graph.Domain, Op: "SliceGrad", In: in(ten(1, 2, 3, 4, 3), i64(2, 5, 4, 6), i64(1, -1), i64(4, -6), i64(1, 3), i64(1, -2)), Grad: []int{0}},
 		Case{Name: "slicegrad/shape", Domain: graph.Domain, Op: "SliceGrad", In: in(f(7, 8), i64(4), i64(0), i64(1)), Err: true},
 
 		Case{Name: "pad", Op: "Pad", In: in(of([]int{3, 2}, float32(1), 2, 3, 4, 5, 6), i64(0, 2, 0, 1), of([]int{}, float32(9))),
@@ -65,6 +66,12 @@ func init() {
 		Case{Name: "pad/nothing", Op: "Pad", Attrs: a("mode", "edge"), In: in(tensor.New(tensor.Float32, 0), i64(1, 1)), Err: true},
 		Case{Name: "pad/fill", Op: "Pad", In: in(f(1, 2), i64(1, 1), i64(3)), Err: true},
 		Case{Name: "padgrad", Domain: graph.Domain, Op: "PadGrad", Attrs: a("mode", "edge"), In: in(f(1, 2, 4, 8), i64(2), i64(1, 1)), Want: in(f(3, 12))},
+		Case{Name: "pad/channels", Op: "Pad", In: in(ten(1, 2, 3, 4, 5), i64(0, 2, 0, 0, 0, 3, 0, 0)), Grad: []int{0}},
+		Case{Name: "pad/around", Op: "Pad", In: in(ten(1, 2, 3, 4, 5), i64(0, 2, -1, 1, 0, -1, 2, 0), of([]int{}, float32(3))), Grad: []int{0}},
+		Case{Name: "pad/gone", Op: "Pad", In: in(f(1, 2, 3), i64(-2, -1))},
+		Case{Name: "pad/byte", Op: "Pad", In: in(of([]int{1, 2, 2, 1}, uint8(1), 2, 3, 4), i64(0, 1, 0, 1, 0, 0, 0, 0), of([]int{}, uint8(7)))},
+		Case{Name: "padgrad/channels", Domain: graph.Domain, Op: "PadGrad", In: in(ten(1, 2, 8, 4, 5), i64(2, 3, 4, 5), i64(0, 2, 0, 0, 0, 3, 0, 0))},
+		Case{Name: "padgrad/cut", Domain: graph.Domain, Op: "PadGrad", In: in(ten(1, 2, 4, 5, 6), i64(2, 3, 4, 5), i64(0, 2, -1, 1, 0, -1, 2, 0))},
 		Case{Name: "padgrad/shape", Domain: graph.Domain, Op: "PadGrad", In: in(f(1, 2, 4), i64(2), i64(1, 1)), Err: true},
 
 		Case{Name: "argmax", Op: "ArgMax", Attrs: a("axis", 1), In: in(of([]int{2, 2}, float32(2), 2, 3, 10)), Want: in(of([]int{2, 1}, int64(0), 1))},
