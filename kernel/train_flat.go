@@ -24,13 +24,20 @@ func init() {
 	})
 	Register(Kernel{
 		Domain: graph.Domain, Op: "GradSum", Name: "f32_gradsum", Priority: 10,
-		Match: f32(always), Layout: alikeLayout, Prepare: prepareAlike(func(k kern.Vec, c *Call, from, to int) {
-			y := f32s(c.Out[0])[from:to]
-			copy(y, f32s(c.In[0])[from:to])
-			for _, t := range c.In[1:] {
-				k.Add(y, f32s(t)[from:to])
-			}
-		}),
+		Match: f32(always), Layout: alikeLayout, Prepare: func(n *graph.Node, e *Env) (*Prepared, error) {
+			flat := kern.FlatOf(e.CPU)
+			return prepareAlike(func(k kern.Vec, c *Call, from, to int) {
+				y := f32s(c.Out[0])[from:to]
+				if len(c.In) == 1 {
+					copy(y, f32s(c.In[0])[from:to])
+					return
+				}
+				flat.Binary(kern.OpAdd, y, f32s(c.In[0])[from:to], f32s(c.In[1])[from:to], 1, 1)
+				for _, t := range c.In[2:] {
+					k.Add(y, f32s(t)[from:to])
+				}
+			}, 0)(n, e)
+		},
 	})
 	// SumTo of equal shapes: a gradient that was stretched along no axis in this binding.
 	Register(Kernel{

@@ -197,7 +197,7 @@ func prepareTrainNormGrad(n *graph.Node, e *Env) (*Prepared, error) {
 	// the mean less the pivot.
 	s := normState{m: m, vectors: 5, sums: 4}
 	in, all := pixelRunsOf(m, g), pixelRunsOf(m, g, d)
-	return &Prepared{Temp: s.bytes(), Phases: []Phase{
+	return &Prepared{Temp: s.bytes(), InPlace: []int{0}, Phases: []Phase{
 		s.begin(1),
 		{Tiles: m.n, Run: func(call *Call, img int, _ []byte) {
 			dy, x, sums := f32s(call.In[0]), f32s(call.In[1]), s.clear(call, img)
