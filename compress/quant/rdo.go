@@ -31,8 +31,7 @@ import (
 //   - decisions are softened by a temperature (G. Hinton, O. Vinyals, J. Dean: Distilling the knowledge in a
 //     neural network, 2015, section 2): images of which the model is certain would say nothing.
 //
-// Levels that depend on those before (P. Haase et al.: Dependent scalar quantization for neural
-// network compression, 2020) are not used.
+// With dependent, levels are those of a dependent quantiser (see trellis).
 var RDO = &method.Method{
 	Name: "rdo",
 	Doc:  "chooses each weight's level by the bytes it costs and what it does to the decisions or outputs",
@@ -44,6 +43,7 @@ var RDO = &method.Method{
 		{Name: "passes", Kind: method.Int, Default: 4, Min: 1, Max: 100, Doc: "passes over the weights"},
 		{Name: "step", Kind: method.Float, Default: 2.0, Min: 0.01, Max: 100, Doc: "first step between levels, of the one that would be best at a high rate without compensation"},
 		{Name: "shrink", Kind: method.Float, Default: 0.8, Min: 0, Max: 1, Doc: "how much less is believed of pairs of weights than of single ones; more where few sums of large outputs are drawn"},
+		{Name: "dependent", Kind: method.Bool, Default: false, Doc: "weights' levels on two scales of which those before say which one counts (trellis-coded quantisation): fewer bytes, and several times slower to choose"},
 		{Name: "temperature", Kind: method.Float, Default: 8.0, Min: 0.1, Max: 100, Doc: "temperature of the decisions that are compared"},
 	},
 	Apply: rdo,
@@ -55,7 +55,7 @@ func rdo(ctx context.Context, s *method.State, a method.Args) error {
 		return err
 	}
 	users := s.Graph.Uses()
-	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes")}
+	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes"), dependent: a.Bool("dependent")}
 	for _, l := range layers {
 		if suited(l, users) {
 			z.layers = append(z.layers, l)
@@ -152,6 +152,7 @@ type rounder struct {
 	layers       []*method.Layer
 	step, shrink float64
 	passes       int
+	dependent    bool
 	held         [][]*rounded // of each layer: the weight, and the bias if there is one
 	of           map[*method.Held]*rounded
 }
@@ -166,6 +167,8 @@ type rounded struct {
 	levels []int8
 	step   float64
 	j      jacobian
+
+	dependent bool // levels are what those of a dependent quantiser stand for
 }
 
 func (q *rounded) value(l int8) float32 { return float32(l) * float32(q.step) }
@@ -268,7 +271,7 @@ func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err er
 				for i, q := range z.held[from+k] {
 					q.j = js[k][i]
 					if pass == 0 {
-						q.begin(lambda, z.step)
+						q.begin(lambda, z.step, z.dependent && i == 0 && q.cols >= minTrellis)
 					}
 					sum += q.walk(cost, lambda, z.shrink)
 					if pass < z.passes-1 {
@@ -315,7 +318,9 @@ func (q *rounded) each(f func(i int)) {
 // begin sets the first step: levels Δ apart are off by Δ²/12 in the mean square, which costs
 // h Δ²/24 at a curvature h, and Δ twice as large saves a bit: their sum is least at
 // Δ² = 12 lambda / (h ln 2). Compensation and zeros lower the error: the best is factor times that.
-func (q *rounded) begin(lambda, factor float64) {
+//
+// A dependent quantiser is not used where its levels would leave the 8 bits that hold them.
+func (q *rounded) begin(lambda, factor float64, dependent bool) {
 	sum, n, top := 0.0, 0, 0.0
 	q.each(func(i int) {
 		if !q.fixed[i] {
@@ -332,6 +337,9 @@ func (q *rounded) begin(lambda, factor float64) {
 	if sum > 0 {
 		q.step = factor * math.Sqrt(12*lambda*float64(n)/(math.Ln2*sum))
 	}
+	if q.dependent = dependent && dependentStep*q.step >= top/127; q.dependent {
+		q.step *= dependentStep
+	}
 	q.step = min(max(q.step, top/127), top)
 }
 
@@ -340,10 +348,17 @@ func (q *rounded) begin(lambda, factor float64) {
 func (q *rounded) walk(cost *entropy.Cost, lambda, shrink float64) (bits float64) {
 	x := q.h.Data()
 	syms := make([]int32, len(x))
-	for i, v := range x {
-		syms[i] = int32(math.RoundToEven(float64(v) / q.step))
+	step := q.step
+	if q.dependent {
+		step *= 2
 	}
-	bits = cost.Start(entropy.Block{Dims: entropy.DimsOf(q.h.Value.Type.Shape), Syms: syms})
+	for i, v := range x {
+		syms[i] = int32(math.RoundToEven(float64(v) / step))
+	}
+	bits = cost.Start(entropy.Block{Dims: entropy.DimsOf(q.h.Value.Type.Shape), Syms: syms, Dependent: q.dependent})
+	if q.dependent {
+		return bits + q.trellis(cost, lambda, shrink)
+	}
 	q.each(func(i int) {
 		if q.fixed[i] {
 			bits += cost.Take(0)
