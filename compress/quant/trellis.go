@@ -197,7 +197,7 @@ func (t *trellis) grad(g float64, p *path) float64 {
 func (t *trellis) settle() {
 	q, i := t.q, t.first
 	l := t.paths[t.best(-1)].levels[0]
-	q.levels[i] = int8(entropy.LevelValue(t.state, l))
+	q.levels[i] = entropy.LevelValue(t.state, l)
 	t.state = entropy.NextState(t.state, l)
 	t.bits += t.cost.Take(l)
 	if v := q.value(q.levels[i]); v != t.x[i] {
