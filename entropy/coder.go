@@ -53,6 +53,8 @@ func (d Dims) Len() int {
 type Block struct {
 	Dims
 	Syms []int32 // Dims.Len of them
+	// Dependent says that symbols are levels of a dependent quantiser (see NextState): [Context] predicts them better then.
+	Dependent bool
 	// Coded is set by Append and Decode: the bytes of code that the block took, to
 	// within a few; those of all blocks add up to the code, padding aside.
 	Coded int
@@ -109,7 +111,7 @@ func Streams(blocks []Block) [][]Block {
 			if cols > 0 {
 				rows = min(rows, (StreamLen-n+cols-1)/cols)
 			}
-			part := Block{Dims: Dims{rows, b.C, b.H, b.W}}
+			part := Block{Dims: Dims{rows, b.C, b.H, b.W}, Dependent: b.Dependent}
 			if b.Syms != nil {
 				part.Syms = b.Syms[: rows*cols : rows*cols]
 				b.Syms = b.Syms[rows*cols:]

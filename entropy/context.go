@@ -98,14 +98,14 @@ const (
 type model struct {
 	nonzero, negative, length, mantissa site
 
-	// Not zero:
-	zFar     [256]counter     // by neighbours at both distances, left and upper
-	zDiag    [256]counter     // by the three neighbours at the first distance, and left
-	zKernel  [16 * 32]counter // by the place in the kernel and what it holds so far
-	zUpper   [1 << 14]counter // in matrices: by densities, and two upper neighbours
-	zKin     [1 << 10]counter // by the density here and how much kin rows expect
-	zNear    [512]counter     // by the density here and around, left and upper neighbour
-	zDensity [1 << 10]counter // by densities of column and row
+	// Not zero, on the first and on the second scale of a dependent quantiser:
+	zFar     [2][256]counter     // by neighbours at both distances, left and upper
+	zDiag    [2][256]counter     // by the three neighbours at the first distance, and left
+	zKernel  [2][16 * 32]counter // by the place in the kernel and what it holds so far
+	zUpper   [2][1 << 14]counter // in matrices: by densities, and two upper neighbours
+	zKin     [2][1 << 10]counter // by the density here and how much kin rows expect
+	zNear    [2][512]counter     // by the density here and around, left and upper neighbour
+	zDensity [2][1 << 10]counter // by densities of column and row
 
 	sKin, sKinNear, sBoth, sLinear, sCross, sUpper, sRow        []counter // negative
 	lPlain, lDensity, lEst, lNear, lFar, lLinear, lKin, lColumn []counter // length
@@ -118,14 +118,14 @@ type model struct {
 
 func newModel() *model {
 	m := &model{
-		nonzero:  newSite(8, 16, 176),
+		nonzero:  newSite(8, 2*16, 176),
 		negative: newSite(8, 1, 1),
-		length:   newSite(8, lengthSteps, 16),
+		length:   newSite(8, 2*lengthSteps, 16),
 		mantissa: newSite(4, 16*mixedBits, 1),
 
 		sKin: newCounters(25 * 3), sKinNear: newCounters(25 * 9), sBoth: newCounters(25 * 25), sLinear: newCounters(25),
 		sCross: newCounters(81), sUpper: newCounters(27), sRow: newCounters(81),
-		lPlain: newCounters(lengthSteps * 2), lDensity: newCounters(lengthSteps * 176), lEst: newCounters(lengthSteps * 64), lNear: newCounters(lengthSteps * 256),
+		lPlain: newCounters(2 * lengthSteps * 2), lDensity: newCounters(2 * lengthSteps * 176), lEst: newCounters(2 * lengthSteps * 64), lNear: newCounters(lengthSteps * 256),
 		lFar: newCounters(lengthSteps * 256), lLinear: newCounters(lengthSteps * 16 * 25), lKin: newCounters(lengthSteps * 16 * 25), lColumn: newCounters(lengthSteps * 256),
 		mPlain: newCounters(mantissaSteps * 2), mRow: newCounters(mantissaSteps * 16), mNear: newCounters(mantissaSteps * 16), mLinear: newCounters(mantissaSteps * 25),
 		low: newCounters(16 * 256 * 2), starts: newCounters(maxStart),
@@ -133,8 +133,10 @@ func newModel() *model {
 	for i := range m.low {
 		m.low[i] |= lowCount
 	}
-	for _, c := range [][]counter{m.zFar[:], m.zDiag[:], m.zKernel[:], m.zUpper[:], m.zKin[:], m.zNear[:], m.zDensity[:]} {
-		resetCounters(c)
+	for i := range 2 {
+		for _, c := range [][]counter{m.zFar[i][:], m.zDiag[i][:], m.zKernel[i][:], m.zUpper[i][:], m.zKin[i][:], m.zNear[i][:], m.zDensity[i][:]} {
+			resetCounters(c)
+		}
 	}
 	return m
 }
@@ -187,6 +189,8 @@ type walk struct {
 	colMag              []int32   // mean magnitude of the column's non-zeros, in 1/256
 	above               []above   // what the row knows of its columns as it begins
 	logits              []int16   // scratch of look
+	dependent           bool
+	state               int // of a dependent quantiser, else 0
 	kin                 *kin
 	lin                 linear
 	r, c, k             int // the position: row, column, and place in its kernel
@@ -232,7 +236,7 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 	}
 	const wide = 2 * margin
 	w := &walk{
-		model: m, rc: rc, cols: cols, kernel: kernel, width: b.W, far1: far1, far2: far2, beside: beside,
+		model: m, rc: rc, cols: cols, kernel: kernel, width: b.W, far1: far1, far2: far2, beside: beside, dependent: b.Dependent,
 		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
 		mags: make([]uint8, cols+wide), mags1: make([]uint8, cols+wide), mags2: make([]uint8, cols+wide),
 		column: newCounters(cols), place: newCounters(kernel), colSign: newCounters(cols), colMag: make([]int32, cols),
@@ -310,7 +314,7 @@ func (w *walk) begin(r int) {
 	look(w.above, w.column, w.logits, w.mags1[margin:], w.mags2[margin:], w.far1)
 	resetCounters(w.place)
 	w.r, w.c, w.k = r, 0, 0
-	w.row, w.rowMag, w.inKernel, w.inRow, w.left = counterHalf, 256, 0, 0, 0
+	w.row, w.rowMag, w.inKernel, w.inRow, w.left, w.state = counterHalf, 256, 0, 0, 0, 0
 	w.kin.row(r)
 }
 
@@ -322,7 +326,7 @@ func (w *walk) next(s int32) (int32, error) {
 	if s != 0 {
 		y = 1
 	}
-	y = w.nonzero.code(w.rc, &in, y, w.near, w.density)
+	y = w.nonzero.code(w.rc, &in, y, w.state&1<<4|w.near, w.density)
 	w.row.update(int32(y)<<22, 60)
 	i := w.c + margin
 	w.left, w.cur[i] = 0, 0
@@ -336,6 +340,9 @@ func (w *walk) next(s int32) (int32, error) {
 		w.left = int(min(uint32(abs(s)), 3))
 	}
 	w.mags[i] = uint8(w.left)
+	if w.dependent {
+		w.state = NextState(w.state, s)
+	}
 	w.c++
 	if w.k++; w.k == w.kernel {
 		w.k, w.inKernel = 0, 0
@@ -348,7 +355,7 @@ func (w *walk) next(s int32) (int32, error) {
 
 // nonzeroInputs sets the inputs of the decision "not zero".
 func (w *walk) nonzeroInputs(in *[maxInputs]*counter) {
-	m, c, k := w.model, w.c, w.k
+	m, c, k, scale := w.model, w.c, w.k, w.state&1
 	over, left, rl := w.above[c], uint(w.left), uint(w.row.logit()+zeroLogit)
 	n1, n2 := uint(0), uint(0)
 	if w.far1 > 0 { // the neighbours at the distance and beside it
@@ -369,16 +376,16 @@ func (w *walk) nonzeroInputs(in *[maxInputs]*counter) {
 
 	in[0] = &w.column[c]
 	in[1] = &w.place[k]
-	in[2] = &m.zFar[(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
-	in[3] = &m.zDiag[(n1>>2|n1>>12|n1<<2|left)&255]
+	in[2] = &m.zFar[scale][(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
+	in[3] = &m.zDiag[scale][(n1>>2|n1>>12|n1<<2|left)&255]
 	if w.kernel == 1 {
-		in[4] = &m.zUpper[(rl>>8<<9|uint(over.mags))&(1<<14-1)]
+		in[4] = &m.zUpper[scale][(rl>>8<<9|uint(over.mags))&(1<<14-1)]
 	} else {
-		in[4] = &m.zKernel[min(w.inKernel, 15)<<5|min(k, 31)]
+		in[4] = &m.zKernel[scale][min(w.inKernel, 15)<<5|min(k, 31)]
 	}
-	in[5] = &m.zKin[((uint(over.density)+rl>>8)>>1<<5|uint(max(kq, -kq))<<1|leftFlag)&1023]
-	in[6] = &m.zNear[(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
-	in[7] = &m.zDensity[(uint(over.density)<<5|rl>>8)&1023]
+	in[5] = &m.zKin[scale][((uint(over.density)+rl>>8)>>1<<5|uint(max(kq, -kq))<<1|leftFlag)&1023]
+	in[6] = &m.zNear[scale][(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
+	in[7] = &m.zDensity[scale][(uint(over.density)<<5|rl>>8)&1023]
 }
 
 // above is what a row knows of a column as it begins.
@@ -485,8 +492,11 @@ func (w *walk) step(in *[maxInputs]*counter, sign, q int, yes bool) bool {
 	if yes {
 		y = 1
 	}
-	return w.model.length.code(w.rc, in, y, q, w.value.rm) != 0
+	return w.model.length.code(w.rc, in, y, w.lengthSet(q), w.value.rm) != 0
 }
+
+// lengthSet is the number of decision q about a length on the scale in force.
+func (w *walk) lengthSet(q int) int { return w.state&1*lengthSteps + q }
 
 // alone codes y, or decodes and returns it, by one counter, that forgets as those of a site.
 func alone(rc *rangeCoder, c *counter, y int) int {
@@ -556,9 +566,10 @@ func (w *walk) negativeInputs(in *[maxInputs]*counter) {
 // sign.
 func (w *walk) lengthInputs(in *[maxInputs]*counter, sign, q int) {
 	m, v := w.model, &w.value
-	in[0] = &m.lPlain[q<<1|sign]
-	in[1] = &m.lDensity[q*176+w.density]
-	in[2] = &m.lEst[q<<6|v.est]
+	s := w.lengthSet(q)
+	in[0] = &m.lPlain[s<<1|sign]
+	in[1] = &m.lDensity[s*176+w.density]
+	in[2] = &m.lEst[s<<6|v.est]
 	in[3] = &m.lNear[q<<8|v.pairUp]
 	in[4] = &m.lFar[q<<8|v.pairFar]
 	in[5] = &m.lLinear[(q<<4|v.rm)*25+(v.hq^-sign)+sign+12]

@@ -25,6 +25,27 @@ type Cost struct {
 	sign       [2]float64      // of a positive and a negative symbol
 	lengths    [2]lengthPrices // by sign
 	priced     priced
+
+	taken place // where Take goes on while Bits is ahead
+	ahead bool
+}
+
+// place is what changes of a walk when it is looked ahead.
+type place struct{ c, k, left, inKernel, state int }
+
+// put lets s be the row's next symbol, as far as neighbours tell.
+func (w *walk) put(s int32) {
+	i := w.c + margin
+	w.cur[i] = min(max(s, -maxMag), maxMag)
+	w.left = int(min(uint32(abs(s)), 3))
+	w.mags[i] = uint8(w.left)
+	if s != 0 {
+		w.inKernel++
+	}
+	w.c++
+	if w.k++; w.k == w.kernel {
+		w.k, w.inKernel = 0, 0
+	}
 }
 
 // lengthPrices are the prices of lengths in bits, less 1, as far as asked for.
@@ -88,7 +109,7 @@ func (c *Cost) Start(b Block) (head float64) {
 	}
 	head = c.spent(func() { c.w = c.m.newWalk(&c.rc, b) })
 	c.w.begin(0)
-	c.priced = none
+	c.ahead, c.priced = false, none
 	return head
 }
 
@@ -107,6 +128,27 @@ func size(rng uint64) float64 {
 	return float64(n) - bitsTab[rng>>(n-16)]
 }
 
+// Ahead makes Bits ask about the symbol after syms, which come next in this row but are not learned,
+// in a state of a dependent quantiser. It holds until Take or another Ahead.
+func (c *Cost) Ahead(syms []int32, state int) {
+	w := c.w
+	c.back()
+	c.taken, c.ahead = place{w.c, w.k, w.left, w.inKernel, w.state}, true
+	for _, s := range syms {
+		w.put(s)
+	}
+	w.state = state
+}
+
+// back ends Ahead.
+func (c *Cost) back() {
+	if c.ahead {
+		w := c.w
+		w.c, w.k, w.left, w.inKernel, w.state = c.taken.c, c.taken.k, c.taken.left, c.taken.inKernel, c.taken.state
+	}
+	c.ahead, c.priced = false, none
+}
+
 // Bits is the price, in bits, of s as the next symbol. What it does to the prices of later
 // symbols is not in it, nor what its own first bits teach the model about the rest, so that
 // Take may find a slightly different one.
@@ -115,7 +157,7 @@ func (c *Cost) Bits(s int32) float64 {
 	var in [maxInputs]*counter
 	if c.priced == none {
 		w.nonzeroInputs(&in)
-		p := m.nonzero.chance(&in, w.near, w.density)
+		p := m.nonzero.chance(&in, w.state&1<<4|w.near, w.density)
 		c.zero, c.some = price(p, 0), price(p, 1)
 		c.priced = zeros
 	}
@@ -156,7 +198,7 @@ func (c *Cost) lengthPrice(sign, e int) float64 {
 	var in [maxInputs]*counter
 	chance := func(q int) uint32 {
 		w.lengthInputs(&in, sign, q)
-		return w.model.length.chance(&in, q, w.value.rm)
+		return w.model.length.chance(&in, w.lengthSet(q), w.value.rm)
 	}
 	if !lens.begun {
 		p := chance(firstStep(w.start))
@@ -189,7 +231,7 @@ func (c *Cost) lengthPrice(sign, e int) float64 {
 // Take makes s the next symbol: the model learns it. It returns the symbol's price.
 func (c *Cost) Take(s int32) float64 {
 	w := c.w
-	c.priced = none
+	c.back()
 	sum := c.spent(func() { w.next(s) })
 	if w.c == w.cols && w.r+1 < c.rows {
 		w.begin(w.r + 1)

@@ -31,6 +31,7 @@ func TestCost(t *testing.T) {
 		{"dense", []Block{fill(Dims{50, 60, 1, 1}, 1, 30)}},
 		{"large", []Block{fill(Dims{9, 9, 3, 3}, 1, 1e8)}},
 		{"bounds", []Block{{Dims: Dims{2, 2, 1, 1}, Syms: []int32{math.MinInt32, math.MaxInt32, -1, 0}}, fill(Dims{30, 20, 1, 1}, 0.5, 3)}},
+		{"dependent", []Block{dependent(1, Dims{60, 90, 1, 1}, 1), dependent(2, Dims{9, 9, 3, 3}, 3)}},
 		{"a model", []Block{fill(Dims{20, 1, 5, 5}, 0.6, 3), fill(Dims{20, 1, 1, 1}, 0.9, 20), fill(Dims{50, 20, 5, 5}, 0.12, 2), fill(Dims{100, 80, 1, 1}, 0.05, 2), fill(Dims{10, 1, 1, 1}, 1, 9)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -46,11 +47,18 @@ func TestCost(t *testing.T) {
 				offered += head
 				for i, s := range b.Syms {
 					if i%3 == 0 {
+						if n := min(i%5, len(b.Syms)-i, c.w.cols-c.w.c-1); n > 0 {
+							c.Ahead(b.Syms[i:i+n], 1)
+						}
 						for _, x := range []int32{1, -1, 7, 0, -300} {
 							if p := c.Bits(x); !(p > 0 && p < 700) {
 								t.Fatalf("symbol %d: %v for %v bits", i, x, p)
 							}
 						}
+					}
+					if i%3 == 0 { // the same place: the same prices
+						c.back()
+						c.Ahead(nil, c.w.state)
 					}
 					want := c.Bits(s)
 					got := c.Take(s)

@@ -26,7 +26,7 @@ func roundTrip(c Coder, blocks []Block) (size int, err error) {
 	code = code[len(prefix):]
 	back := make([]Block, len(blocks))
 	for i := range blocks {
-		back[i].Dims = blocks[i].Dims
+		back[i].Dims, back[i].Dependent = blocks[i].Dims, blocks[i].Dependent
 	}
 	if err := c.Decode(back, code); err != nil {
 		return 0, fmt.Errorf("decode: %w", err)
@@ -53,6 +53,28 @@ func random(seed uint64, d Dims, density, scale float64) Block {
 	return b
 }
 
+// dependent makes a block of the levels that a dependent quantiser gives normal values, each the nearest
+// of its scale.
+func dependent(seed uint64, d Dims, scale float64) Block {
+	r := rand.New(rand.NewPCG(seed, 1))
+	b := Block{Dims: d, Syms: make([]int32, d.Len()), Dependent: true}
+	state := 0
+	for i := range b.Syms {
+		if i%(d.Len()/d.Rows) == 0 {
+			state = 0
+		}
+		x := 2 * scale * r.NormFloat64()
+		off := math.MaxFloat64
+		for k := int32(-20); k <= 20; k++ {
+			if e := math.Abs(float64(LevelValue(state, k)) - x); e < off {
+				b.Syms[i], off = k, e
+			}
+		}
+		state = NextState(state, b.Syms[i])
+	}
+	return b
+}
+
 var extremes = []int32{math.MinInt32, math.MaxInt32, 0, -1, 1, math.MinInt32 + 1, 1 << 15, -1 << 15, 65536}
 
 // samples are blocks of all kinds, small.
@@ -70,6 +92,7 @@ func samples() map[string][]Block {
 		"large map":  {random(5, Dims{2, 1, 300, 300}, .01, 2)},
 		"8 bits":     {random(6, Dims{30, 64, 1, 1}, 1, 40)},
 		"16 bits":    {random(7, Dims{30, 64, 1, 1}, 1, 5000)},
+		"dependent":  {dependent(12, Dims{40, 50, 1, 1}, 1.5), random(13, Dims{40, 1, 1, 1}, 1, 9), dependent(14, Dims{8, 12, 3, 3}, 0.7)},
 		"chain":      {random(8, Dims{20, 30, 1, 1}, .1, 2), random(9, Dims{20, 1, 1, 1}, .5, 2), random(10, Dims{10, 20, 1, 1}, .2, 2)},
 	}
 	image := Block{Dims: Dims{20, 144, 1, 1}, Syms: make([]int32, 20*144)} // 12 x 12 pixels, dark borders
@@ -103,7 +126,7 @@ func TestRoundTripProperty(t *testing.T) {
 				for range rapid.IntRange(0, 3).Draw(t, "blocks") {
 					d := Dims{rapid.IntRange(0, 6).Draw(t, "rows"), rapid.IntRange(0, 20).Draw(t, "c"), rapid.IntRange(1, 3).Draw(t, "h"), rapid.IntRange(1, 3).Draw(t, "w")}
 					sym := rapid.OneOf(rapid.Just(int32(0)), rapid.Int32Range(-3, 3), rapid.Int32())
-					blocks = append(blocks, Block{Dims: d, Syms: rapid.SliceOfN(sym, d.Len(), d.Len()).Draw(t, "syms")})
+					blocks = append(blocks, Block{Dims: d, Syms: rapid.SliceOfN(sym, d.Len(), d.Len()).Draw(t, "syms"), Dependent: rapid.Bool().Draw(t, "dependent")})
 				}
 				if _, err := roundTrip(c, blocks); err != nil && !(errors.Is(err, ErrUnsuited) && c == (RANS{})) {
 					t.Fatal(err)
@@ -131,6 +154,11 @@ func TestCodesAreFixed(t *testing.T) {
 		}
 		got += fmt.Sprintf("%s %d %08x\n", c.Name(), len(code), crc32.ChecksumIEEE(code))
 	}
+	code, err := Context{}.Append(nil, samples()["dependent"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	got += fmt.Sprintf("dependent %d %08x\n", len(code), crc32.ChecksumIEEE(code))
 	for _, fast := range []bool{true, false} {
 		code, err := AppendElements(nil, elementSamples(), fast)
 		if err != nil {
@@ -143,6 +171,7 @@ huffman 906 f89c7fa5
 relative 610 c8476be4
 rans 616 4288c12c
 context 486 bf5d0160
+dependent 970 509a8223
 elements true 20593 fbcf5de6
 elements false 20098 2c2ac68b
 `
@@ -367,7 +396,7 @@ func TestDamage(t *testing.T) {
 			try := func(b []byte) {
 				back := make([]Block, len(blocks))
 				for i := range back {
-					back[i].Dims = blocks[i].Dims
+					back[i].Dims, back[i].Dependent = blocks[i].Dims, blocks[i].Dependent
 				}
 				if err := c.Decode(back, b); err != nil && !errors.Is(err, ErrCorrupt) {
 					t.Fatalf("error is %v", err)
@@ -460,16 +489,20 @@ func fuzzBlocks(data []byte) ([]Block, []byte) {
 		return nil, data
 	}
 	return []Block{
-		{Dims: Dims{int(data[0]), int(data[1]), 1 + int(data[2]%4), 1 + int(data[3]%4)}},
+		{Dims: Dims{int(data[0]), int(data[1]), 1 + int(data[2]%4), 1 + int(data[3]%4)}, Dependent: data[2]&4 != 0},
 		{Dims: Dims{int(data[4]), int(data[5]), 1, 1}},
 	}, data[6:]
 }
 
 func fuzzDecode(f *testing.F, c Coder) {
-	for _, name := range []string{"chain", "one", "extremes", "zeros"} {
+	for _, name := range []string{"chain", "one", "extremes", "zeros", "dependent"} {
 		blocks := samples()[name]
 		code, _ := c.Append(nil, blocks[:1])
-		f.Add(append([]byte{byte(blocks[0].Rows), byte(blocks[0].C), 0, 0, 0, 0}, code...))
+		dependent := byte(0)
+		if blocks[0].Dependent {
+			dependent = 4
+		}
+		f.Add(append([]byte{byte(blocks[0].Rows), byte(blocks[0].C), dependent, 0, 0, 0}, code...))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		blocks, code := fuzzBlocks(data)

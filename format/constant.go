@@ -35,6 +35,7 @@ const (
 	flagZero  = 0x02 // int8: zero points are given; they follow the scales
 	flagBoth  = 0x04 // int8 within sparse: a stored level may equal the base, see stored()
 	flagHalf  = 0x08 // codebook: the base is half the number of centroids, and not given
+	flagPath  = 0x08 // int8, not within sparse: symbols are levels of a dependent quantiser
 	flagGroup = 0x10 // int8, not within sparse: a group's size follows the axis
 	flag4     = 0x20 // int8: levels of 4 bits
 	flag2     = 0x40 // int8: levels of 2 bits
@@ -96,6 +97,10 @@ func describe(w weight.Weight, t *tensor.Tensor, kind graph.Kind, raw bool) (*it
 	case weight.Int8:
 		it.int8(w)
 		d.shape = w.Q.Shape
+		if it.block = dependent(w); it.block != nil {
+			d.flags |= flagPath
+			break
+		}
 		it.block = shifted(w.Q.Shape, w.Q.Len(), w.Level, &d.base)
 		if w.Q.DType.IsSigned() && !frequent(it.block) {
 			rebase(it.block, &d.base, 0) // levels are signed like the weights
@@ -139,6 +144,53 @@ func describe(w weight.Weight, t *tensor.Tensor, kind graph.Kind, raw bool) (*it
 		it.block = block(w.Shape, syms)
 	}
 	return it, nil
+}
+
+// minDependent is the number of levels from which it is no chance that they are a path.
+const minDependent = 64
+
+// dependent is the block of levels that a dependent quantiser has given; nil where one has not.
+func dependent(w weight.Int8) *entropy.Block {
+	n := w.Q.Len()
+	if n < minDependent || !w.Q.DType.IsSigned() {
+		return nil
+	}
+	cols, state, odd := n/w.Q.Shape[0], 0, false
+	syms := make([]int32, n)
+	for i := range syms {
+		if i%cols == 0 {
+			state = 0
+		}
+		v := w.Level(i)
+		k, ok := entropy.ValueLevel(state, v)
+		if !ok {
+			return nil
+		}
+		syms[i], state, odd = k, entropy.NextState(state, k), odd || v&1 != 0
+	}
+	if !odd { // another step would do
+		return nil
+	}
+	b := block(w.Q.Shape, syms)
+	b.Dependent = true
+	return b
+}
+
+// independent is what symbols of a dependent quantiser stand for; false where one is out of any range.
+func independent(b *entropy.Block) ([]int32, bool) {
+	cols, state := max(1, b.Len()/max(1, b.Rows)), 0
+	values := make([]int32, len(b.Syms))
+	for i, k := range b.Syms {
+		if i%cols == 0 {
+			state = 0
+		}
+		if k < -128 || k > 128 {
+			return nil, false
+		}
+		values[i] = entropy.LevelValue(state, k)
+		state = entropy.NextState(state, k)
+	}
+	return values, true
 }
 
 // stored is the symbol of a sparse tensor's stored level, less the base: not 0, which
@@ -486,10 +538,13 @@ func readDesc(r *rbuf, want []int) *desc {
 		}
 		unfit := byte(flagBoth)
 		if d.form == formSparse {
-			unfit = flagGroup
+			unfit = flagGroup | flagPath
 		}
-		if levelTypes[d.flags&levelFlags] == tensor.Invalid || d.flags&^(levelFlags|flagZero|flagBoth|flagGroup) != 0 || d.flags&unfit != 0 {
+		if levelTypes[d.flags&levelFlags] == tensor.Invalid || d.flags&^(levelFlags|flagZero|flagBoth|flagGroup|flagPath) != 0 || d.flags&unfit != 0 {
 			r.fail("flags %#x", d.flags)
+		}
+		if d.flags&flagPath != 0 && (d.flags&flagWide != 0 || d.base != 0) {
+			r.fail("a dependent quantiser of flags %#x and base %d", d.flags, d.base)
 		}
 	}
 	switch d.form {
@@ -578,7 +633,7 @@ func (d *desc) streams() (b *entropy.Block, elems []entropy.Elements) {
 			N: tensor.Type{DType: d.dtype, Shape: tensor.Shape{n}}.NumBytes() / size})
 	}
 	if d.form != formElements {
-		b = &entropy.Block{Dims: entropy.DimsOf(d.shape)}
+		b = &entropy.Block{Dims: entropy.DimsOf(d.shape), Dependent: d.form == formInt8 && d.flags&flagPath != 0}
 	}
 	switch d.form {
 	case formElements:
@@ -662,7 +717,14 @@ func (d *desc) build(b *entropy.Block, elems []entropy.Elements) (weight.Weight,
 		}
 		return d.plain(t)
 	case formInt8:
-		q, err := d.levels(n, b.Syms, func(s int32) int64 { return int64(s) + int64(d.base) })
+		syms := b.Syms
+		if b.Dependent {
+			var ok bool
+			if syms, ok = independent(b); !ok {
+				return nil, nil, corrupt("level of a dependent quantiser outside any type")
+			}
+		}
+		q, err := d.levels(n, syms, func(s int32) int64 { return int64(s) + int64(d.base) })
 		if err != nil {
 			return nil, nil, err
 		}

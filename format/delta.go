@@ -630,7 +630,7 @@ func deltaItems(places []place, modes []byte, base partners, r *rbuf, opt ReadOp
 				return nil, corrupt("too many symbols")
 			}
 			total += x.block.Len()
-			plain = append(plain, entropy.Block{Dims: x.block.Dims})
+			plain = append(plain, entropy.Block{Dims: x.block.Dims, Dependent: x.block.Dependent})
 		case symbols == partChange:
 			x.change = changes
 			changes++

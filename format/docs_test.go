@@ -7,7 +7,32 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"whit/entropy"
+	"whit/graph"
+	"whit/tensor"
+	"whit/weight"
 )
+
+// pathVector adds 64 levels of a dependent quantiser to its input.
+func pathVector() *File {
+	l := make([]int32, 64)
+	for i, state := 0, 0; i < len(l); i++ {
+		if i%16 == 0 {
+			state = 0
+		}
+		k := int32(i*i%7-3) / int32(1+i%3)
+		l[i], state = entropy.LevelValue(state, k), entropy.NextState(state, k)
+	}
+	q, err := weight.PackLevels(tensor.Int8, l, 4, 16)
+	if err != nil {
+		panic(err)
+	}
+	g := graph.New("")
+	x := g.AddInput("x", tensor.Float32, 4, 16)
+	g.Outputs = []*graph.Value{g.Add("", "Add", nil, x, g.NewWeight("w", weight.Int8{Q: q, Axis: weight.PerTensor, Scale: []float32{0.5}}))}
+	return &File{Graph: g}
+}
 
 // TestDocs holds the tables and vectors of docs/format.md; -update rewrites them.
 func TestDocs(t *testing.T) {
@@ -47,10 +72,25 @@ func TestDocs(t *testing.T) {
 			fmt.Fprintf(&known, "%d %s\n", s.Kind, strconv.Quote(s.Text))
 		}
 	}
+	paths := func() string {
+		f := pathVector()
+		var b strings.Builder
+		w := f.Graph.Find("w").Weight.(weight.Int8)
+		for i := range w.Q.Len() {
+			sep := " "
+			if i%16 == 15 {
+				sep = "\n"
+			}
+			fmt.Fprintf(&b, "%d%s", w.Level(i), sep)
+		}
+		file, _ := write(t, f, Options{Coder: "context", Strip: true})
+		return "```\n" + b.String() + "\n" + hex.Dump(file) + "```"
+	}
 	text := string(b)
 	for name, body := range map[string]string{
 		"vector": vector(Options{Coder: "context"}), "rans vector": vector(Options{Coder: "rans"}), "fast vector": vector(Options{Profile: Fast}),
-		"chunks vector": vector(Options{Chunks: true}), "samples": "```\n" + known.String() + "```",
+		"dependent vector": paths(),
+		"chunks vector":    vector(Options{Chunks: true}), "samples": "```\n" + known.String() + "```",
 		"operators": list(opNames), "attributes": list(attrNames), "dictionary": "```\n" + strconv.Quote(dictionary) + "\n```",
 	} {
 		begin := "<!-- generated: " + name + " -->\n"

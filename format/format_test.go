@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"whit/entropy"
 	"whit/graph"
 	"whit/tensor"
 	"whit/weight"
@@ -110,6 +111,35 @@ func grouped() *File {
 	return &File{Graph: g}
 }
 
+// onPaths has weights of a dependent quantiser, of one scale and one for each output.
+func onPaths() *File {
+	r := rand.New(rand.NewPCG(5, 7))
+	levels := func(d tensor.DType, cols int, shape ...int) *tensor.Tensor {
+		x := make([]int32, tensor.Shape(shape).NumElements())
+		state, most := 0, int32(1<<(d.Bits()-2)-1)
+		for i := range x {
+			if i%cols == 0 {
+				state = 0
+			}
+			k := min(max(int32(math.Round(2*r.NormFloat64())), -most), most)
+			x[i] = entropy.LevelValue(state, k)
+			state = entropy.NextState(state, k)
+		}
+		q, err := weight.PackLevels(d, x, shape...)
+		if err != nil {
+			panic(err)
+		}
+		return q
+	}
+	g := graph.New("dependent")
+	g.Outputs = []*graph.Value{g.AddInput("x", tensor.Float32, 2)}
+	n := g.NewNode("example.org", "Sum", nil, 1, g.Inputs[0],
+		g.NewWeight("matrix", weight.Int8{Q: levels(tensor.Int8, 20, 9, 20), Axis: weight.PerTensor, Scale: []float32{0.5}}),
+		g.NewWeight("kernels", weight.Int8{Q: levels(tensor.Int4, 18, 4, 2, 3, 3), Axis: 0, Scale: []float32{1, 2, 3, 4}}))
+	g.Nodes = append(g.Nodes, n)
+	return &File{Graph: g}
+}
+
 // zoo has every form of constant, attribute and value, small.
 func zoo() *File {
 	g := graph.New("zoo \"é\"")
@@ -201,7 +231,7 @@ func write(t testing.TB, f *File, o Options) ([]byte, Sizes) {
 func read(b []byte) (*File, error) { return Read(bytes.NewReader(b), int64(len(b))) }
 
 func TestRoundTrip(t *testing.T) {
-	for name, f := range map[string]*File{"lenet": lenet(), "zoo": zoo(), "grouped": grouped(), "empty": {Graph: graph.New("")}} {
+	for name, f := range map[string]*File{"lenet": lenet(), "zoo": zoo(), "grouped": grouped(), "dependent": onPaths(), "empty": {Graph: graph.New("")}} {
 		for _, o := range []Options{{}, {Profile: Fast}, {Strip: true}, {Profile: Fast, Strip: true}, {Coder: "raw"}, {Coder: "huffman"}, {Coder: "relative"}, {Coder: "rans"}, {Coder: "context"}, {Chunks: true}} {
 			t.Run(fmt.Sprintf("%s/%+v", name, o), func(t *testing.T) {
 				if err := f.Graph.Verify(); err != nil {
@@ -368,7 +398,7 @@ func refused(err error) bool {
 }
 
 func TestEveryCutAndFlip(t *testing.T) {
-	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo(), "grouped": grouped()} {
+	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo(), "grouped": grouped(), "dependent": onPaths()} {
 		for _, o := range []Options{{}, {Profile: Fast}, {Chunks: true}} {
 			b, _ := write(t, f, o)
 			for n := range b {
@@ -453,7 +483,7 @@ func check(t testing.TB, b []byte) {
 func TestDamageWithChecksumsRecomputed(t *testing.T) {
 	long := os.Getenv("WHIT_LONG") != ""
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // thousands of readers of some megabytes each
-	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo(), "grouped": grouped()} {
+	for name, f := range map[string]*File{"tiny": tiny(), "zoo": zoo(), "grouped": grouped(), "dependent": onPaths()} {
 		for _, o := range []Options{{Coder: "context"}, {Profile: Fast}, {Coder: "relative"}, {Chunks: true}} {
 			b, _ := write(t, f, o)
 			step := 5
@@ -475,7 +505,7 @@ func TestDamageWithChecksumsRecomputed(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, file := range []*File{tiny(), zoo(), grouped()} {
+	for _, file := range []*File{tiny(), zoo(), grouped(), onPaths()} {
 		for _, o := range []Options{{}, {Profile: Fast}, {Coder: "relative"}, {Chunks: true}} {
 			b, _ := write(f, file, o)
 			f.Add(b)
@@ -586,6 +616,58 @@ func TestWriteFile(t *testing.T) {
 	}
 	if _, err := Write(&bytes.Buffer{}, zoo(), Options{Coder: "none"}); err == nil {
 		t.Error("unknown coder")
+	}
+}
+
+// TestDependent: levels that are a path of a dependent quantiser are stored as one, cut into streams too; others as they are.
+func TestDependent(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(l []int32)
+		want   bool
+	}{
+		{"path", func([]int32) {}, true},
+		{"no path", func(l []int32) { l[len(l)-1]++ }, false},
+		{"no odd value", func(l []int32) { clear(l) }, false},
+	} {
+		w := onPaths().Graph.Find("matrix").Weight.(weight.Int8)
+		l := make([]int32, w.Q.Len())
+		for i := range l {
+			l[i] = w.Level(i)
+		}
+		tc.change(l)
+		var err error
+		if w.Q, err = weight.PackLevels(tensor.Int8, l, w.Q.Shape...); err != nil {
+			t.Fatal(err)
+		}
+		it, err := describe(w, nil, graph.Const, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := it.d.flags&flagPath != 0; got != tc.want || it.block.Dependent != tc.want {
+			t.Errorf("%s: stored as a path: %v", tc.name, got)
+		}
+	}
+	for _, d := range []desc{
+		{form: formInt8, flags: flagPath | flagWide, axis: -1, shape: tensor.Shape{2}},
+		{form: formInt8, flags: flagPath, base: 1, axis: -1, shape: tensor.Shape{2}},
+		{form: formSparse, inner: formInt8, flags: flagPath, axis: -1, shape: tensor.Shape{2}},
+	} {
+		var w wbuf
+		d.write(&w, nil)
+		r := rbuf{b: w.b}
+		if readDesc(&r, nil); r.err == nil {
+			t.Errorf("%+v is read", d)
+		}
+	}
+	d := desc{form: formInt8, flags: flagPath, axis: -1, shape: tensor.Shape{1, 2}}
+	b, elems := d.streams()
+	elems[0].Data = []byte{0, 0, 128, 63}
+	for _, bad := range []int32{1 << 30, -1 << 31, 129, 65} {
+		b.Syms = []int32{1, bad}
+		if _, _, err := d.build(b, elems); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("level %d: %v", bad, err)
+		}
 	}
 }
 

@@ -212,9 +212,12 @@ func rdo(ctx context.Context, g *graph.Graph, args []string) error {
 			if err != nil {
 				return err
 			}
-			if p.Kind == method.Int {
+			switch p.Kind {
+			case method.Int:
 				set[k] = int(x)
-			} else {
+			case method.Bool:
+				set[k] = x != 0
+			default:
 				set[k] = x
 			}
 			continue

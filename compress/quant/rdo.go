@@ -31,8 +31,8 @@ import (
 //   - decisions are softened by a temperature (G. Hinton, O. Vinyals, J. Dean: Distilling the knowledge in a
 //     neural network, 2015, section 2): images of which the model is certain would say nothing.
 //
-// Levels that depend on those before (P. Haase et al.: Dependent scalar quantization for neural
-// network compression, 2020) are not used.
+// With dependent, levels are those of a dependent quantiser (see trellis). With codebook, a weight that shares values is
+// given another entry, or none where it is sparse, and what it is compared with is the model with its codebooks.
 var RDO = &method.Method{
 	Name: "rdo",
 	Doc:  "chooses each weight's level by the bytes it costs and what it does to the decisions or outputs",
@@ -44,6 +44,8 @@ var RDO = &method.Method{
 		{Name: "passes", Kind: method.Int, Default: 4, Min: 1, Max: 100, Doc: "passes over the weights"},
 		{Name: "step", Kind: method.Float, Default: 2.0, Min: 0.01, Max: 100, Doc: "first step between levels, of the one that would be best at a high rate without compensation"},
 		{Name: "shrink", Kind: method.Float, Default: 0.8, Min: 0, Max: 1, Doc: "how much less is believed of pairs of weights than of single ones; more where few sums of large outputs are drawn"},
+		{Name: "codebook", Kind: method.Bool, Default: false, Doc: "chooses among the entries of the codebook where a layer has one, instead of levels a step apart"},
+		{Name: "dependent", Kind: method.Bool, Default: false, Doc: "weights' levels on two scales of which those before say which one counts (trellis-coded quantisation): fewer bytes, and several times slower to choose"},
 		{Name: "temperature", Kind: method.Float, Default: 8.0, Min: 0.1, Max: 100, Doc: "temperature of the decisions that are compared"},
 	},
 	Apply: rdo,
@@ -55,7 +57,7 @@ func rdo(ctx context.Context, s *method.State, a method.Args) error {
 		return err
 	}
 	users := s.Graph.Uses()
-	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes")}
+	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes"), dependent: a.Bool("dependent"), codebook: a.Bool("codebook")}
 	for _, l := range layers {
 		if suited(l, users) {
 			z.layers = append(z.layers, l)
@@ -152,6 +154,8 @@ type rounder struct {
 	layers       []*method.Layer
 	step, shrink float64
 	passes       int
+	dependent    bool
+	codebook     bool
 	held         [][]*rounded // of each layer: the weight, and the bias if there is one
 	of           map[*method.Held]*rounded
 }
@@ -163,12 +167,96 @@ type rounded struct {
 	cols   int
 	float  []float32 // as it came
 	fixed  []bool    // zero, and stays so
-	levels []int8
+	levels []int32
 	step   float64
 	j      jacobian
+
+	// A codebook's entries, ascending, and 0 where elements may be left out: level l is book[zero+l]. nil: levels are
+	// multiples of step.
+	book   []float32
+	zero   int
+	sparse bool
+
+	dependent bool // levels are what those of a dependent quantiser stand for
 }
 
-func (q *rounded) value(l int8) float32 { return float32(l) * float32(q.step) }
+func (q *rounded) value(l int32) float32 {
+	if q.book != nil {
+		return q.book[q.zero+int(l)]
+	}
+	return float32(l) * float32(q.step)
+}
+
+// share makes levels the entries of the codebook as it stands, numbered as the file numbers them.
+func (q *rounded) share() {
+	h := q.h
+	h.Share(h.Centroids, h.Index) // which rounds them
+	q.book = slices.Clone(h.Centroids)
+	if q.sparse = h.Mask != nil; q.sparse {
+		q.book = append(q.book, 0)
+	}
+	slices.Sort(q.book)
+	q.book = slices.Compact(q.book)
+	for i, v := range q.book {
+		if math.Abs(float64(v)) < math.Abs(float64(q.book[q.zero])) {
+			q.zero = i
+		}
+	}
+	q.float = h.Data()
+}
+
+// hold holds the constant by its levels.
+func (q *rounded) hold() {
+	h := q.h
+	if q.book == nil {
+		levels := make([]int8, len(q.levels))
+		for i, l := range q.levels {
+			levels[i] = int8(l)
+		}
+		h.Quantise(levels, float32(q.step))
+		return
+	}
+	index := make([]uint16, len(q.levels))
+	h.Mask = nil
+	if q.sparse {
+		h.Mask = make([]uint64, (len(index)+63)/64)
+	}
+	for i, l := range q.levels {
+		index[i] = uint16(q.zero + int(l))
+		if q.sparse && q.value(l) != 0 {
+			h.Mask[i/64] |= 1 << (i % 64)
+		}
+	}
+	h.Share(q.book, index)
+}
+
+// near is the levels that an element may take whose best value is at in steps, or v: 0, the two around it, and one further
+// towards zero.
+func (q *rounded) near(at, v float64) [4]int32 {
+	if q.book != nil {
+		k, _ := slices.BinarySearch(q.book, float32(v))
+		lo := k - 1
+		inner := max(lo-1, q.zero)
+		if lo < q.zero {
+			inner = min(lo+2, q.zero)
+		}
+		c := [4]int32{}
+		for i, k := range [...]int{lo, lo + 1, inner} {
+			c[i+1] = int32(min(max(k, 0), len(q.book)-1) - q.zero)
+		}
+		return c
+	}
+	lo := math.Floor(at)
+	inner := max(lo-1, 0)
+	if lo < 0 {
+		inner = min(lo+2, 0)
+	}
+	c := [4]int32{}
+	for i, x := range [...]float64{lo, lo + 1, inner} {
+		c[i+1] = int32(min(max(x, -127), 127))
+	}
+	return c
+}
 
 func (z *rounder) prepare() error {
 	z.of = map[*method.Held]*rounded{}
@@ -178,7 +266,10 @@ func (z *rounder) prepare() error {
 			if h == nil {
 				continue
 			}
-			q := &rounded{h: h, rows: h.Value.Type.Shape[0], float: h.Data(), fixed: make([]bool, h.Len()), levels: make([]int8, h.Len())}
+			q := &rounded{h: h, rows: h.Value.Type.Shape[0], float: h.Data(), fixed: make([]bool, h.Len()), levels: make([]int32, h.Len())}
+			if z.codebook && h.Centroids != nil && h.Step == 0 {
+				q.share()
+			}
 			q.cols = len(q.float) / q.rows
 			for e, v := range q.float {
 				if v != v || math.IsInf(float64(v), 0) {
@@ -248,7 +339,7 @@ func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err er
 	}
 	fixed := func(h *method.Held, i int) bool { return z.of[h].fixed[i] }
 	type saved struct {
-		levels []int8
+		levels []int32
 		step   float64
 	}
 	best, kept := math.Inf(1), map[*rounded]saved{}
@@ -268,13 +359,13 @@ func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err er
 				for i, q := range z.held[from+k] {
 					q.j = js[k][i]
 					if pass == 0 {
-						q.begin(lambda, z.step)
+						q.begin(lambda, z.step, z.dependent && i == 0 && q.cols >= minTrellis)
 					}
 					sum += q.walk(cost, lambda, z.shrink)
-					if pass < z.passes-1 {
+					if pass < z.passes-1 && q.book == nil {
 						q.rescale(z.m)
 					}
-					q.h.Quantise(q.levels, float32(q.step))
+					q.hold()
 					q.j = nil
 				}
 			}
@@ -295,7 +386,7 @@ func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err er
 	for _, pair := range z.held {
 		for _, q := range pair {
 			q.levels, q.step = kept[q].levels, kept[q].step
-			q.h.Quantise(q.levels, float32(q.step))
+			q.hold()
 		}
 	}
 	return bits, nil
@@ -315,7 +406,9 @@ func (q *rounded) each(f func(i int)) {
 // begin sets the first step: levels Δ apart are off by Δ²/12 in the mean square, which costs
 // h Δ²/24 at a curvature h, and Δ twice as large saves a bit: their sum is least at
 // Δ² = 12 lambda / (h ln 2). Compensation and zeros lower the error: the best is factor times that.
-func (q *rounded) begin(lambda, factor float64) {
+//
+// A dependent quantiser is not used where its levels would leave the 8 bits that hold them.
+func (q *rounded) begin(lambda, factor float64, dependent bool) {
 	sum, n, top := 0.0, 0, 0.0
 	q.each(func(i int) {
 		if !q.fixed[i] {
@@ -324,13 +417,16 @@ func (q *rounded) begin(lambda, factor float64) {
 			top = max(top, math.Abs(float64(q.float[i])))
 		}
 	})
-	if top == 0 {
+	if q.dependent = false; top == 0 || q.book != nil {
 		q.step = 1
 		return
 	}
 	q.step = top
 	if sum > 0 {
 		q.step = factor * math.Sqrt(12*lambda*float64(n)/(math.Ln2*sum))
+	}
+	if q.dependent = dependent && dependentStep*q.step >= top/127; q.dependent {
+		q.step *= dependentStep
 	}
 	q.step = min(max(q.step, top/127), top)
 }
@@ -340,10 +436,21 @@ func (q *rounded) begin(lambda, factor float64) {
 func (q *rounded) walk(cost *entropy.Cost, lambda, shrink float64) (bits float64) {
 	x := q.h.Data()
 	syms := make([]int32, len(x))
-	for i, v := range x {
-		syms[i] = int32(math.RoundToEven(float64(v) / q.step))
+	step := q.step
+	if q.dependent {
+		step *= 2
 	}
-	bits = cost.Start(entropy.Block{Dims: entropy.DimsOf(q.h.Value.Type.Shape), Syms: syms})
+	for i, v := range x {
+		if q.book != nil {
+			syms[i] = q.near(0, float64(v))[2]
+			continue
+		}
+		syms[i] = int32(math.RoundToEven(float64(v) / step))
+	}
+	bits = cost.Start(entropy.Block{Dims: entropy.DimsOf(q.h.Value.Type.Shape), Syms: syms, Dependent: q.dependent})
+	if q.dependent {
+		return bits + q.trellis(cost, lambda, shrink)
+	}
 	q.each(func(i int) {
 		if q.fixed[i] {
 			bits += cost.Take(0)
@@ -356,24 +463,18 @@ func (q *rounded) walk(cost *entropy.Cost, lambda, shrink float64) (bits float64
 		if h > 0 {
 			at -= g / h / q.step
 		}
-		lo := math.Floor(at)
-		inner := max(lo-1, 0) // one further towards zero
-		if lo < 0 {
-			inner = min(lo+2, 0)
-		}
-		best, least := int8(0), math.Inf(1)
-		for k, c := range [...]float64{0, lo, lo + 1, inner} {
-			l := int8(min(max(c, -127), 127))
+		best, least := int32(0), math.Inf(1)
+		for k, l := range q.near(at, at*q.step) {
 			if k > 0 && l == 0 {
 				continue // that was the first
 			}
 			d := float64(q.value(l)) - w
-			if v := float64(h*d*d)/2 + float64(g*d) + float64(lambda*cost.Bits(int32(l))); v < least {
+			if v := float64(h*d*d)/2 + float64(g*d) + float64(lambda*cost.Bits(l)); v < least {
 				best, least = l, v
 			}
 		}
 		q.levels[i] = best
-		bits += cost.Take(int32(best))
+		bits += cost.Take(best)
 		if v := q.value(best); v != x[i] {
 			q.j.move(i, v-x[i])
 		}

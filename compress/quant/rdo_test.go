@@ -12,6 +12,7 @@ import (
 	"whit/entropy"
 	"whit/graph"
 	"whit/tensor"
+	"whit/weight"
 	"whit/zoo"
 )
 
@@ -390,4 +391,82 @@ func TestRDO(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Weights that share values are given other entries of their codebooks: the rate falls with lambda, nothing else is left out or
+// made up, and the file holds codebooks.
+func TestRDOCodebook(t *testing.T) {
+	for _, sparse := range []bool{true, false} {
+		last := math.MaxInt
+		for _, lambda := range []float64{1e-6, 1e-3, 1e-1} {
+			s := state(small(), 80)
+			books := map[*method.Held]map[float32]bool{}
+			for _, l := range s.Layers {
+				for i, h := range []*method.Held{&l.Weight, l.Bias} {
+					if sparse && i == 0 {
+						mask := make([]uint64, (h.Len()+63)/64)
+						for e, x := range h.Data() {
+							if x != 0 {
+								mask[e/64] |= 1 << (e % 64)
+							}
+						}
+						h.Prune(mask)
+					}
+					x := h.Data()
+					c, index, _, err := KMeans(x, 8, Linear, 1, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					h.Share(c, index)
+					books[h] = map[float32]bool{}
+					for _, v := range h.Data() {
+						books[h][v] = true
+					}
+				}
+			}
+			before, _ := s.Freeze()
+			apply(t, s, map[string]any{"lambda": lambda, "codebook": true})
+			g, err := s.Freeze()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var blocks []entropy.Block
+			for _, l := range s.Layers {
+				for i, h := range []*method.Held{&l.Weight, l.Bias} {
+					v := g.Find(h.Value.Name)
+					want := "codebook"
+					if sparse && i == 0 {
+						want = "sparse"
+					}
+					if p, ok := v.Weight.(weight.Sparse); ok && p.Values.Kind() != "codebook" || v.Weight == nil || v.Weight.Kind() != want || !slices.Equal(tensor.Of[float32](v.Tensor()), h.Data()) {
+						t.Errorf("sparse %v: %s is frozen as another weight, %v", sparse, h.Value.Name, v.Weight.Kind())
+					}
+					b := entropy.Block{Dims: entropy.DimsOf(h.Value.Type.Shape)}
+					var sorted []float32
+					for x := range books[h] {
+						sorted = append(sorted, x)
+					}
+					slices.Sort(sorted)
+					was := tensor.Of[float32](before.Find(h.Value.Name).Tensor())
+					for e, x := range h.Data() {
+						if !books[h][x] && !(x == 0 && sparse && i == 0) || was[e] == 0 && x != 0 {
+							t.Fatalf("%s[%d] was %v and is %v", h.Value.Name, e, was[e], x)
+						}
+						k, _ := slices.BinarySearch(sorted, x)
+						zero, _ := slices.BinarySearch(sorted, 0)
+						b.Syms = append(b.Syms, int32(k-zero))
+					}
+					blocks = append(blocks, b)
+				}
+			}
+			code, err := entropy.Context{}.Append(nil, blocks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(code) >= last {
+				t.Errorf("sparse %v, lambda %v: %d bytes after %d", sparse, lambda, len(code), last)
+			}
+			last = len(code)
+		}
+	}
 }

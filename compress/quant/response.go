@@ -318,8 +318,9 @@ func (m *response) measure(ctx context.Context) error {
 // row; grad and move are only valid between begin and end of the element's row.
 type jacobian interface {
 	begin(row int)
-	grad(i int) float64 // of half the sum of squares, by element i of the constant
-	norm(i int) float64 // half its second derivative
+	grad(i int) float64    // of half the sum of squares, by element i of the constant
+	norm(i int) float64    // half its second derivative
+	pair(i, k int) float64 // and with element k of the same row
 	move(i int, by float32)
 	end(row int)
 }
@@ -353,17 +354,19 @@ func (j *dense) in(i int) []float32 { return j.x[i%j.k*j.m.n:][:j.m.n] }
 
 func (j *dense) grad(i int) float64 { return dot(j.in(i), j.s) }
 
-func (j *dense) norm(i int) float64 {
-	x := j.in(i)
-	q := j.q[:len(x)]
+func (j *dense) norm(i int) float64 { return j.pair(i, i) }
+
+func (j *dense) pair(i, k int) float64 {
+	x, y := j.in(i), j.in(k)
+	y, q := y[:len(x)], j.q[:len(x)]
 	var even, odd float32
 	t := 0
 	for ; t+1 < len(x); t += 2 {
-		even += float32(float32(x[t]*x[t]) * q[t])
-		odd += float32(float32(x[t+1]*x[t+1]) * q[t+1])
+		even += float32(float32(x[t]*y[t]) * q[t])
+		odd += float32(float32(x[t+1]*y[t+1]) * q[t+1])
 	}
 	if t < len(x) {
-		even += float32(float32(x[t]*x[t]) * q[t])
+		even += float32(float32(x[t]*y[t]) * q[t])
 	}
 	return float64(even) + float64(odd)
 }
@@ -401,10 +404,11 @@ func (j *table) col(i int) []float32 {
 	return j.cols[int(j.at[i])*n:][:n]
 }
 
-func (j *table) begin(int)          {}
-func (j *table) end(int)            {}
-func (j *table) grad(i int) float64 { return dot(j.col(i), j.m.rest) }
-func (j *table) norm(i int) float64 { c := j.col(i); return dot(c, c) }
+func (j *table) begin(int)             {}
+func (j *table) end(int)               {}
+func (j *table) grad(i int) float64    { return dot(j.col(i), j.m.rest) }
+func (j *table) norm(i int) float64    { return j.pair(i, i) }
+func (j *table) pair(i, k int) float64 { return dot(j.col(i), j.col(k)) }
 func (j *table) move(i int, by float32) {
 	c := j.col(i)
 	rest := j.m.rest[:len(c)]
