@@ -190,21 +190,39 @@ type Layer struct {
 	File int64 `json:"file_bytes"`
 }
 
-// Curve is a layer's sensitivity: the model's error on the choice split with a
-// fraction of the layer's weights zeroed, nothing retrained.
+// Curve is a layer's sensitivity: the model on the choice split with a method's levels in
+// the layer, nothing else changed and nothing retrained.
 type Curve struct {
-	Layer       string       `json:"layer"`
-	Granularity string       `json:"granularity"` // weight, node, layer
-	Points      []CurvePoint `json:"points"`
+	Layer string `json:"layer"` // or the residual block
+	// Granularity is weight, node (output units), layer or block.
+	Granularity string `json:"granularity"`
+	// Method is zero, or what else was tried: see the method scan.
+	Method string       `json:"method"`
+	Points []CurvePoint `json:"points"`
 	// Chosen is the fraction that was pruned in the end, 0..1.
 	Chosen float64 `json:"chosen"`
 }
 
 // CurvePoint is one measurement of a Curve.
 type CurvePoint struct {
+	// Fraction is the level: the share 0..1 that is gone, or bits.
 	Fraction float64 `json:"fraction"`
 	Error    float64 `json:"error"` // 0..1
 	Loss     float64 `json:"loss"`
+	// MSE is the mean squared difference of the logits or outputs from the float model's, KL the mean
+	// Kullback-Leibler divergence of the decisions in nats; nil: nothing is decided.
+	MSE float64  `json:"mse"`
+	KL  *float64 `json:"kl,omitempty"`
+	// Saved is what the constants save in the file, in bytes; 0: not counted.
+	Saved int64 `json:"saved_bytes,omitempty"`
+}
+
+// Far is how far the outputs moved: KL where there is one, else MSE.
+func (p CurvePoint) Far() float64 {
+	if p.KL != nil {
+		return *p.KL
+	}
+	return p.MSE
 }
 
 // Candidate is a model that was tried, measured on the choice split.

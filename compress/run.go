@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -100,7 +99,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 		return nil, fmt.Errorf("minimize %q, want size or latency", o.Minimize)
 	}
 	for _, m := range o.Methods {
-		if !knows(m) {
+		if method.Find(search.Methods, m) == nil {
 			return nil, fmt.Errorf("unknown method %q, want one of %s", m, methodNames())
 		}
 	}
@@ -234,7 +233,7 @@ func (r *run) workDir() error {
 	if err := os.MkdirAll(r.o.WorkDir, 0o755); err != nil {
 		return err
 	}
-	salt := []string{"1", r.o.Tool.Version, fmt.Sprint(r.o.Seed), string(r.metric)}
+	salt := []string{"2", r.o.Tool.Version, fmt.Sprint(r.o.Seed), string(r.metric)}
 	for _, s := range r.res.Splits {
 		salt = append(salt, s.Hash)
 	}
@@ -326,7 +325,7 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	so := search.Options{MaxDrop: math.Inf(1), Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Constant: r.constantBytes, Steps: r.o.Steps,
+	so := search.Options{MaxDrop: math.Inf(1), Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Constant: func(h *method.Held) (int64, error) { return h.FileBytes(r.o.Threads) }, Steps: r.o.Steps,
 		Fit: train.Options{Batch: r.o.Batch, Optimizer: r.o.Optimizer, Augment: r.o.Augment, LR: r.o.LR}}
 	if p := r.o.Budget.MaxDrop; p != nil {
 		// With a promise and a size both, the smallest model within the promise meets both or neither.
@@ -479,21 +478,6 @@ func (r *run) fileBytes(g *graph.Graph) (int64, error) {
 	var n counter
 	_, err := format.Write(&n, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
 	return int64(n), err
-}
-
-// constantBytes is what a constant takes in a file.
-func (r *run) constantBytes(h *method.Held) (int64, error) {
-	w, err := h.Weight()
-	if err != nil {
-		return 0, err
-	}
-	g := graph.New("")
-	g.Outputs = []*graph.Value{g.Add("", "Identity", nil, g.NewWeight("w", w))}
-	sizes, err := format.Write(io.Discard, &format.File{Graph: g}, format.Options{Strip: true, Threads: r.o.Threads})
-	if err != nil {
-		return 0, err
-	}
-	return sizes.Weights[0].Bytes, nil
 }
 
 type counter int64
@@ -818,12 +802,16 @@ func constants(g *graph.Graph) (out []*graph.Value) {
 
 func (r *run) curves() {
 	for _, c := range r.state.Curves {
-		k := Curve{Layer: c.Layer, Granularity: c.Granularity}
+		k := Curve{Layer: c.Layer, Granularity: c.Granularity, Method: c.Method}
 		for _, p := range c.Points {
-			k.Points = append(k.Points, CurvePoint{p.Fraction, p.Error, p.Loss})
+			q := CurvePoint{Fraction: p.Fraction, Error: p.Error, Loss: p.Loss, MSE: p.MSE, Saved: p.Saved}
+			if r.metric.Decides() {
+				q.KL = &p.Far
+			}
+			k.Points = append(k.Points, q)
 		}
 		for _, l := range r.state.Layers {
-			if l.Name == c.Layer && c.Granularity == "weight" {
+			if l.Name == c.Layer && c.Granularity == "weight" && c.Method == method.Zeroed {
 				k.Chosen = 1 - float64(l.Weight.Stored())/float64(l.Weight.Len())
 			}
 		}
@@ -1010,15 +998,6 @@ func base(name string) string {
 		return ""
 	}
 	return filepath.Base(name)
-}
-
-func knows(name string) bool {
-	for _, m := range search.Methods {
-		if m.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 func methodNames() string {

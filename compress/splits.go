@@ -121,14 +121,7 @@ func decisions(ctx context.Context, g *graph.Graph, d data.Dataset, threads int)
 			return nil, err
 		}
 		for i := range idx {
-			row := e.Logits[i*e.Classes : (i+1)*e.Classes]
-			best := 0
-			for k, v := range row {
-				if v > row[best] {
-					best = k
-				}
-			}
-			out = append(out, int32(best))
+			out = append(out, int32(train.Argmax(e.Logits[i*e.Classes:(i+1)*e.Classes])))
 		}
 	}
 	return out, nil

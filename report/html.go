@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"io"
 	"path"
-	"slices"
 	"strings"
 
 	"whit/compress"
@@ -41,6 +40,8 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"join":    func(s []string) string { return strings.Join(s, ", ") },
 	"plural":  plural,
 	"class":   className,
+	"level":   levelText,
+	"far":     func(p compress.CurvePoint) string { return farText(p.Far()) },
 }).Parse(pageText))
 
 type figure struct {
@@ -84,9 +85,10 @@ type page struct {
 	LayerNote                             string
 	StagePlot, LayerPlot, Pareto          template.HTML
 	FlipPlot, NodePlot                    template.HTML
-	Curves, Hists                         []template.HTML
+	Curves, BitCurves, Hists              []template.HTML
+	ShareKeys, BitKeys                    []keyRow
+	CurveUnit                             string
 	Images                                []image
-	By                                    map[string]bool // the granularities of Curves
 }
 
 // The widths that plots are drawn for, in CSS pixels.
@@ -298,29 +300,11 @@ func both(id string, q plot) template.HTML {
 
 func (p *page) plots() {
 	r := p.R
-	var layers []string
-	maxErr, baseErr := 0.0, 0.0
-	p.By = map[string]bool{}
-	for _, c := range r.Curves {
-		p.By[c.Granularity] = true
-		if !slices.Contains(layers, c.Layer) {
-			layers = append(layers, c.Layer)
-		}
-		for _, q := range c.Points {
-			maxErr = max(maxErr, q.Error)
-			if q.Fraction == 0 {
-				baseErr = q.Error
-			}
-		}
-	}
-	for i, l := range layers {
-		var cs []compress.Curve
-		for _, c := range r.Curves {
-			if c.Layer == l {
-				cs = append(cs, c)
-			}
-		}
-		p.Curves = append(p.Curves, svg(fmt.Sprintf("curve%d", i), curvePlot(l, cs, maxErr, baseErr), small, ""))
+	p.Curves, p.BitCurves = sensitivity("curve", r.Curves)
+	p.ShareKeys, p.BitKeys = keys(r.Curves, false), keys(r.Curves, true)
+	p.CurveUnit = "the mean squared difference of its outputs from the float model's"
+	if farUnit(r.Curves) == "nats" {
+		p.CurveUnit = "the mean Kullback-Leibler divergence of its decisions from the float model's, in nats"
 	}
 	p.FarUnit = "squared difference, as a share of the outputs' squares"
 	if decides(r.Metric.Name) {

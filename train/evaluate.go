@@ -124,7 +124,7 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 			e.N++
 			e.Loss += float64(each[i])
 			e.Margin[at+i] = margin(l[i*e.Classes:(i+1)*e.Classes], int(y[i]))
-			if e.Correct[at+i] = argmax(l[i*e.Classes:(i+1)*e.Classes]) == int(y[i]); !e.Correct[at+i] {
+			if e.Correct[at+i] = Argmax(l[i*e.Classes:(i+1)*e.Classes]) == int(y[i]); !e.Correct[at+i] {
 				wrong++
 			}
 		}

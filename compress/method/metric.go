@@ -61,6 +61,8 @@ type Eval struct {
 	// Far is how far the outputs are from the float model's: the mean Kullback-Leibler divergence
 	// of the decisions in nats, or the squared difference by the float outputs' squares.
 	Far float64
+	// MSE is the mean squared difference of the outputs (logits, where it decides) from the float model's.
+	MSE float64
 	// Score is each sample's metric, where the model makes no decisions; NaN: it says nothing of this sample.
 	Score []float64
 
@@ -141,6 +143,7 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 	}
 	e := Eval{}
 	var off, on, peak float64
+	elements := 0
 	var truth []float32
 	err := sideBySide(ctx, g, float, ds, ref, threads, func(at, n int, got, want []*tensor.Tensor) error {
 		for i, w := range want {
@@ -148,6 +151,7 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 			if len(a) != len(b) {
 				return fmt.Errorf("output %d is %v, the float model's is %v", i, got[i].Shape, w.Shape)
 			}
+			elements += len(b)
 			for k, x := range b {
 				d := float64(a[k]) - float64(x)
 				off, on = off+float64(d*d), on+float64(float64(x)*float64(x))
@@ -229,14 +233,20 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 	} else {
 		e.Far = off
 	}
+	e.Far, e.MSE = finite(e.Far), finite(off/float64(max(1, elements)))
 	e.Error, e.Loss = 1-e.Value, e.Far
 	if m == PSNR {
 		e.Error = -e.Value
 	}
-	if math.IsNaN(e.Far) || math.IsInf(e.Far, 0) {
-		e.Far, e.Loss = math.MaxFloat64, math.MaxFloat64
-	}
 	return e, nil
+}
+
+// finite is x, or the largest number for what is none.
+func finite(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return math.MaxFloat64
+	}
+	return x
 }
 
 func span(at, n int) []int {
@@ -325,7 +335,7 @@ func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Met
 	if len(want) >= len(r.Logits) && r.Classes > 0 {
 		wrong := 0
 		for i := 0; m == Agreement && i < len(r.Logits); i += r.Classes {
-			e.Correct[i/r.Classes] = largest(want[i:i+r.Classes]) == largest(r.Logits[i:i+r.Classes])
+			e.Correct[i/r.Classes] = train.Argmax(want[i:i+r.Classes]) == train.Argmax(r.Logits[i:i+r.Classes])
 			if !e.Correct[i/r.Classes] {
 				wrong++
 			}
@@ -339,20 +349,14 @@ func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Met
 			e.Far += divergence(want[i:i+r.Classes], r.Logits[i:i+r.Classes])
 		}
 		e.Far /= float64(max(1, ds.Len()))
-	}
-	if math.IsNaN(e.Far) || math.IsInf(e.Far, 0) {
-		e.Far = math.MaxFloat64
-	}
-	return e, nil
-}
-
-func largest(x []float32) (at int) {
-	for i, v := range x {
-		if v > x[at] {
-			at = i
+		for i, v := range r.Logits {
+			d := float64(v) - float64(want[i])
+			e.MSE += float64(d * d)
 		}
+		e.MSE /= float64(max(1, len(r.Logits)))
 	}
-	return at
+	e.Far, e.MSE = finite(e.Far), finite(e.MSE)
+	return e, nil
 }
 
 // divergence is the Kullback-Leibler divergence, in nats, of softmax(b) from softmax(a).
