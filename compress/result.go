@@ -49,7 +49,11 @@ type Result struct {
 	Table      []Way       `json:"table"`
 	Histograms []Histogram `json:"histograms"`
 	Flips      []Flip      `json:"flips"`
-	Nodes      []NodeTime  `json:"nodes"`
+	// Classes and Groups are the parts of the test set, those that lose most first; see Comparison.
+	Classes      []Part        `json:"classes"`
+	Groups       []Part        `json:"groups"`
+	Verification *Verification `json:"verification,omitempty"`
+	Nodes        []NodeTime    `json:"nodes"`
 
 	Recipe  string  `json:"recipe"` // as YAML, what --recipe replays
 	Replay  string  `json:"replay"` // the command
@@ -80,7 +84,7 @@ type Machine struct {
 // Metric is the promise's metric on the test split, before and after, both
 // measured with the engine that ships, after on the written file.
 type Metric struct {
-	// Name is top1, agreement, cosine, psnr or recall; see Options.Metric.
+	// Name is top1, top5, agreement, cosine, psnr, recall or verification; see Options.Metric.
 	Name   string   `json:"name"`
 	N      int      `json:"n"`      // images
 	Before Interval `json:"before"` // 0..1, or dB

@@ -41,6 +41,14 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"plural":  plural,
 	"class":   className,
 	"level":   levelText,
+	"drop":    func(m string, x compress.Interval) string { return difference(m, x.Value) },
+	"between": func(m string, x compress.Interval) string {
+		return difference(m, x.Low) + " to " + difference(m, x.High)
+	},
+	"decides": decides,
+	"unit":    unit,
+	"list":    func(ps []compress.Part) []compress.Part { return ps[:min(len(ps), listed)] },
+	"more":    func(ps []compress.Part) int { return max(0, len(ps)-listed) },
 	"far":     func(p compress.CurvePoint) string { return farText(p.Far()) },
 }).Parse(pageText))
 
@@ -62,6 +70,11 @@ type stageRow struct {
 
 type layerRow struct {
 	Name, Op, Shape, Weights, Kept, Codebook, Bits, IndexBits, HuffBits, Dense, Pruned, Quantised, Huffman, File string
+}
+
+type partTable struct {
+	What, Metric string
+	Parts        []compress.Part
 }
 
 type image struct {
@@ -89,7 +102,11 @@ type page struct {
 	ShareKeys, BitKeys                    []keyRow
 	CurveUnit                             string
 	Images                                []image
+	ClassParts, GroupParts                partTable
 }
+
+// listed is how many classes and groups the page shows, the worst.
+const listed = 100
 
 // The widths that plots are drawn for, in CSS pixels.
 const (
@@ -110,6 +127,7 @@ func HTML(w io.Writer, r *compress.Result, o Options) error {
 	p.layers()
 	p.plots()
 	p.flips(o.Images)
+	p.ClassParts, p.GroupParts = partTable{"Class", r.Metric.Name, r.Classes}, partTable{"Group", r.Metric.Name, r.Groups}
 	return pageTemplate.Execute(w, p)
 }
 
@@ -124,6 +142,10 @@ func metricName(m string) string {
 	switch m {
 	case "top1":
 		return "Accuracy (top-1)"
+	case "top5":
+		return "Accuracy (top-5)"
+	case "verification":
+		return "Pairs verified"
 	case "agreement":
 		return "Agreement with the float model"
 	case "psnr":

@@ -119,7 +119,14 @@ func fixture(met bool) *compress.Result {
 	for i := range 8 {
 		r.Flips[i].PNG = buf.Bytes()
 	}
+	part := func(name string, class int, lost, changed int) compress.Part {
+		return compress.Part{Name: name, Class: class, N: 1000, Before: iv(0.98, 0.97, 0.99), After: iv(0.98-float64(lost)/1000, 0.96, 0.99), Drop: iv(float64(lost)/1000, -0.001, 0.02), Lost: lost, Changed: changed}
+	}
+	r.Classes = []compress.Part{part("8", 8, 12, 14), part("3", 3, 4, 9), part("<0>", 0, 0, 1)}
+	r.Groups = []compress.Part{part("night", -1, 9, 12), part("day", -1, 1, 2)}
 	if !met {
+		v := compress.Verified{Same: 900, Different: 60000, Identities: 60, Rates: []compress.Accepted{{FAR: 1e-3, Interval: iv(0.97, 0.96, 0.98), Threshold: 0.4}, {FAR: 1e-2, Interval: iv(0.99, 0.98, 1), Threshold: 0.3}}, EqualError: iv(0.012, 0.009, 0.015)}
+		r.Verification = &compress.Verification{Before: v, After: v}
 		r.Verdict = "No model within 26,661 bytes kept the promise of 0.5 points: the best one lost 1.12 points on 10,000 test images."
 		r.Budgets[0].Met, r.Budgets[0].Measured, r.Budgets[0].Note = false, 1.12, "by 0.62 points"
 		r.Unmet, r.Latency, r.Memory = "compressed.unmet.whit", nil, nil
@@ -165,6 +172,13 @@ func TestHTML(t *testing.T) {
 			if page != render(t, tc.r, tc.o) {
 				t.Error("the page differs from one time to the next")
 			}
+			if tc.name == "met" || tc.name == "unmet" {
+				for _, want := range []string{"Who loses", "night", "&lt;0&gt;", "Flipped"} {
+					if !strings.Contains(page, want) {
+						t.Errorf("the page has no %q", want)
+					}
+				}
+			}
 			for _, bad := range []string{"<script", "http://", "https://", "//cdn", "@import", "url(", "/home/", "secret", "NaN", "Inf", "ZgotmplZ", "%!"} {
 				if strings.Contains(page, bad) {
 					t.Errorf("the page holds %q", bad)
@@ -202,7 +216,13 @@ func TestText(t *testing.T) {
 	if err := Text(&b, fixture(true)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"63.4× smaller", "1,066,440", "pruned", "1.64%", "certified"} {
+	if err := Text(&b, fixture(false)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Comparison(&b, &compress.Comparison{Metric: fixture(true).Metric, Classes: fixture(true).Classes}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"63.4× smaller", "1,066,440", "pruned", "1.64%", "certified", "decisions flipped", "worst class, 8", "worst group, night", "verified at FAR 0.10%", "equal error rate"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
