@@ -116,7 +116,7 @@ func write(ctx context.Context, name string) error {
 		if err := run(ctx, file, set); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		fmt.Printf("%s: %d of %d bytes of weights\n", file, method.DenseBytes(f), method.DenseBytes(g))
+		fmt.Println(file)
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ was interrupted goes on where it was, and one with more methods measures only th
 	return c
 }
 
-// scanCache is where measurements are kept; "" where there is no cache.
+// scanCache is where measurements are kept; "" where none can be written.
 func scanCache() string {
 	dir, err := pull.CacheDir()
 	if err != nil {
@@ -141,6 +141,14 @@ func scanCache() string {
 	}
 	dir = filepath.Join(dir, "scan")
 	if os.MkdirAll(dir, 0o755) != nil {
+		return ""
+	}
+	f, err := os.CreateTemp(dir, ".probe*")
+	if err != nil {
+		return ""
+	}
+	f.Close()
+	if os.Remove(f.Name()) != nil {
 		return ""
 	}
 	return dir
