@@ -27,9 +27,11 @@ func chooseMetric(ctx context.Context, want, task string, g *graph.Graph, ds dat
 	logits := len(outs[0]) == 2 && outs[0][1] > 1
 	_, targets := data.TargetsOf(ds)
 	switch {
-	case m == method.Top1 && !labelled:
-		return "", errors.New("metric top1 needs labels, and the data have none")
-	case (m == method.Top1 || m == method.Agreement) && !logits:
+	case m.Labelled() && m != "" && !labelled:
+		return "", fmt.Errorf("metric %s needs labels, and the data have none", m)
+	case m == method.Top5 && logits && outs[0][1] <= 5:
+		return "", fmt.Errorf("metric top5 needs more than 5 classes, and there are %d", outs[0][1])
+	case m != "" && m.Decides() && !logits:
 		return "", fmt.Errorf("metric %s needs decisions, and the model's output is %v, not logits [N,C]", m, outs[0])
 	case m == method.PSNR && !targets:
 		return "", errors.New("metric psnr needs targets: float arrays y beside x in an .npz")

@@ -41,10 +41,11 @@ type Measured struct {
 // within half a point, in ten minutes, and writes nothing.
 type Options struct {
 	Budget Budget
-	// Metric is "top1" (decisions against labels), "agreement" (decisions against the float model's),
-	// "cosine" (outputs against the float model's), "psnr" (outputs against targets, in dB) or
-	// "recall" (detections against the float model's). "": what the card's task, the model's
-	// outputs and the data call for.
+	// Metric is "top1" or "top5" (decisions against labels), "agreement" (decisions against the float model's),
+	// "cosine" (outputs against the float model's), "psnr" (outputs against targets, in dB),
+	// "recall" (detections against the float model's, boxes by their overlap) or "verification" (the share of pairs of
+	// one identity that embeddings accept where a thousandth of those of two are; labels are the identities).
+	// "": what the card's task, the model's outputs and the data call for.
 	Metric string
 	// Minimize is "size", the default, or "latency".
 	Minimize string

@@ -49,7 +49,11 @@ type Result struct {
 	Table      []Way       `json:"table"`
 	Histograms []Histogram `json:"histograms"`
 	Flips      []Flip      `json:"flips"`
-	Nodes      []NodeTime  `json:"nodes"`
+	// Classes and Groups are the parts of the test set, those that lose most first; see Comparison.
+	Classes      []Part        `json:"classes"`
+	Groups       []Part        `json:"groups"`
+	Verification *Verification `json:"verification,omitempty"`
+	Nodes        []NodeTime    `json:"nodes"`
 
 	Recipe  string  `json:"recipe"` // as YAML, what --recipe replays
 	Replay  string  `json:"replay"` // the command
@@ -80,7 +84,7 @@ type Machine struct {
 // Metric is the promise's metric on the test split, before and after, both
 // measured with the engine that ships, after on the written file.
 type Metric struct {
-	// Name is top1, agreement, cosine, psnr or recall; see Options.Metric.
+	// Name is top1, top5, agreement, cosine, psnr, recall or verification; see Options.Metric.
 	Name   string   `json:"name"`
 	N      int      `json:"n"`      // images
 	Before Interval `json:"before"` // 0..1, or dB
@@ -190,21 +194,39 @@ type Layer struct {
 	File int64 `json:"file_bytes"`
 }
 
-// Curve is a layer's sensitivity: the model's error on the choice split with a
-// fraction of the layer's weights zeroed, nothing retrained.
+// Curve is a layer's sensitivity: the model on the choice split with a method's levels in
+// the layer, nothing else changed and nothing retrained.
 type Curve struct {
-	Layer       string       `json:"layer"`
-	Granularity string       `json:"granularity"` // weight, node, layer
-	Points      []CurvePoint `json:"points"`
+	Layer string `json:"layer"` // or the residual block
+	// Granularity is weight, node (output units), layer or block.
+	Granularity string `json:"granularity"`
+	// Method is zero, or what else was tried: see the method scan.
+	Method string       `json:"method"`
+	Points []CurvePoint `json:"points"`
 	// Chosen is the fraction that was pruned in the end, 0..1.
 	Chosen float64 `json:"chosen"`
 }
 
 // CurvePoint is one measurement of a Curve.
 type CurvePoint struct {
+	// Fraction is the level: the share 0..1 that is gone, or bits.
 	Fraction float64 `json:"fraction"`
 	Error    float64 `json:"error"` // 0..1
 	Loss     float64 `json:"loss"`
+	// MSE is the mean squared difference of the logits or outputs from the float model's, KL the mean
+	// Kullback-Leibler divergence of the decisions in nats; nil: nothing is decided.
+	MSE float64  `json:"mse"`
+	KL  *float64 `json:"kl,omitempty"`
+	// Saved is what the constants save in the file, in bytes; 0: not counted.
+	Saved int64 `json:"saved_bytes,omitempty"`
+}
+
+// Far is how far the outputs moved: KL where there is one, else MSE.
+func (p CurvePoint) Far() float64 {
+	if p.KL != nil {
+		return *p.KL
+	}
+	return p.MSE
 }
 
 // Candidate is a model that was tried, measured on the choice split.

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -100,7 +99,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 		return nil, fmt.Errorf("minimize %q, want size or latency", o.Minimize)
 	}
 	for _, m := range o.Methods {
-		if !knows(m) {
+		if method.Find(search.Methods, m) == nil {
 			return nil, fmt.Errorf("unknown method %q, want one of %s", m, methodNames())
 		}
 	}
@@ -139,7 +138,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	r.o = o
 	r.res = &Result{Schema: Schema, Tool: o.Tool, Model: base(o.Model), Output: base(o.Out), Seed: o.Seed, Replay: o.Replay,
 		Card: string(r.card), Machine: Machine{CPU: o.CPU, OS: runtime.GOOS, Arch: runtime.GOARCH, Threads: o.Threads},
-		Budgets: []BudgetRow{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Table: []Way{}, Histograms: []Histogram{}, Flips: []Flip{}, Nodes: []NodeTime{}}
+		Budgets: []BudgetRow{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Table: []Way{}, Histograms: []Histogram{}, Flips: []Flip{}, Classes: []Part{}, Groups: []Part{}, Nodes: []NodeTime{}}
 	r.res.Machine.Features = strings.Fields(cpu.Detect().String())
 	if o.Threads == 0 {
 		r.res.Machine.Threads = cpu.PhysicalCores()
@@ -212,7 +211,7 @@ const minFinetune = 500
 func (r *run) taught(ctx context.Context, tr, choice data.Dataset) (a, b data.Dataset, err error) {
 	out := []data.Dataset{tr, choice}
 	for i, ds := range out {
-		y, err := decisions(ctx, r.g, ds, r.o.Threads)
+		y, _, err := decisions(ctx, r.g, ds, r.o.Threads, 1)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -234,7 +233,7 @@ func (r *run) workDir() error {
 	if err := os.MkdirAll(r.o.WorkDir, 0o755); err != nil {
 		return err
 	}
-	salt := []string{"1", r.o.Tool.Version, fmt.Sprint(r.o.Seed), string(r.metric)}
+	salt := []string{"2", r.o.Tool.Version, fmt.Sprint(r.o.Seed), string(r.metric)}
 	for _, s := range r.res.Splits {
 		salt = append(salt, s.Hash)
 	}
@@ -272,6 +271,9 @@ func (r *run) start(ctx context.Context) error {
 	st, err := r.state.Stage(ctx, "dense", method.DenseBytes(r.g))
 	if err != nil {
 		return err
+	}
+	if st.Choice.N == 0 {
+		return fmt.Errorf("metric %s says nothing of any of %d samples of the choice split", r.metric, r.state.Choice.Len())
 	}
 	if r.metric != method.Top1 || st.Choice.N < 50 {
 		return nil
@@ -326,7 +328,7 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	so := search.Options{MaxDrop: math.Inf(1), Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Constant: r.constantBytes, Steps: r.o.Steps,
+	so := search.Options{MaxDrop: math.Inf(1), Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Constant: func(h *method.Held) (int64, error) { return h.FileBytes(r.o.Threads) }, Steps: r.o.Steps,
 		Fit: train.Options{Batch: r.o.Batch, Optimizer: r.o.Optimizer, Augment: r.o.Augment, LR: r.o.LR}}
 	if p := r.o.Budget.MaxDrop; p != nil {
 		// With a promise and a size both, the smallest model within the promise meets both or neither.
@@ -481,21 +483,6 @@ func (r *run) fileBytes(g *graph.Graph) (int64, error) {
 	return int64(n), err
 }
 
-// constantBytes is what a constant takes in a file.
-func (r *run) constantBytes(h *method.Held) (int64, error) {
-	w, err := h.Weight()
-	if err != nil {
-		return 0, err
-	}
-	g := graph.New("")
-	g.Outputs = []*graph.Value{g.Add("", "Identity", nil, g.NewWeight("w", w))}
-	sizes, err := format.Write(io.Discard, &format.File{Graph: g}, format.Options{Strip: true, Threads: r.o.Threads})
-	if err != nil {
-		return 0, err
-	}
-	return sizes.Weights[0].Bytes, nil
-}
-
 type counter int64
 
 func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
@@ -594,54 +581,11 @@ func (r *run) test(ctx context.Context, after *graph.Graph) error {
 		return errors.New("test split: it is empty")
 	}
 	res.Splits = append(res.Splits, Split{"test", "the final figures, once", ds.Len(), splitHash(ds)})
-	if !r.metric.Decides() {
-		return r.testScores(ctx, after, ds)
-	}
-	before, err := decisions(ctx, r.g, ds, r.o.Threads)
+	c, err := Compare(ctx, r.g, after, ds, string(r.metric), r.labels, r.o.Threads)
 	if err != nil {
-		return err
+		return fmt.Errorf("test split: %w", err)
 	}
-	now, err := decisions(ctx, after, ds, r.o.Threads)
-	if err != nil {
-		return err
-	}
-	truth := before
-	if r.metric == method.Top1 {
-		if truth, err = labels(ctx, ds); err != nil {
-			return err
-		}
-	}
-	m := Metric{Name: string(r.metric)}
-	var both, neither int
-	for i, y := range truth {
-		if before[i] != now[i] {
-			m.Changed++
-			if len(res.Flips) < maxFlips {
-				res.Flips = append(res.Flips, r.flip(i, y, before[i], now[i]))
-			}
-		}
-		if y < 0 {
-			continue
-		}
-		m.N++
-		switch a, b := before[i] == y, now[i] == y; {
-		case a && b:
-			both++
-		case a:
-			m.Lost++
-		case b:
-			m.Gained++
-		default:
-			neither++
-		}
-	}
-	if m.N == 0 {
-		return errors.New("test split: no sample has a label")
-	}
-	m.Before, m.After = rate(both+m.Lost, m.N), rate(both+m.Gained, m.N)
-	m.Drop = paired(both, m.Lost, m.Gained, neither, z95)
-	m.Bound = paired(both, m.Lost, m.Gained, neither, z95u).High
-	res.Metric = m
+	res.Metric, res.Flips, res.Classes, res.Groups, res.Verification = c.Metric, c.Flips, c.Classes, c.Groups, c.Verification
 	for k := range res.Flips {
 		if k >= r.o.Images || r.o.Image == nil {
 			break
@@ -650,60 +594,11 @@ func (r *run) test(ctx context.Context, after *graph.Graph) error {
 			return err
 		}
 	}
-	return r.stages(ctx, ds, truth, m)
-}
-
-// testScores is test where nothing is decided: samples have scores.
-func (r *run) testScores(ctx context.Context, after *graph.Graph, ds data.Dataset) error {
-	ref := &method.Reference{}
-	before, err := method.Score(ctx, r.g, r.g, ds, r.metric, ref, r.o.Threads)
-	if err != nil {
-		return err
-	}
-	now, err := method.Score(ctx, after, r.g, ds, r.metric, ref, r.o.Threads)
-	if err != nil {
-		return err
-	}
-	if now.N == 0 {
-		return fmt.Errorf("test split: %s says nothing of any of %d samples", r.metric, ds.Len())
-	}
-	m := Metric{Name: string(r.metric), N: now.N}
-	var drops, b, a []float64
-	for i, v := range now.Score {
-		if !math.IsNaN(v) {
-			b, a, drops = append(b, before.Score[i]), append(a, v), append(drops, before.Score[i]-v)
-		}
-	}
-	m.Before, m.After, m.Drop = mean(b, z95), mean(a, z95), mean(drops, z95)
-	m.Bound = mean(drops, z95u).High
-	r.res.Metric = m
-	weights := 0
-	for _, l := range r.state.Layers {
-		weights += l.Weight.Len()
-	}
-	for _, st := range r.state.Stages {
-		r.res.Stages = append(r.res.Stages, Stage{Name: st.Name, Bytes: st.Bytes, Ratio: float64(r.res.Bytes.Before) / float64(st.Bytes), Kept: float64(st.Stored) / float64(weights)})
-	}
-	r.res.Stages = append(r.res.Stages, Stage{Name: ".whit file", Bytes: r.res.Bytes.After, Ratio: r.res.Bytes.Ratio, Kept: r.res.Stages[len(r.res.Stages)-1].Kept})
-	return nil
+	return r.stages(ctx, ds, c.truth, c.Metric)
 }
 
 // maxFlips bounds the list of decisions that flipped.
 const maxFlips = 500
-
-func (r *run) flip(i int, y, before, now int32) Flip {
-	name := func(c int32) string {
-		if c >= 0 && int(c) < len(r.labels) {
-			return r.labels[c]
-		}
-		return ""
-	}
-	f := Flip{Index: i, Label: int(y), Before: int(before), After: int(now), LabelName: name(y), BeforeName: name(before), AfterName: name(now)}
-	if r.metric != method.Top1 {
-		f.Label, f.LabelName = -1, ""
-	}
-	return f
-}
 
 func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metric) error {
 	res := r.res
@@ -742,20 +637,25 @@ func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metr
 		s := Stage{Bytes: st.Bytes, Kept: kept, Choice: errRate(int(math.Round(st.Choice.Error*float64(st.Choice.N))), st.Choice.N)}
 		same := i > 0 && all[i-1].Graph == st.Graph
 		switch {
+		case !r.metric.Decides():
+			s.Choice = ErrorRate{}
 		case i == 0:
 			s.Test = errRate(m.N-int(math.Round(m.Before.Value*float64(m.N))), m.N)
 		case same:
 			s.Test = res.Stages[len(res.Stages)-1].Test
 		default:
-			got, err := decisions(ctx, st.Graph, ds, r.o.Threads)
+			got, right, err := decisions(ctx, st.Graph, ds, r.o.Threads, r.metric.Top())
 			if err != nil {
 				return err
+			}
+			if r.metric == method.Agreement {
+				right = agree(got, truth)
 			}
 			wrong, n := 0, 0
 			for k, y := range truth {
 				if y >= 0 {
 					n++
-					if got[k] != y {
+					if !right[k] {
 						wrong++
 					}
 				}
@@ -764,7 +664,11 @@ func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metr
 		}
 		add(st.Name, s)
 	}
-	add(".whit file", Stage{Bytes: res.Bytes.After, Kept: kept, Test: errRate(m.N-int(math.Round(m.After.Value*float64(m.N))), m.N)})
+	file := Stage{Bytes: res.Bytes.After, Kept: kept}
+	if r.metric.Decides() {
+		file.Test = errRate(m.N-int(math.Round(m.After.Value*float64(m.N))), m.N)
+	}
+	add(".whit file", file)
 	return nil
 }
 
@@ -818,12 +722,16 @@ func constants(g *graph.Graph) (out []*graph.Value) {
 
 func (r *run) curves() {
 	for _, c := range r.state.Curves {
-		k := Curve{Layer: c.Layer, Granularity: c.Granularity}
+		k := Curve{Layer: c.Layer, Granularity: c.Granularity, Method: c.Method}
 		for _, p := range c.Points {
-			k.Points = append(k.Points, CurvePoint{p.Fraction, p.Error, p.Loss})
+			q := CurvePoint{Fraction: p.Fraction, Error: p.Error, Loss: p.Loss, MSE: p.MSE, Saved: p.Saved}
+			if r.metric.Decides() {
+				q.KL = &p.Far
+			}
+			k.Points = append(k.Points, q)
 		}
 		for _, l := range r.state.Layers {
-			if l.Name == c.Layer && c.Granularity == "weight" {
+			if l.Name == c.Layer && c.Granularity == "weight" && c.Method == method.Zeroed {
 				k.Chosen = 1 - float64(l.Weight.Stored())/float64(l.Weight.Len())
 			}
 		}
@@ -960,8 +868,11 @@ func (r *run) verdict() {
 	}
 	m := res.Metric
 	what := "accuracy"
-	if m.Name == "agreement" {
+	switch m.Name {
+	case "agreement":
 		what = "agreement with the float model"
+	case "top5":
+		what = "top-5 accuracy"
 	}
 	pts := 100 * m.Drop.Value
 	var drop string
@@ -971,6 +882,8 @@ func (r *run) verdict() {
 		if m.Drop.Value < 0 {
 			drop = fmt.Sprintf("gains %.3f dB", -m.Drop.Value)
 		}
+	case r.metric == method.Verification:
+		drop = fmt.Sprintf("verifies %.2f%% of pairs, %.2f%% before,", 100*m.After.Value, 100*m.Before.Value)
 	case r.metric == method.Cosine:
 		drop = fmt.Sprintf("keeps a cosine of %.5f to its outputs", m.After.Value)
 	case r.metric == method.Recall:
@@ -1010,15 +923,6 @@ func base(name string) string {
 		return ""
 	}
 	return filepath.Base(name)
-}
-
-func knows(name string) bool {
-	for _, m := range search.Methods {
-		if m.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 func methodNames() string {

@@ -107,35 +107,28 @@ func (r relabelled) Read(ctx context.Context, idx []int, x []float32, y []int32)
 	return nil
 }
 
-// decisions are a model's classes for all samples of d.
-func decisions(ctx context.Context, g *graph.Graph, d data.Dataset, threads int) ([]int32, error) {
+// decisions are a model's classes for all samples of d, and whether their labels are among the top largest logits.
+func decisions(ctx context.Context, g *graph.Graph, d data.Dataset, threads, top int) (out []int32, right []bool, err error) {
 	const chunk = 4096
-	out := make([]int32, 0, d.Len())
 	for at := 0; at < d.Len(); at += chunk {
 		idx := make([]int, min(chunk, d.Len()-at))
 		for i := range idx {
 			idx[i] = at + i
 		}
-		e, err := train.Evaluate(ctx, g, data.Subset(d, idx), train.EvalOptions{Threads: threads, Logits: true})
+		e, err := train.Evaluate(ctx, g, data.Subset(d, idx), train.EvalOptions{Threads: threads, Logits: true, Top: top})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for i := range idx {
-			row := e.Logits[i*e.Classes : (i+1)*e.Classes]
-			best := 0
-			for k, v := range row {
-				if v > row[best] {
-					best = k
-				}
-			}
-			out = append(out, int32(best))
+			out = append(out, int32(train.Argmax(e.Logits[i*e.Classes:(i+1)*e.Classes])))
 		}
+		right = append(right, e.Correct...)
 	}
-	return out, nil
+	return out, right, nil
 }
 
-// labels are the classes that the data give.
-func labels(ctx context.Context, d data.Dataset) ([]int32, error) {
+// classesOf are the classes that the data give.
+func classesOf(ctx context.Context, d data.Dataset) ([]int32, error) {
 	const chunk = 1024
 	size := 1
 	for _, k := range d.Shape() {

@@ -30,6 +30,7 @@ type folder struct {
 	shape   []int
 	labels  []string
 	files   []string
+	dir     string  // that they lie in
 	y       []int32 // nil: none
 	opt     Options
 	cache   []atomic.Pointer[[]uint8]
@@ -164,7 +165,7 @@ func (f *folder) drop(idx []int) *folder {
 	if len(idx) == 0 {
 		return f
 	}
-	g := &folder{prep: f.prep, shape: f.shape, labels: f.labels, opt: f.opt, left: f.left}
+	g := &folder{dir: f.dir, prep: f.prep, shape: f.shape, labels: f.labels, opt: f.opt, left: f.left}
 	keep := len(f.files) - len(idx)
 	g.cache = make([]atomic.Pointer[[]uint8], keep)
 	for i := range f.files {
@@ -450,7 +451,7 @@ func openFolder(ctx context.Context, dir string, c *card.Card, in []int, opt Opt
 	out := make([]*folder, len(trees))
 	total := 0
 	for i, t := range trees {
-		f := &folder{prep: prep, shape: slices.Clone(shape), labels: labels, opt: opt, left: &left, files: t.loose}
+		f := &folder{dir: dirs[i], prep: prep, shape: slices.Clone(shape), labels: labels, opt: opt, left: &left, files: t.loose}
 		for _, n := range t.classes {
 			for _, p := range t.files[n] {
 				f.files = append(f.files, p)

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -114,6 +115,29 @@ func TestOpenFolder(t *testing.T) {
 	x2 := make([]float32, len(x))
 	if err := s.All.Read(ctx, []int{0, 1, 2, 3, 4}, x2, nil); err != nil || !slices.Equal(x, x2) {
 		t.Error("without a cache", err)
+	}
+}
+
+// Names are below the folder, groups the folders between class and picture; parts of sets keep theirs.
+func TestNames(t *testing.T) {
+	dir := t.TempDir()
+	for i, p := range []string{"cat/1.png", "cat/night/2.png", "dog/day/deep/3.png"} {
+		put(t, encoded(t, ".png", solid(4, 4, color.Gray{uint8(i)})), dir, filepath.FromSlash(p))
+	}
+	s, err := Open(context.Background(), dir, rawCard(), []int{3, 4, 4}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, ok := NamedOf(Subset(s.All, []int{2, 0, 1}))
+	if !ok {
+		t.Fatal("no names")
+	}
+	var got []string
+	for i := range 3 {
+		got = append(got, n.Name(i)+"|"+n.Group(i))
+	}
+	if want := "[dog/day/deep/3.png|day/deep cat/1.png| cat/night/2.png|night]"; fmt.Sprint(got) != want {
+		t.Errorf("%v, want %s", got, want)
 	}
 }
 

@@ -20,6 +20,7 @@ type array struct {
 	y      []int32
 	labels []string
 	t      *tensor.Tensor // targets, or nil
+	group  []int32        // nil: none
 }
 
 func (a *array) Len() int         { return a.x.Shape[0] }
@@ -179,6 +180,11 @@ func openNPZ(name string, c *card.Card, in []int, opt Options) (Sets, error) {
 		var err error
 		if a.shape, err = fit(x.Shape[1:], in); err != nil {
 			return nil, err
+		}
+		if g := arrays["group"+suffix]; g != nil {
+			if a.group, err = classesOf(g, x.Shape[0]); err != nil {
+				return nil, fmt.Errorf("group%s: %w", suffix, err)
+			}
 		}
 		if y != nil && y.DType.IsFloat() && len(y.Shape) > 2 {
 			if y.Shape[0] != x.Shape[0] || y.Len() == 0 {

@@ -89,7 +89,9 @@ func unit(metric string) string {
 }
 
 // decides reports whether the metric counts decisions.
-func decides(metric string) bool { return metric == "" || metric == "top1" || metric == "agreement" }
+func decides(metric string) bool {
+	return metric == "" || metric == "top1" || metric == "top5" || metric == "agreement"
+}
 
 // points writes a difference of shares as percentage points.
 func points(x float64) string { return fixed(100*x, 2) }

@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"io"
 	"path"
-	"slices"
 	"strings"
 
 	"whit/compress"
@@ -41,6 +40,16 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"join":    func(s []string) string { return strings.Join(s, ", ") },
 	"plural":  plural,
 	"class":   className,
+	"level":   levelText,
+	"drop":    func(m string, x compress.Interval) string { return difference(m, x.Value) },
+	"between": func(m string, x compress.Interval) string {
+		return difference(m, x.Low) + " to " + difference(m, x.High)
+	},
+	"decides": decides,
+	"unit":    unit,
+	"list":    func(ps []compress.Part) []compress.Part { return ps[:min(len(ps), listed)] },
+	"more":    func(ps []compress.Part) int { return max(0, len(ps)-listed) },
+	"far":     func(p compress.CurvePoint) string { return farText(p.Far()) },
 }).Parse(pageText))
 
 type figure struct {
@@ -61,6 +70,11 @@ type stageRow struct {
 
 type layerRow struct {
 	Name, Op, Shape, Weights, Kept, Codebook, Bits, IndexBits, HuffBits, Dense, Pruned, Quantised, Huffman, File string
+}
+
+type partTable struct {
+	What, Metric string
+	Parts        []compress.Part
 }
 
 type image struct {
@@ -84,10 +98,15 @@ type page struct {
 	LayerNote                             string
 	StagePlot, LayerPlot, Pareto          template.HTML
 	FlipPlot, NodePlot                    template.HTML
-	Curves, Hists                         []template.HTML
+	Curves, BitCurves, Hists              []template.HTML
+	ShareKeys, BitKeys                    []keyRow
+	CurveUnit                             string
 	Images                                []image
-	By                                    map[string]bool // the granularities of Curves
+	ClassParts, GroupParts                partTable
 }
+
+// listed is how many classes and groups the page shows, the worst.
+const listed = 100
 
 // The widths that plots are drawn for, in CSS pixels.
 const (
@@ -108,6 +127,7 @@ func HTML(w io.Writer, r *compress.Result, o Options) error {
 	p.layers()
 	p.plots()
 	p.flips(o.Images)
+	p.ClassParts, p.GroupParts = partTable{"Class", r.Metric.Name, r.Classes}, partTable{"Group", r.Metric.Name, r.Groups}
 	return pageTemplate.Execute(w, p)
 }
 
@@ -122,6 +142,10 @@ func metricName(m string) string {
 	switch m {
 	case "top1":
 		return "Accuracy (top-1)"
+	case "top5":
+		return "Accuracy (top-5)"
+	case "verification":
+		return "Pairs verified"
 	case "agreement":
 		return "Agreement with the float model"
 	case "psnr":
@@ -298,29 +322,11 @@ func both(id string, q plot) template.HTML {
 
 func (p *page) plots() {
 	r := p.R
-	var layers []string
-	maxErr, baseErr := 0.0, 0.0
-	p.By = map[string]bool{}
-	for _, c := range r.Curves {
-		p.By[c.Granularity] = true
-		if !slices.Contains(layers, c.Layer) {
-			layers = append(layers, c.Layer)
-		}
-		for _, q := range c.Points {
-			maxErr = max(maxErr, q.Error)
-			if q.Fraction == 0 {
-				baseErr = q.Error
-			}
-		}
-	}
-	for i, l := range layers {
-		var cs []compress.Curve
-		for _, c := range r.Curves {
-			if c.Layer == l {
-				cs = append(cs, c)
-			}
-		}
-		p.Curves = append(p.Curves, svg(fmt.Sprintf("curve%d", i), curvePlot(l, cs, maxErr, baseErr), small, ""))
+	p.Curves, p.BitCurves = sensitivity("curve", r.Curves)
+	p.ShareKeys, p.BitKeys = keys(r.Curves, false), keys(r.Curves, true)
+	p.CurveUnit = "the mean squared difference of its outputs from the float model's"
+	if farUnit(r.Curves) == "nats" {
+		p.CurveUnit = "the mean Kullback-Leibler divergence of its decisions from the float model's, in nats"
 	}
 	p.FarUnit = "squared difference, as a share of the outputs' squares"
 	if decides(r.Metric.Name) {

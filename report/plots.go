@@ -128,59 +128,6 @@ func layerBytes(l compress.Layer) int64 {
 	return l.Huffman
 }
 
-var granularities = []string{"weight", "node", "layer"}
-
-// curvePlot is one layer's sensitivity, a line for each granularity.
-func curvePlot(layer string, cs []compress.Curve, maxErr, base float64) plot {
-	var desc []string
-	for _, c := range cs {
-		var pts []string
-		for _, p := range c.Points {
-			pts = append(pts, fmt.Sprintf("%s of the weights gone, error %s", percent(p.Fraction), percent(p.Error)))
-		}
-		desc = append(desc, "by "+c.Granularity+": "+strings.Join(pts, ", "))
-	}
-	return plot{
-		Title: "Sensitivity of " + layer, Desc: strings.Join(desc, "; ") + ".",
-		h: 210,
-		draw: func(c *canvas) {
-			top := math.Max(maxErr, base*1.5)
-			lo := math.Max(base/2, 1e-4)
-			x := scale{lo: 0, hi: 1, a: 38, b: c.w - 12}
-			y := scale{lo: lo, hi: math.Min(1, math.Max(top*1.15, lo*4)), a: 172, b: 28, log: true}
-			c.text("label strong", "start", 0, 13, layer)
-			for _, t := range y.ticks(4) {
-				c.line("grid", 38, y.at(t), c.w-12, y.at(t))
-				c.text("tick", "end", 33, y.at(t)+4, tick(100*t)+"%")
-			}
-			for _, t := range []float64{0, 0.25, 0.5, 0.75, 1} {
-				c.text("tick", "middle", x.at(t), 188, tick(100*t)+"%")
-			}
-			c.text("tick", "middle", (38+c.w-12)/2, 204, "of the layer zeroed")
-			c.line("base", 38, y.at(math.Max(base, lo)), c.w-12, y.at(math.Max(base, lo)))
-			for _, cv := range cs {
-				i := slices.Index(granularities, cv.Granularity)
-				if i < 0 || len(cv.Points) == 0 {
-					continue
-				}
-				var xs, ys []float64
-				for _, p := range cv.Points {
-					xs, ys = append(xs, x.at(p.Fraction)), append(ys, y.at(math.Max(p.Error, lo)))
-				}
-				if len(xs) > 1 {
-					c.poly(fmt.Sprintf("series s%d", i), xs, ys)
-				}
-				for k, p := range cv.Points {
-					c.dot(fmt.Sprintf("mark m%d", i), xs[k], ys[k], 3, fmt.Sprintf("by %s, %s zeroed: error %s", cv.Granularity, percent(p.Fraction), percent(p.Error)))
-				}
-				if cv.Chosen > 0 {
-					c.line("chosen", x.at(cv.Chosen), 22, x.at(cv.Chosen), 172)
-				}
-			}
-		},
-	}
-}
-
 // paretoPlot is the metric against size of all that was tried.
 func paretoPlot(cs []compress.Candidate, metric string) plot {
 	lo, hi := math.Inf(1), 0.0

@@ -62,17 +62,22 @@ func fixture(met bool) *compress.Result {
 	for i, l := range []string{"fc1", "fc2", "fc3"} {
 		k := []float64{0.5, 0.9, 2}[i]
 		for _, g := range []string{"weight", "node"} {
-			c := compress.Curve{Layer: l, Granularity: g, Chosen: []float64{0.945, 0.903, 0.72}[i]}
+			c := compress.Curve{Layer: l, Granularity: g, Method: "zero", Chosen: []float64{0.945, 0.903, 0.72}[i]}
 			if g == "node" {
 				c.Chosen = 0
 			}
 			for _, f := range []float64{0, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95} {
 				e := 0.0165 + 0.7*math.Pow(f, map[string]float64{"weight": 12, "node": 3}[g])*k/2
-				c.Points = append(c.Points, compress.CurvePoint{Fraction: f, Error: math.Min(e, 0.9), Loss: 4 * e})
+				c.Points = append(c.Points, compress.CurvePoint{Fraction: f, Error: math.Min(e, 0.9), Loss: 4 * e, MSE: 3 * (e - 0.0165), KL: ptr(4 * (e - 0.0165))})
 			}
 			r.Curves = append(r.Curves, c)
 		}
-		r.Curves = append(r.Curves, compress.Curve{Layer: l, Granularity: "layer", Points: []compress.CurvePoint{{Fraction: 1, Error: 0.902, Loss: 2.303}}})
+		r.Curves = append(r.Curves, compress.Curve{Layer: l, Granularity: "layer", Method: "zero", Points: []compress.CurvePoint{{Fraction: 1, Error: 0.902, Loss: 2.303, KL: ptr(2.2)}}})
+		q := compress.Curve{Layer: l, Granularity: "layer", Method: "round"}
+		for b := 8.0; b > 1; b-- {
+			q.Points = append(q.Points, compress.CurvePoint{Fraction: b, Error: 0.0165, KL: ptr(k * math.Pow(4, -b)), Saved: int64(1000 * (32 - b))})
+		}
+		r.Curves = append(r.Curves, q)
 		h := compress.Histogram{Layer: l, Min: -0.31, Max: 0.29}
 		for b := range 48 {
 			x := (float64(b) - 24.5) / 7
@@ -114,7 +119,14 @@ func fixture(met bool) *compress.Result {
 	for i := range 8 {
 		r.Flips[i].PNG = buf.Bytes()
 	}
+	part := func(name string, class int, lost, changed int) compress.Part {
+		return compress.Part{Name: name, Class: class, N: 1000, Before: iv(0.98, 0.97, 0.99), After: iv(0.98-float64(lost)/1000, 0.96, 0.99), Drop: iv(float64(lost)/1000, -0.001, 0.02), Lost: lost, Changed: changed}
+	}
+	r.Classes = []compress.Part{part("8", 8, 12, 14), part("3", 3, 4, 9), part("<0>", 0, 0, 1)}
+	r.Groups = []compress.Part{part("night", -1, 9, 12), part("day", -1, 1, 2)}
 	if !met {
+		v := compress.Verified{Same: 900, Different: 60000, Identities: 60, Rates: []compress.Accepted{{FAR: 1e-3, Interval: iv(0.97, 0.96, 0.98), Threshold: 0.4}, {FAR: 1e-2, Interval: iv(0.99, 0.98, 1), Threshold: 0.3}}, EqualError: iv(0.012, 0.009, 0.015)}
+		r.Verification = &compress.Verification{Before: v, After: v}
 		r.Verdict = "No model within 26,661 bytes kept the promise of 0.5 points: the best one lost 1.12 points on 10,000 test images."
 		r.Budgets[0].Met, r.Budgets[0].Measured, r.Budgets[0].Note = false, 1.12, "by 0.62 points"
 		r.Unmet, r.Latency, r.Memory = "compressed.unmet.whit", nil, nil
@@ -160,6 +172,13 @@ func TestHTML(t *testing.T) {
 			if page != render(t, tc.r, tc.o) {
 				t.Error("the page differs from one time to the next")
 			}
+			if tc.name == "met" || tc.name == "unmet" {
+				for _, want := range []string{"Who loses", "night", "&lt;0&gt;", "Flipped"} {
+					if !strings.Contains(page, want) {
+						t.Errorf("the page has no %q", want)
+					}
+				}
+			}
 			for _, bad := range []string{"<script", "http://", "https://", "//cdn", "@import", "url(", "/home/", "secret", "NaN", "Inf", "ZgotmplZ", "%!"} {
 				if strings.Contains(page, bad) {
 					t.Errorf("the page holds %q", bad)
@@ -197,7 +216,13 @@ func TestText(t *testing.T) {
 	if err := Text(&b, fixture(true)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"63.4× smaller", "1,066,440", "pruned", "1.64%", "certified"} {
+	if err := Text(&b, fixture(false)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Comparison(&b, &compress.Comparison{Metric: fixture(true).Metric, Classes: fixture(true).Classes}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"63.4× smaller", "1,066,440", "pruned", "1.64%", "certified", "decisions flipped", "worst class, 8", "worst group, night", "verified at FAR 0.10%", "equal error rate"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
@@ -223,13 +248,30 @@ func TestFormat(t *testing.T) {
 func TestScan(t *testing.T) {
 	f := fixture(true)
 	r := &compress.ScanResult{Model: "dense<1>.onnx", N: 10000, Error: 0.0165, Curves: f.Curves, Ranks: map[string][]string{"weight": {"fc3", "fc2", "fc1"}}}
-	var b bytes.Buffer
+	var b, page bytes.Buffer
 	if err := ScanSVG(&b, r); err != nil {
 		t.Fatal(err)
 	}
+	r.Curves = append(r.Curves, compress.Curve{Layer: "add<1>", Granularity: "block", Method: "blocks", Points: []compress.CurvePoint{{Fraction: 1, MSE: math.MaxFloat64}}},
+		compress.Curve{Layer: "odd", Method: "other", Points: []compress.CurvePoint{{}}}, compress.Curve{Layer: "none", Method: "zero", Granularity: "weight"})
+	if err := ScanHTML(&page, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"removed", "broken", "4 bits", "add&lt;1&gt;", "single weights", "--h:100%"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	for _, bad := range []string{"<script", "http:", "https:", "NaN", "Inf", "ZgotmplZ", "%!", "<1>"} {
+		if strings.Contains(page.String(), bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
 	if *write != "" {
-		if err := os.WriteFile(*write+"/scan.svg", b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
+		for name, x := range map[string][]byte{"scan.svg": b.Bytes(), "scan.html": page.Bytes()} {
+			if err := os.WriteFile(*write+"/"+name, x, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for d := xml.NewDecoder(&b); ; {
@@ -240,6 +282,9 @@ func TestScan(t *testing.T) {
 		}
 	}
 	if err := ScanSVG(io.Discard, &compress.ScanResult{}); err != nil {
+		t.Error(err)
+	}
+	if err := ScanHTML(io.Discard, &compress.ScanResult{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -22,6 +22,7 @@ func Text(w io.Writer, r *compress.Result) error {
 		t.add(metricName(m.Name), show(m.Before.Value), show(m.After.Value), show(m.After.Low)+" to "+show(m.After.High))
 		t.add("drop, "+unit(m.Name), "", difference(m.Name, m.Drop.Value), difference(m.Name, m.Drop.Low)+" to "+difference(m.Name, m.Drop.High))
 	}
+	losses(&t, &compress.Comparison{Metric: m, Classes: r.Classes, Groups: r.Groups, Verification: r.Verification})
 	t.add("bytes", group(r.Bytes.Before), group(r.Bytes.After), ratio(r.Bytes.Ratio)+" smaller")
 	if l := r.Latency; l != nil {
 		t.add("median ms", ms(l.Before.Value), ms(l.After.Value), ms(l.After.Low)+" to "+ms(l.After.High))
@@ -49,6 +50,50 @@ func Text(w io.Writer, r *compress.Result) error {
 		b.WriteByte('\n')
 		stageTable(&b, r)
 	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// losses are the rows of a comparison: flips, what net is lost where most is, and pairs.
+func losses(t *table, r *compress.Comparison) {
+	m := r.Metric
+	if m.N > 0 && decides(m.Name) {
+		t.add("decisions flipped", "", group(int64(m.Changed)), fmt.Sprintf("%s: %s only before right, %s only after", percent(float64(m.Changed)/float64(m.N)), group(int64(m.Lost)), group(int64(m.Gained))))
+	}
+	for _, x := range []struct {
+		what  string
+		parts []compress.Part
+	}{{"class", r.Classes}, {"group", r.Groups}} {
+		if len(x.parts) > 1 && x.parts[0].Drop.Value > 0 {
+			p := x.parts[0]
+			t.add(fmt.Sprintf("worst %s, %s", x.what, p.Name), value(m.Name, p.Before.Value), value(m.Name, p.After.Value), "drop "+difference(m.Name, p.Drop.Low)+" to "+difference(m.Name, p.Drop.High)+" "+unit(m.Name))
+		}
+	}
+	if v := r.Verification; v != nil {
+		for i, b := range v.Before.Rates {
+			a := v.After.Rates[i]
+			t.add("verified at FAR "+percent(b.FAR), percent(b.Value), percent(a.Value), percent(a.Low)+" to "+percent(a.High))
+		}
+		t.add("equal error rate", percent(v.Before.EqualError.Value), percent(v.After.EqualError.Value), percent(v.After.EqualError.Low)+" to "+percent(v.After.EqualError.High))
+	}
+}
+
+// Comparison writes what a comparison found for a terminal; against: of two models.
+func Comparison(w io.Writer, c *compress.Comparison, against bool) error {
+	m := c.Metric
+	t := table{head: []string{"", "before", "after", "95% interval"}, left: 1}
+	if against {
+		t.add(metricName(m.Name), value(m.Name, m.Before.Value), value(m.Name, m.After.Value), value(m.Name, m.After.Low)+" to "+value(m.Name, m.After.High))
+		t.add("drop, "+unit(m.Name), "", difference(m.Name, m.Drop.Value), difference(m.Name, m.Drop.Low)+" to "+difference(m.Name, m.Drop.High))
+		losses(&t, c)
+	} else if c.Verification != nil {
+		losses(&t, &compress.Comparison{Metric: compress.Metric{Name: m.Name}, Verification: c.Verification})
+	}
+	if len(t.rows) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	t.write(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -74,6 +74,14 @@ func RunAll(ctx context.Context, ds Dataset, o Options, probes ...Probe) error {
 			return err
 		}
 	}
+	if n, err := fixed(rs, ds.Shape(), min(o.Batch, total)); err != nil {
+		return err
+	} else if n > 0 {
+		o.Batch = n
+		if total -= total % n; total == 0 { // it takes whole batches only
+			return fmt.Errorf("observe: the model takes batches of %d, and there are fewer samples", n)
+		}
+	}
 	var x *tensor.Tensor
 	idx := make([]int, 0, o.Batch)
 	for at := 0; at < total; at += len(idx) {
@@ -114,8 +122,28 @@ func RunAll(ctx context.Context, ds Dataset, o Options, probes ...Probe) error {
 	return nil
 }
 
+// fixed is the batch that graphs insist on, of those that declare one: whether they take others, such as batch, only trying
+// tells. 0: none.
+func fixed(rs []*runner, shape []int, batch int) (int, error) {
+	n := 0
+	for _, r := range rs {
+		if r.declared == 0 || r.declared == batch || batch == 0 {
+			continue
+		}
+		if r.bind(tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{batch}, shape...)}) == nil {
+			continue
+		}
+		if n != 0 && n != r.declared {
+			return 0, fmt.Errorf("observe: one model takes batches of %d, another of %d", n, r.declared)
+		}
+		n = r.declared
+	}
+	return n, nil
+}
+
 // runner runs one probe.
 type runner struct {
+	declared int // batch; 0: open
 	points []Point
 	in     string
 	prog   *plan.Program // nil: only the input is looked at
@@ -128,6 +156,9 @@ func newRunner(p Probe, threads int) (*runner, error) {
 	}
 	c, _ := p.Graph.Clone()
 	r := &runner{points: p.Points, in: c.Inputs[0].Name}
+	if d := c.Inputs[0].Decl; d.Ranked && len(d.Dims) > 0 && d.Dims[0].Size > 0 {
+		r.declared, d.Dims[0].Size = d.Dims[0].Size, -1
+	}
 	c.Outputs = nil
 	taken := map[string]bool{}
 	for _, pt := range p.Points {

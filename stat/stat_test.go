@@ -111,3 +111,30 @@ func TestRun(t *testing.T) {
 		t.Error("a value that is not there")
 	}
 }
+
+// A model that declares a batch is run in other batches where it can be, else in its own.
+func TestRunOfFixedBatch(t *testing.T) {
+	for _, insists := range []bool{false, true} {
+		g := graph.New("g")
+		x := g.AddInput("x", tensor.Float32, 2, 3)
+		y := g.Add("", "Relu", nil, x)
+		if insists {
+			y = g.Add("", "Reshape", nil, y, g.NewConst("shape", tensor.Ints(2, 3)))
+		}
+		y.Name = "y"
+		g.Outputs = []*graph.Value{y}
+		h := &Histogram{}
+		if err := Run(context.Background(), g, ramp{9}, []Point{{"y", h}}, Options{Batch: 4}); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int64{false: 27, true: 24}[insists]; int64(h.N) != want { // whole batches only
+			t.Errorf("%v: %d values", insists, h.N)
+		}
+		if g.Inputs[0].Decl.Dims[0].Size != 2 {
+			t.Error("the graph was changed")
+		}
+		if err := Run(context.Background(), g, ramp{1}, []Point{{"y", h}}, Options{}); (err != nil) != insists {
+			t.Error(err)
+		}
+	}
+}

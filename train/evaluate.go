@@ -3,7 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
 
 	"whit/graph"
 	"whit/plan"
@@ -18,6 +18,8 @@ type EvalOptions struct {
 	Batch   int  // samples a run, 0: EvalBatch
 	Threads int  // 0: the physical cores
 	Logits  bool // keep the logits
+	// Top is how many of the largest logits the label's may be among to be right, 0: 1.
+	Top int
 	// Plan, if not nil, is how the model is compiled; Threads above is put into it.
 	Plan *plan.Options
 }
@@ -25,12 +27,12 @@ type EvalOptions struct {
 // Eval is an evaluation.
 type Eval struct {
 	N     int     `json:"n"`     // samples with a label
-	Error float64 `json:"error"` // of them, those whose largest logit is not the label's, 0..1
+	Error float64 `json:"error"` // of them, those whose largest logit is not the label's, 0..1; see EvalOptions.Top
 	Loss  float64 `json:"loss"`  // mean cross-entropy over them
 	// Correct tells for every sample of the dataset whether it was right; false without a label.
 	Correct []bool `json:"-"`
-	// Margin is, for every sample, the label's logit less the largest other one: above
-	// zero where Correct (but for ties); 0 without a label or with one class.
+	// Margin is, for every sample, the label's logit less the largest other one (with Top k, the
+	// k-th largest): above zero where Correct (but for ties); 0 without a label or with too few classes.
 	Margin []float32 `json:"-"`
 	// Logits, where wanted, are [samples, Classes] in row-major order.
 	Logits  []float32 `json:"-"`
@@ -123,8 +125,8 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 			}
 			e.N++
 			e.Loss += float64(each[i])
-			e.Margin[at+i] = margin(l[i*e.Classes:(i+1)*e.Classes], int(y[i]))
-			if e.Correct[at+i] = argmax(l[i*e.Classes:(i+1)*e.Classes]) == int(y[i]); !e.Correct[at+i] {
+			e.Margin[at+i] = margin(l[i*e.Classes:(i+1)*e.Classes], int(y[i]), max(1, o.Top))
+			if e.Correct[at+i] = among(l[i*e.Classes:(i+1)*e.Classes], int(y[i]), o.Top); !e.Correct[at+i] {
 				wrong++
 			}
 		}
@@ -136,16 +138,41 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 	return e, nil
 }
 
-// margin is logit y less the largest other one.
-func margin(l []float32, y int) float32 {
-	if y >= len(l) || len(l) < 2 {
-		return 0
+// among reports whether y is among the top largest logits; of equal ones the first comes first.
+func among(l []float32, y, top int) bool {
+	if top <= 1 {
+		return Argmax(l) == y
 	}
-	best := float32(math.Inf(-1))
+	if y >= len(l) || l[y] != l[y] {
+		return false
+	}
+	before := 0
 	for i, v := range l {
-		if i != y {
-			best = max(best, v)
+		if v > l[y] || v == l[y] && i < y {
+			before++
 		}
 	}
-	return l[y] - best
+	return before < top
+}
+
+// margin is logit y less the k-th largest other one.
+func margin(l []float32, y, k int) float32 {
+	if y >= len(l) || len(l) <= k {
+		return 0
+	}
+	var few [8]float32
+	best := few[:0] // the k largest, falling
+	for i, v := range l {
+		if i == y || len(best) == k && !(v > best[k-1]) {
+			continue
+		}
+		at := len(best)
+		for at > 0 && v > best[at-1] {
+			at--
+		}
+		if best = slices.Insert(best, at, v); len(best) > k {
+			best = best[:k]
+		}
+	}
+	return l[y] - best[k-1]
 }

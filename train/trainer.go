@@ -162,7 +162,7 @@ func (t *Trainer) Step(ctx context.Context) (Step, error) {
 	for i, y := range b.y[:b.n] {
 		if y >= 0 {
 			r.N++
-			if argmax(logits[i*t.built.classes:(i+1)*t.built.classes]) != int(y) {
+			if Argmax(logits[i*t.built.classes:(i+1)*t.built.classes]) != int(y) {
 				r.Wrong++
 			}
 		}
@@ -178,7 +178,8 @@ func (t *Trainer) Step(ctx context.Context) (Step, error) {
 	return r, nil
 }
 
-func argmax(x []float32) int {
+// Argmax is the index of the largest of x, the first of equal ones: the class that logits decide for.
+func Argmax(x []float32) int {
 	best := 0
 	for i, v := range x {
 		if v > x[best] {

@@ -60,7 +60,10 @@ the best candidate as OUT.unmet.whit.
 
 The metric of classifiers is top1 with labels (sub-folders, or MNIST), without it is the
 agreement with the float model; of other models it is the cosine of the outputs to the
-float model's, PSNR where an .npz has targets, or the recall of detections. --recipe replays steps instead of searching.`,
+float model's, PSNR where an .npz has targets, or the recall of detections (boxes that overlap by half, where
+outputs are boxes). verification is of embeddings whose labels are identities: the pairs of one identity that are accepted
+where a thousandth of those of two are. Drops are listed by class, and by group where pictures lie in
+CLASS/GROUP/. --recipe replays steps instead of searching.`,
 		Example: `  whit compress model.onnx --data images/ --max-drop 0.5% -o model.whit --report report.html
   whit compress model.onnx --data images/ --target-size 100000 --time 5m
   whit compress model.onnx --data mnist --recipe deep-compression-lenet300
@@ -87,7 +90,7 @@ float model's, PSNR where an .npz has targets, or the recall of detections. --re
 	fl.Float64Var(&f.latency, "target-latency", 0, "median of one inference at most, in ms")
 	fl.DurationVar(&f.limit, "time", 0, "how long to search: 10m")
 	fl.StringVar(&f.minimize, "minimize", "size", "what to make small: size or latency")
-	fl.StringVar(&f.metric, "metric", "", "top1, agreement, cosine, psnr or recall (default: what the model and the data call for)")
+	fl.StringVar(&f.metric, "metric", "", "top1, top5, agreement, cosine, psnr, recall or verification (default: what the model and the data call for)")
 	fl.StringVar(&f.finetune, "finetune", "auto", "auto or off")
 	fl.StringVar(&f.methods, "methods", "", "methods that the search may use, comma-separated (default: all)")
 	fl.StringVar(&f.keep, "keep", "", "glob of layers that stay as they are")
@@ -432,30 +435,39 @@ func writeONNX(whit, out string) error {
 
 // compressJSON is compress's line of JSON.
 type compressJSON struct {
-	Schema      int                  `json:"schema"`
-	Verdict     string               `json:"verdict"`
-	Met         bool                 `json:"met"`
-	Certified   bool                 `json:"certified"`
-	Output      string               `json:"output"`
-	Unmet       string               `json:"unmet,omitempty"`
-	SHA256      string               `json:"sha256"`
-	BytesBefore int64                `json:"bytes_before"`
-	BytesAfter  int64                `json:"bytes_after"`
-	Ratio       float64              `json:"ratio"`
-	Metric      compress.Metric      `json:"metric"`
-	Flipped     int                  `json:"flipped"`
-	MsBefore    *float64             `json:"ms_before"`
-	MsAfter     *float64             `json:"ms_after"`
-	Budgets     []compress.BudgetRow `json:"budgets"`
-	Stages      []compress.Stage     `json:"stages"`
-	Recipe      string               `json:"recipe"`
-	Seconds     float64              `json:"seconds"`
+	Schema      int             `json:"schema"`
+	Verdict     string          `json:"verdict"`
+	Met         bool            `json:"met"`
+	Certified   bool            `json:"certified"`
+	Output      string          `json:"output"`
+	Unmet       string          `json:"unmet,omitempty"`
+	SHA256      string          `json:"sha256"`
+	BytesBefore int64           `json:"bytes_before"`
+	BytesAfter  int64           `json:"bytes_after"`
+	Ratio       float64         `json:"ratio"`
+	Metric      compress.Metric `json:"metric"`
+	Flipped     int             `json:"flipped"`
+	// FlippedShare is of all decisions; the drop is what they come to net.
+	FlippedShare float64                `json:"flipped_share"`
+	Classes      []compress.Part        `json:"classes"`
+	Groups       []compress.Part        `json:"groups"`
+	Verification *compress.Verification `json:"verification,omitempty"`
+	MsBefore     *float64               `json:"ms_before"`
+	MsAfter      *float64               `json:"ms_after"`
+	Budgets      []compress.BudgetRow   `json:"budgets"`
+	Stages       []compress.Stage       `json:"stages"`
+	Recipe       string                 `json:"recipe"`
+	Seconds      float64                `json:"seconds"`
 }
 
 func summary(r *compress.Result) compressJSON {
 	s := compressJSON{Schema: 1, Verdict: r.Verdict, Met: r.Met, Certified: r.Certified, Output: r.Output, Unmet: r.Unmet, SHA256: r.SHA256,
 		BytesBefore: r.Bytes.Before, BytesAfter: r.Bytes.After, Ratio: r.Bytes.Ratio, Metric: r.Metric, Flipped: r.Metric.Changed,
+		Classes: r.Classes, Groups: r.Groups, Verification: r.Verification,
 		Budgets: r.Budgets, Stages: r.Stages, Recipe: r.Recipe, Seconds: r.Seconds}
+	if r.Metric.N > 0 {
+		s.FlippedShare = float64(r.Metric.Changed) / float64(r.Metric.N)
+	}
 	if r.Latency != nil {
 		s.MsBefore, s.MsAfter = &r.Latency.Before.Value, &r.Latency.After.Value
 	}

@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/compress"
 	"whit/compress/method"
 	"whit/data"
 	"whit/plan"
+	"whit/report"
 	"whit/tensor"
 	"whit/train"
 )
@@ -24,6 +26,11 @@ type evalResult struct {
 	Error  float64 `json:"error"`
 	Loss   float64 `json:"loss"`
 	Speed  float64 `json:"samples_per_second"`
+	// Classes and Groups are the parts of the set, the worst first; Against what is compared with.
+	Classes      []compress.Part        `json:"classes"`
+	Groups       []compress.Part        `json:"groups"`
+	Verification *compress.Verification `json:"verification,omitempty"`
+	Against      *compress.Metric       `json:"against,omitempty"`
 }
 
 func evalCmd() *cobra.Command {
@@ -32,6 +39,7 @@ func evalCmd() *cobra.Command {
 		threads, batch     int
 		asJSON, tune       bool
 		metric, against    string
+		pairs              string
 	)
 	sh := shapes{}
 	c := &cobra.Command{
@@ -40,7 +48,9 @@ func evalCmd() *cobra.Command {
 		Long: `Measure a classifier on labelled data: top-1 error and cross-entropy. On MNIST, and on
 a folder that has train/ and test/, the test set is measured. Other models are measured by
 PSNR, where an .npz has targets y, or against another model: agreement of decisions,
-cosine of outputs, recall of detections.`,
+cosine of outputs, recall of detections. verification is of embeddings whose labels are identities (a folder each), or
+of the pairs that --pairs lists, lines of NAME,NAME,1 (one identity) or 0 (two). --json lists classes, and groups where
+pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their drops, the worst first.`,
 		Example: "  whit eval model.whit --data mnist\n  whit eval model.onnx --data images/ --json\n  whit eval small.whit --data images/ --metric cosine --against model.onnx",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -63,32 +73,47 @@ cosine of outputs, recall of detections.`,
 			if _, ok := data.TargetsOf(set); ok && metric == "" {
 				metric = string(method.PSNR)
 			}
-			if m := method.Metric(metric); metric != "" && m != method.Top1 {
-				if !slices.Contains(method.Metrics, m) {
-					return usage("--metric %q, want one of %v", metric, method.Metrics)
+			m := method.Metric(metric)
+			if metric != "" && !slices.Contains(method.Metrics, m) {
+				return usage("--metric %q, want one of %v", metric, method.Metrics)
+			}
+			if metric == "" && against != "" {
+				m = method.Top1
+			}
+			if pairs != "" {
+				if m != method.Verification {
+					return usage("--pairs is of --metric verification")
 				}
-				float := f
+				if set, err = readPairs(pairs, set); err != nil {
+					return err
+				}
+			}
+			if m != "" && (m != method.Top1 || against != "") {
+				before := f
 				if against != "" {
-					if float, err = load(against, ""); err != nil {
+					if before, err = load(against, ""); err != nil {
 						return err
 					}
-				} else if m != method.PSNR {
+				} else if m == method.Agreement || m == method.Cosine || m == method.Recall {
 					return usage("--metric %s compares with another model: give --against", m)
 				}
-				e, err := method.Score(c.Context(), f.Graph, float.Graph, set, m, nil, threads)
+				q, err := compress.Compare(c.Context(), before.Graph, f.Graph, set, string(m), nil, threads)
 				if err != nil {
 					return fmt.Errorf("%s: %w", f.Base, err)
 				}
-				r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: metric, Value: e.Value, Error: 1 - e.Value, Loss: e.Far,
-					Speed: float64(set.Len()) / time.Since(t0).Seconds()}
+				r := evalResult{Schema: 1, Model: f.Base, Set: name, N: q.Metric.N, Metric: string(m), Value: q.Metric.After.Value, Error: 1 - q.Metric.After.Value,
+					Classes: q.Classes, Groups: q.Groups, Verification: q.Verification, Speed: float64(set.Len()) / time.Since(t0).Seconds()}
 				if m == method.PSNR {
 					r.Error = 0
+				}
+				if against != "" {
+					r.Against = &q.Metric
 				}
 				if asJSON {
 					return printJSON(c.OutOrStdout(), r)
 				}
-				fmt.Fprintf(c.OutOrStdout(), "%s: %s on %d samples (%s), %.0f samples/s\n", f.Base, m.Text(e.Value), r.N, name, r.Speed)
-				return nil
+				fmt.Fprintf(c.OutOrStdout(), "%s: %s on %d samples (%s), %.0f samples/s\n", f.Base, m.Text(r.Value), r.N, name, r.Speed)
+				return report.Comparison(c.OutOrStdout(), q, against != "")
 			}
 			var o plan.Options
 			if len(f.Graph.Inputs) == 1 {
@@ -113,6 +138,13 @@ cosine of outputs, recall of detections.`,
 			r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: "top1", Value: 1 - e.Error, Error: e.Error, Loss: e.Loss,
 				Speed: float64(set.Len()) / time.Since(t0).Seconds()}
 			if asJSON {
+				var labels []string
+				if f.Card != nil {
+					labels = f.Card.Labels
+				}
+				if r.Classes, r.Groups, err = compress.ByPart(c.Context(), set, e.Correct, labels); err != nil {
+					return err
+				}
 				return printJSON(c.OutOrStdout(), r)
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%%, loss %.4f on %d samples (%s), %.0f samples/s\n", f.Base, 100*r.Error, r.Loss, r.N, name, r.Speed)
@@ -122,8 +154,9 @@ cosine of outputs, recall of detections.`,
 	c.Flags().StringVar(&dataName, "data", "mnist", "mnist, a folder of labelled images, a folder of idx files, or an .npz")
 	c.Flags().StringVar(&cardFlag, "card", "", "model card file, or a preset: imagenet, unit, symmetric, raw")
 	c.Flags().StringVar(&cardFlag, "preprocess", "", "the same as --card")
-	c.Flags().StringVar(&metric, "metric", "", "top1, agreement, cosine, psnr or recall (default: top1, or psnr where the data have targets)")
-	c.Flags().StringVar(&against, "against", "", "the model that agreement, cosine and recall compare with")
+	c.Flags().StringVar(&metric, "metric", "", "top1, top5, agreement, cosine, psnr, recall or verification (default: top1, or psnr where the data have targets)")
+	c.Flags().StringVar(&against, "against", "", "the model before, to compare with")
+	c.Flags().StringVar(&pairs, "pairs", "", "pairs to verify: lines of NAME,NAME,1 or 0; names are below the folder, or numbers")
 	c.Flags().Var(sh, "shape", "shape of the input, name=1,3,224,224, where the model leaves it open")
 	c.Flags().IntVar(&threads, "threads", 0, "workers (0: physical cores)")
 	c.Flags().IntVar(&batch, "batch", 0, "samples a run (0: 256)")

@@ -631,6 +631,7 @@ func TestOffline(t *testing.T) {
 
 // TestJSON: --json is one object a line, with schema 1; --plain one number.
 func TestJSON(t *testing.T) {
+	t.Setenv("WHIT_CACHE", t.TempDir())
 	dir := t.TempDir()
 	model, npz := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "d.npz")
 	nan := graph.New("nan")
@@ -647,6 +648,9 @@ func TestJSON(t *testing.T) {
 		{"run", model, "--seed-input"}, {"run", filepath.Join(dir, "nan.onnx"), "--seed-input"}, {"inspect", filepath.Join(dir, "nan.onnx")},
 		{"bench", model, "--iters", "2"}, {"bench", model, "--iters", "2", "--nodes"},
 		{"train", "--data", npz, "--epochs", "1", "-o", trained}, {"eval", trained, "--data", npz},
+		{"eval", trained, "--data", npz, "--against", trained, "--metric", "top1"}, {"eval", trained, "--data", npz, "--against", trained, "--metric", "cosine"},
+		{"eval", trained, "--data", npz, "--metric", "verification"},
+		{"scan", trained, "--data", npz, "--methods", "zero,round", "--report", filepath.Join(dir, "s.html"), "--plot", filepath.Join(dir, "s.svg")},
 		{"encode", npz, filepath.Join(dir, "e.bin")},
 	} {
 		code, out, errs := contract(t, append(args, "--json")...)
@@ -666,7 +670,8 @@ func TestJSON(t *testing.T) {
 		for _, k := range map[string][]string{
 			"bench": {"median", "min", "p95", "max", "load_ms", "first_ms", "peak_rss_bytes"},
 			"train": {"error", "samples_per_second", "seconds"},
-			"eval":  {"metric", "value", "error", "loss", "samples_per_second"},
+			"eval":  {"metric", "value", "error", "loss", "samples_per_second", "classes", "groups"},
+			"scan":  {"curves", "ranks", "n"},
 		}[args[0]] {
 			if _, ok := m[k]; !ok {
 				t.Errorf("%q: no %s in %s", args, k, out)
@@ -769,6 +774,7 @@ func TestEncodeThereAndBack(t *testing.T) {
 
 // TestCompressFaults: budgets that are missed and data that do not fit.
 func TestCompressFaults(t *testing.T) {
+	t.Setenv("WHIT_CACHE", t.TempDir())
 	dir := t.TempDir()
 	p := func(s string) string { return filepath.Join(dir, s) }
 	dataset(t, p("d.npz"), 120)

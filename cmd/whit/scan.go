@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -11,6 +13,7 @@ import (
 
 	"whit/card"
 	"whit/compress"
+	"whit/internal/pull"
 	"whit/internal/safefile"
 	"whit/report"
 )
@@ -19,17 +22,26 @@ func scanCmd() *cobra.Command {
 	var (
 		f         = compressFlags{shape: shapes{}}
 		plot      string
+		page      string
 		fractions []float64
+		tried, by []string
 		images    int
 	)
 	c := &cobra.Command{
 		Use:   "scan MODEL",
 		Short: "Measure how sensitive the model is to each layer",
-		Long: `Zero a part of one layer at a time, retrain nothing, and measure the model: by single
-weights (the smallest), by nodes (the weakest output units) and by the whole layer.
-Half of each layer is always among the parts (Han, Pool, Tran, Dally 2015).`,
-		Example: "  whit scan model.onnx --data mnist -o scan.json --plot scan.svg",
-		Args:    cobra.ExactArgs(1),
+		Long: `Change one layer at a time, or all layers of one residual block, retrain nothing, and measure
+how far the outputs move: the mean squared difference of logits or outputs, and of decisions the
+Kullback-Leibler divergence. zero takes single weights (the smallest), nodes (the weakest output
+units), the whole layer and the whole block (Han, Pool, Tran, Dally 2015); the other methods prune
+blocks of 4x1, remove channels, round to 8 to 2 bits, share codebooks, put layers on integers
+(activations), or take a residual block out (blocks); gptq and obs round and prune with fitting.
+
+What was measured is kept under $WHIT_CACHE by the content of model and data, so that a scan that
+was interrupted goes on where it was, and one with more methods measures only these.`,
+		Example: `  whit scan model.onnx --data mnist -o scan.json --report scan.html
+  whit scan model.onnx --data images/ --methods zero,round --by layer,block --images 64 --plot scan.svg`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.data == "" {
 				return usage("give --data: mnist, a folder of images, or an .npz")
@@ -43,8 +55,12 @@ Half of each layer is always among the parts (Han, Pool, Tran, Dally 2015).`,
 				}
 				set["fractions"] = append([]float64{0.5}, fractions...)
 			}
-			if images > 0 {
-				set["images"] = images
+			if images < 0 {
+				return usage("--images must not be negative")
+			}
+			set["images"], set["methods"], set["granularity"] = images, tried, by
+			if err := compress.CheckScan(set); err != nil {
+				return usage("%w", err)
 			}
 			m, err := load(args[0], f.cardFlag)
 			if err != nil {
@@ -67,7 +83,8 @@ Half of each layer is always among the parts (Han, Pool, Tran, Dally 2015).`,
 				crd = *m.Card
 			}
 			r, err := compress.Scan(c.Context(), m.Graph, crd, d,
-				compress.Options{Model: m.Base, Threads: f.threads, Keep: f.keep, Progress: p.event}, set)
+				compress.Options{Model: m.Base, Threads: f.threads, Keep: f.keep, Progress: p.event, NoFinetune: true, Metric: f.metric,
+					WorkDir: scanCache(), Resume: true, Tool: compress.Tool{Version: Version}}, set)
 			p.done()
 			if err != nil {
 				return err
@@ -78,6 +95,11 @@ Half of each layer is always among the parts (Han, Pool, Tran, Dally 2015).`,
 					return err
 				}
 				if err := safefile.WriteBytes(f.output, append(b, '\n')); err != nil {
+					return err
+				}
+			}
+			if page != "" {
+				if err := safefile.Write(page, func(w io.Writer) error { return report.ScanHTML(w, r) }); err != nil {
 					return err
 				}
 			}
@@ -99,34 +121,52 @@ Half of each layer is always among the parts (Han, Pool, Tran, Dally 2015).`,
 	fl.StringVar(&f.keep, "keep", "", "glob of layers to leave out")
 	fl.Float64SliceVar(&fractions, "fractions", nil, "comma-separated `parts` to zero besides half (default 0.3,0.5,0.7,0.8,0.9,0.95,0.98)")
 	fl.Lookup("fractions").DefValue = ""
-	fl.IntVar(&images, "images", 0, "images of the choice split to measure on (0: all)")
+	fl.StringSliceVar(&tried, "methods", []string{"zero", "4x1", "channels", "round", "codebook", "activations", "blocks"}, "what is tried: also gptq and obs")
+	fl.StringSliceVar(&by, "by", []string{"weight", "node", "layer", "block"}, "what is changed at a time: zero by any of weight, node, layer, block; other methods by layer and block")
+	fl.IntVar(&images, "images", 256, "images of the choice split to measure on (0: all)")
+	fl.StringVar(&f.metric, "metric", "", "what decides whether decisions are compared: see compress")
 	fl.IntVar(&f.threads, "threads", 0, "workers (0: physical cores)")
 	fl.StringVarP(&f.output, "output", "o", "", "write the curves as JSON")
 	fl.StringVar(&plot, "plot", "", "write the curves as SVG")
+	fl.StringVar(&page, "report", "", "write a table and the curves as an offline HTML page")
 	fl.BoolVar(&f.asJSON, "json", false, "one line of JSON")
 	return c
 }
 
+// scanCache is where measurements are kept; "" where none can be written.
+func scanCache() string {
+	dir, err := pull.CacheDir()
+	if err != nil {
+		return ""
+	}
+	dir = filepath.Join(dir, "scan")
+	if os.MkdirAll(dir, 0o755) != nil {
+		return ""
+	}
+	f, err := os.CreateTemp(dir, ".probe*")
+	if err != nil {
+		return ""
+	}
+	f.Close()
+	if os.Remove(f.Name()) != nil {
+		return ""
+	}
+	return dir
+}
+
 func printScan(w io.Writer, r *compress.ScanResult) error {
-	fmt.Fprintf(w, "%s: error %.2f%%, loss %.4f on %d images\n\n", r.Model, 100*r.Error, r.Loss, r.N)
+	fmt.Fprintf(w, "%s: error %.2f%%, loss %.4f; layers on %d images\n\n", r.Model, 100*r.Error, r.Loss, r.N)
+	far := "MSE"
+	if len(r.Curves) > 0 && r.Curves[0].Points[0].KL != nil {
+		far = "KL, nats"
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i, c := range r.Curves {
-		if i == 0 {
-			fmt.Fprint(tw, "layer\tby")
-			for _, p := range c.Points {
-				if p.Fraction > 0 {
-					fmt.Fprintf(tw, "\t%.0f%%", 100*p.Fraction)
-				}
-			}
-			fmt.Fprintln(tw)
-		}
-		if c.Granularity == "layer" {
-			continue
-		}
-		fmt.Fprintf(tw, "%s\t%s", c.Layer, c.Granularity)
+	fmt.Fprintf(tw, "layer\tby\tmethod\t%s by level\n", far)
+	for _, c := range r.Curves {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t", c.Layer, c.Granularity, c.Method)
 		for _, p := range c.Points {
 			if p.Fraction > 0 {
-				fmt.Fprintf(tw, "\t%.2f%%", 100*p.Error)
+				fmt.Fprintf(tw, "%v: %.2g  ", p.Fraction, p.Far())
 			}
 		}
 		fmt.Fprintln(tw)
@@ -134,7 +174,7 @@ func printScan(w io.Writer, r *compress.ScanResult) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	for _, k := range []struct{ name, what string }{{"weight", "half of its weights"}, {"node", "half of its nodes"}, {"layer", "the whole layer"}} {
+	for _, k := range []struct{ name, what string }{{"weight", "half of its weights"}, {"node", "half of its nodes"}, {"layer", "the whole layer"}, {"block", "the whole block"}} {
 		if rank := r.Ranks[k.name]; rank != nil {
 			fmt.Fprintf(w, "most sensitive to the loss of %s: %s\n", k.what, strings.Join(rank, ", "))
 		}

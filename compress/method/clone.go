@@ -39,15 +39,13 @@ func (s *State) Clone() *State {
 
 // Step applies one step of a recipe.
 func (s *State) Step(ctx context.Context, st Step, methods []*Method) error {
-	for _, m := range methods {
-		if m.Name != st.Method {
-			continue
-		}
-		a, err := m.Args(st.Set)
-		if err != nil {
-			return err
-		}
-		return m.Apply(ctx, s, a)
+	m := Find(methods, st.Method)
+	if m == nil {
+		return fmt.Errorf("unknown method %q", st.Method)
 	}
-	return fmt.Errorf("unknown method %q", st.Method)
+	a, err := m.Args(st.Set)
+	if err != nil {
+		return err
+	}
+	return m.Apply(ctx, s, a)
 }

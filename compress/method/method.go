@@ -93,6 +93,16 @@ func Match(glob, layer string) bool {
 	return false
 }
 
+// Find is the method of that name, nil if there is none.
+func Find(methods []*Method, name string) *Method {
+	for _, m := range methods {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
 // Param is the parameter of that name, nil if there is none.
 func (m *Method) Param(name string) *Param {
 	for i := range m.Params {

@@ -2,6 +2,7 @@ package method
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -20,6 +21,8 @@ type Metric string
 const (
 	// Top1 is the share of samples whose largest logit is the label's.
 	Top1 Metric = "top1"
+	// Top5 is the share of samples whose label's logit is among the five largest.
+	Top5 Metric = "top5"
 	// Agreement is the share that is decided as the float model decides.
 	Agreement Metric = "agreement"
 	// Cosine is the cosine between the outputs and the float model's.
@@ -27,16 +30,32 @@ const (
 	// PSNR is the peak signal-to-noise ratio against the targets, in dB; the peak is 1, or 255
 	// where targets are above 2. A smaller output is compared with the middle of its target.
 	PSNR Metric = "psnr"
-	// Recall is the share of what the float model detects in a sample that is detected still: of the
-	// places of the first output of two classes [N,2,...] where the second one wins.
+	// Recall is the share of what the float model detects in a sample that is detected still: where
+	// an output of four offsets [N,4,...] comes with the first output of two classes [N,2,...], of the boxes that are
+	// left when those of a better one that they overlap by half are gone, those that a box of the model overlaps by
+	// half (see detections); else of the places where the second class wins.
 	Recall Metric = "recall"
+	// Verification is the share of pairs of one identity that are accepted at the threshold on the cosine of
+	// embeddings at which a thousandth of the pairs of two identities is (see Verify). Identities are the labels.
+	Verification Metric = "verification"
 )
 
 // Metrics lists them.
-var Metrics = []Metric{Top1, Agreement, Cosine, PSNR, Recall}
+var Metrics = []Metric{Top1, Top5, Agreement, Cosine, PSNR, Recall, Verification}
 
 // Decides reports whether samples are decided right or wrong.
-func (m Metric) Decides() bool { return m == "" || m == Top1 || m == Agreement }
+func (m Metric) Decides() bool { return m == "" || m == Top1 || m == Top5 || m == Agreement }
+
+// Labelled reports whether the metric asks for labels.
+func (m Metric) Labelled() bool { return m == "" || m == Top1 || m == Top5 || m == Verification }
+
+// Top is how many of the largest logits the label's may be among to be right.
+func (m Metric) Top() int {
+	if m == Top5 {
+		return 5
+	}
+	return 1
+}
 
 // Text is a value of the metric in words.
 func (m Metric) Text(v float64) string {
@@ -49,6 +68,10 @@ func (m Metric) Text(v float64) string {
 		return fmt.Sprintf("recall %.2f%%", 100*v)
 	case Agreement:
 		return fmt.Sprintf("%.2f%% decided as before", 100*v)
+	case Verification:
+		return fmt.Sprintf("%.2f%% of pairs verified", 100*v)
+	case Top5:
+		return fmt.Sprintf("top-5 error %.2f%%", 100*(1-v))
 	}
 	return fmt.Sprintf("error %.2f%%", 100*(1-v))
 }
@@ -61,8 +84,13 @@ type Eval struct {
 	// Far is how far the outputs are from the float model's: the mean Kullback-Leibler divergence
 	// of the decisions in nats, or the squared difference by the float outputs' squares.
 	Far float64
+	// MSE is the mean squared difference of the outputs (logits, where it decides) from the float model's.
+	MSE float64
 	// Score is each sample's metric, where the model makes no decisions; NaN: it says nothing of this sample.
+	// Of Verification it is each identity's pseudo-value, whose mean and spread stand for Value's.
 	Score []float64
+	// Verified is what Verification measures.
+	Verified *Verified
 
 	Error float64 // share of wrong decisions, 0..1; else 1 - Value, in dB minus Value
 	Loss  float64 // mean cross-entropy; else Far
@@ -140,7 +168,12 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 		}
 	}
 	e := Eval{}
+	var emb []float32 // of all samples
+	if m == Verification {
+		emb = []float32{}
+	}
 	var off, on, peak float64
+	elements := 0
 	var truth []float32
 	err := sideBySide(ctx, g, float, ds, ref, threads, func(at, n int, got, want []*tensor.Tensor) error {
 		for i, w := range want {
@@ -148,6 +181,7 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 			if len(a) != len(b) {
 				return fmt.Errorf("output %d is %v, the float model's is %v", i, got[i].Shape, w.Shape)
 			}
+			elements += len(b)
 			for k, x := range b {
 				d := float64(a[k]) - float64(x)
 				off, on = off+float64(d*d), on+float64(float64(x)*float64(x))
@@ -180,32 +214,23 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 				}
 				e.Score = append(e.Score, v)
 			}
-		case Recall:
-			k := -1
-			for i, w := range want {
-				if len(w.Shape) >= 2 && w.Shape[1] == 2 && k < 0 {
-					k = i
-				}
+		case Verification:
+			if len(got[0].Shape) != 2 {
+				return fmt.Errorf("metric verification: the output is %v, want an embedding [N,K]", got[0].Shape)
 			}
+			emb = append(emb, tensor.Of[float32](got[0])...)
+		case Recall:
+			k, box := heads(want)
 			if k < 0 {
 				return fmt.Errorf("metric recall: no output is of two classes [N,2,...]")
 			}
 			for i := range n {
-				a, b := row(got[k], i, n), row(want[k], i, n)
-				h, c := 0.0, 0.0
-				for p := range len(b) / 2 {
-					if b[len(b)/2+p] > b[p] {
-						c++
-						if a[len(b)/2+p] > a[p] {
-							h++
-						}
-					}
+				if box < 0 {
+					e.Score = append(e.Score, places(row(got[k], i, n), row(want[k], i, n)))
+					continue
 				}
-				if c == 0 {
-					e.Score = append(e.Score, math.NaN())
-				} else {
-					e.Score = append(e.Score, h/c)
-				}
+				d := &detector{want[k].Shape[2:], ds.Shape(), strides(float.Outputs[k])}
+				e.Score = append(e.Score, recalled(d.detections(row(got[k], i, n), row(got[box], i, n)), d.detections(row(want[k], i, n), row(want[box], i, n))))
 			}
 		default:
 			return fmt.Errorf("unknown metric %q", m)
@@ -215,13 +240,31 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 	if err != nil {
 		return e, err
 	}
+	if m == Verification {
+		y, err := classes(ctx, ds)
+		if err != nil {
+			return e, err
+		}
+		var ps []Pair
+		if p, ok := ds.(interface{ Pairs() []Pair }); ok { // of a list
+			ps = p.Pairs()
+		}
+		switch v, err := Verify(emb, y, ps); {
+		case err == nil:
+			e.Verified, e.Score = v, v.Pseudo
+			v.Pseudo = nil
+			e.N, e.Value = len(e.Score), v.At().Rate
+		case !errors.Is(err, ErrNoPairs): // of few samples it says nothing
+			return e, fmt.Errorf("metric verification: %w", err)
+		}
+	}
 	for _, v := range e.Score {
-		if !math.IsNaN(v) {
+		if m != Verification && !math.IsNaN(v) {
 			e.N++
 			e.Value += v
 		}
 	}
-	if e.N > 0 {
+	if m != Verification && e.N > 0 {
 		e.Value /= float64(e.N)
 	}
 	if on > 0 {
@@ -229,14 +272,20 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 	} else {
 		e.Far = off
 	}
+	e.Far, e.MSE = finite(e.Far), finite(off/float64(max(1, elements)))
 	e.Error, e.Loss = 1-e.Value, e.Far
 	if m == PSNR {
 		e.Error = -e.Value
 	}
-	if math.IsNaN(e.Far) || math.IsInf(e.Far, 0) {
-		e.Far, e.Loss = math.MaxFloat64, math.MaxFloat64
-	}
 	return e, nil
+}
+
+// finite is x, or the largest number for what is none.
+func finite(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return math.MaxFloat64
+	}
+	return x
 }
 
 func span(at, n int) []int {
@@ -245,6 +294,20 @@ func span(at, n int) []int {
 		idx[i] = at + i
 	}
 	return idx
+}
+
+// classes are a dataset's.
+func classes(ctx context.Context, ds train.Dataset) ([]int32, error) {
+	const chunk = 256
+	size := tensor.Shape(ds.Shape()).NumElements()
+	x, y := make([]float32, min(chunk, ds.Len())*size), make([]int32, ds.Len())
+	for at := 0; at < ds.Len(); at += chunk {
+		n := min(chunk, ds.Len()-at)
+		if err := ds.Read(ctx, span(at, n), x[:n*size], y[at:at+n]); err != nil {
+			return nil, err
+		}
+	}
+	return y, nil
 }
 
 // row is sample i of n.
@@ -300,7 +363,7 @@ func psnr(x []float32, xs tensor.Shape, t []float32, ts []int, peak float64) (fl
 
 // decided measures a classifier.
 func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metric, ref *Reference, threads int) (Eval, error) {
-	o := train.EvalOptions{Threads: threads, Logits: true}
+	o := train.EvalOptions{Threads: threads, Logits: true, Top: m.Top()}
 	r, err := train.Evaluate(ctx, g, ds, o)
 	if err != nil {
 		return Eval{}, err
@@ -325,7 +388,7 @@ func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Met
 	if len(want) >= len(r.Logits) && r.Classes > 0 {
 		wrong := 0
 		for i := 0; m == Agreement && i < len(r.Logits); i += r.Classes {
-			e.Correct[i/r.Classes] = largest(want[i:i+r.Classes]) == largest(r.Logits[i:i+r.Classes])
+			e.Correct[i/r.Classes] = train.Argmax(want[i:i+r.Classes]) == train.Argmax(r.Logits[i:i+r.Classes])
 			if !e.Correct[i/r.Classes] {
 				wrong++
 			}
@@ -339,20 +402,14 @@ func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Met
 			e.Far += divergence(want[i:i+r.Classes], r.Logits[i:i+r.Classes])
 		}
 		e.Far /= float64(max(1, ds.Len()))
-	}
-	if math.IsNaN(e.Far) || math.IsInf(e.Far, 0) {
-		e.Far = math.MaxFloat64
-	}
-	return e, nil
-}
-
-func largest(x []float32) (at int) {
-	for i, v := range x {
-		if v > x[at] {
-			at = i
+		for i, v := range r.Logits {
+			d := float64(v) - float64(want[i])
+			e.MSE += float64(d * d)
 		}
+		e.MSE /= float64(max(1, len(r.Logits)))
 	}
-	return at
+	e.Far, e.MSE = finite(e.Far), finite(e.MSE)
+	return e, nil
 }
 
 // divergence is the Kullback-Leibler divergence, in nats, of softmax(b) from softmax(a).

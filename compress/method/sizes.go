@@ -2,8 +2,11 @@ package method
 
 import (
 	"container/heap"
+	"io"
 	"math/bits"
 
+	"whit/format"
+	"whit/graph"
 	"whit/weight"
 )
 
@@ -63,6 +66,32 @@ func (h *ints) Pop() any {
 	x := o[len(o)-1]
 	*h = o[:len(o)-1]
 	return x
+}
+
+// FileBytes is what a constant takes in a .whit file.
+func (h *Held) FileBytes(threads int) (int64, error) {
+	w, err := h.freeze()
+	if err != nil {
+		return 0, err
+	}
+	g := graph.New("")
+	var c *graph.Value
+	switch v := h.Value; {
+	case w != nil:
+		c = g.NewWeight("w", w)
+	case v.Weight != nil:
+		c = g.NewWeight("w", v.Weight)
+	case v.Type.DType.IsFloat():
+		c = g.NewWeight("w", weight.Dense{T: v.Data})
+	default:
+		c = g.NewConst("w", v.Data)
+	}
+	g.Outputs = []*graph.Value{g.Add("", "Identity", nil, c)}
+	sizes, err := format.Write(io.Discard, &format.File{Graph: g}, format.Options{Strip: true, Threads: threads})
+	if err != nil || len(sizes.Weights) == 0 {
+		return 0, err
+	}
+	return sizes.Weights[0].Bytes, nil
 }
 
 // PaperSize is a layer's size counted as Deep Compression's tables 2 and 3 do:

@@ -276,19 +276,25 @@ type Stage struct {
 	Choice Eval
 }
 
-// Curve is how one layer answers to the loss of a part of its weights.
+// Zeroed is the Method of curves with a part of the weights zeroed.
+const Zeroed = "zero"
+
+// Curve is how the model answers to what is done to one layer, or to all layers of a block.
 type Curve struct {
-	Layer string
-	// Granularity is "weight", "node" or "layer".
+	Layer string // or the block
+	// Granularity is "weight", "node", "layer" or "block".
 	Granularity string
+	Method      string
 	Points      []CurvePoint
 }
 
-// CurvePoint is the whole model's error (0..1) and loss on the choice split with
-// the fraction (0..1) of the layer's weights zeroed.
+// CurvePoint is the model on the choice split with a method's level in the layer, nothing else changed.
 type CurvePoint struct {
+	// Fraction is the level: the share (0..1) that is gone, or bits.
 	Fraction    float64
-	Error, Loss float64
+	Error, Loss float64 // as in Eval
+	MSE, Far    float64 // as in Eval
+	Saved       int64   // bytes of the file; 0: not counted
 }
 
 // FindLayers lists the layers of a graph that can be compressed: Conv, Gemm and

@@ -146,6 +146,37 @@ func candidates(s *method.State, glob, kind string) (cs []candidate, err error) 
 	return cs, nil
 }
 
+// Block is a branch beside a shortcut: the name by which Blocks removes it, and its layers in node order.
+type Block struct {
+	Name   string
+	Layers []*method.Layer
+}
+
+// ResidualBlocks lists the branches of a state that Blocks can remove.
+func ResidualBlocks(s *method.State) ([]Block, error) {
+	cs, err := candidates(s, "*", "residual")
+	if err != nil {
+		return nil, err
+	}
+	var out []Block
+	for _, c := range cs {
+		add := c.out.Producer
+		branch := add.In[0]
+		if branch == c.in {
+			branch = add.In[1]
+		}
+		inside, _ := between(c.in, branch)
+		b := Block{Name: c.name}
+		for _, l := range s.Layers {
+			if slices.Contains(inside, l.Node) {
+				b.Layers = append(b.Layers, l)
+			}
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
 // between lists the nodes that lead from short to branch; ok where all that branch is computed from is short,
 // and at least one node is.
 func between(short, branch *graph.Value) (ns []*graph.Node, ok bool) {

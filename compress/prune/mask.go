@@ -74,17 +74,6 @@ func Nodes(w []float32, shape []int, axis int, fraction float64) []uint64 {
 	return m
 }
 
-// apply zeroes what the mask drops, in a copy.
-func apply(w []float32, mask []uint64) []float32 {
-	out := make([]float32, len(w))
-	for i, v := range w {
-		if mask[i/64]>>(i%64)&1 == 1 {
-			out[i] = v
-		}
-	}
-	return out
-}
-
 // Schedule is the sparsity after round r (1..rounds) on the way from one sparsity
 // to another: cubic, much at first while there is much that matters little (Zhu,
 // Gupta: To prune, or not to prune, 2017, section 3).

@@ -256,12 +256,12 @@ func (r *runner) floats(ctx context.Context, base *method.State, all *attempt, f
 // attempt makes, measures and times a candidate from base, which has been through the first done steps; it
 // becomes the best where it is better.
 func (r *runner) attempt(ctx context.Context, name string, base *method.State, done int, steps []method.Step) (*attempt, error) {
-	ok, err := r.tryAll(ctx, name, base, done, steps)
+	next, ok, err := r.tryAll(ctx, name, base, done, steps)
 	if err != nil {
 		return nil, err
 	}
 	if r.late(name) && !ok {
 		return nil, nil
 	}
-	return &attempt{name: name, steps: steps, state: r.last, c: r.f.Candidates[len(r.f.Candidates)-1], ok: ok}, nil
+	return &attempt{name: name, steps: steps, state: next, c: r.f.Candidates[len(r.f.Candidates)-1], ok: ok}, nil
 }

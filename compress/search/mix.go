@@ -147,7 +147,7 @@ func (m *mixer) lambda(ctx context.Context, base *method.State, from []method.St
 	holds, fails := 0.0, math.Inf(1) // the largest that does, the smallest that does not
 	for k := 0; k < 6 && !m.r.late("levels chosen one by one"); k++ {
 		st := method.Step{Method: "rdo", Set: map[string]any{"lambda": math.Round(lambda*1e10) / 1e10}}
-		ok, err := m.r.tryAll(ctx, fmt.Sprintf("levels by bytes, lambda %.2g", lambda), base, len(from), append(slices.Clone(from), st))
+		_, ok, err := m.r.tryAll(ctx, fmt.Sprintf("levels by bytes, lambda %.2g", lambda), base, len(from), append(slices.Clone(from), st))
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -359,7 +359,8 @@ var repairs = []string{"refit", "adaround", "correct"}
 func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hurry bool) error {
 	made := func(pick []int, what string, more ...method.Step) (bool, error) {
 		all := append(append(slices.Clone(steps), m.t.steps(pick)...), more...)
-		return m.r.tryAll(ctx, what, m.t.base, len(steps), all)
+		_, ok, err := m.r.tryAll(ctx, what, m.t.base, len(steps), all)
+		return ok, err
 	}
 	if name != "" {
 		name += ", "
@@ -419,7 +420,7 @@ func (m *mixer) within(ctx context.Context, steps []method.Step, name string) er
 			break
 		}
 		all := append(slices.Clone(steps), m.t.steps(pick)...)
-		if _, err := m.r.tryAll(ctx, "the best mix within the size", m.t.base, len(steps), all); err != nil {
+		if _, _, err := m.r.tryAll(ctx, "the best mix within the size", m.t.base, len(steps), all); err != nil {
 			return err
 		}
 		if c := m.r.f.Candidates[len(m.r.f.Candidates)-1]; c.Bytes <= m.r.o.Target {

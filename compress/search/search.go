@@ -18,7 +18,7 @@ import (
 // Methods are the methods that searches and recipes use, in the order in which
 // they are listed.
 var Methods = []*method.Method{
-	prune.Scan,
+	scanMethod,
 	prune.Magnitude,
 	prune.Channels,
 	prune.ThiNet,
@@ -181,7 +181,6 @@ type runner struct {
 	began  time.Time
 	limit  time.Time     // of what is done now
 	start  *method.State // as it came, with the scan
-	last   *method.State // what tryAll made
 	held   []rung        // the sparsest last
 }
 
@@ -250,30 +249,33 @@ func (r *runner) note(ctx context.Context, name string, s *method.State, steps [
 	return nil
 }
 
-// try applies a step to a copy of the best state. The copy takes its place where the
-// promise holds and the file is smaller.
+// settle notes what steps made as a candidate, which becomes the best where it is better. ok: it keeps the promise.
+func (r *runner) settle(ctx context.Context, name string, next *method.State, steps []method.Step) (c Candidate, ok bool, err error) {
+	if err := r.note(ctx, name, next, steps); err != nil {
+		return c, false, err
+	}
+	c = r.f.Candidates[len(r.f.Candidates)-1]
+	if r.better(c, r.f.Candidates[r.chosen]) {
+		r.chosen = len(r.f.Candidates) - 1
+		r.f.State, r.f.Steps = next, steps
+	}
+	return c, r.holds(c), nil
+}
+
+// try applies a step to a copy of a state, which has been through steps.
 func (r *runner) try(ctx context.Context, name string, from *method.State, steps []method.Step, st method.Step) (c Candidate, next *method.State, ok bool, err error) {
 	next = from.Clone()
 	if err := next.Step(ctx, st, Methods); err != nil {
 		return c, nil, false, err
 	}
-	all := append(slices.Clone(steps), st)
-	if err := r.note(ctx, name, next, all); err != nil {
-		return c, nil, false, err
-	}
-	c = r.f.Candidates[len(r.f.Candidates)-1]
-	ok = r.holds(c)
-	if r.better(c, r.f.Candidates[r.chosen]) {
-		r.chosen = len(r.f.Candidates) - 1
-		r.f.State, r.f.Steps = next, all
-	}
-	return c, next, ok, nil
+	c, ok, err = r.settle(ctx, name, next, append(slices.Clone(steps), st))
+	return c, next, ok, err
 }
 
-// tryAll applies all steps but the first done, which base has been through, to a copy of it. The
-// copy becomes the best where the promise holds and the file is smaller.
-func (r *runner) tryAll(ctx context.Context, name string, base *method.State, done int, steps []method.Step) (ok bool, err error) {
-	next := base.Clone()
+// tryAll applies all steps but the first done, which base has been through, to a copy of it, next; nil where
+// the time was over first.
+func (r *runner) tryAll(ctx context.Context, name string, base *method.State, done int, steps []method.Step) (next *method.State, ok bool, err error) {
+	next = base.Clone()
 	within, end := ctx, func() {}
 	if r.chosen != 0 && !r.o.Deadline.IsZero() { // something is held already
 		within, end = context.WithDeadline(ctx, r.o.Deadline)
@@ -283,25 +285,17 @@ func (r *runner) tryAll(ctx context.Context, name string, base *method.State, do
 		if err := next.Step(within, st, Methods); err != nil {
 			if within.Err() != nil && ctx.Err() == nil {
 				r.late(name)
-				return false, nil
+				return nil, false, nil
 			}
-			return false, fmt.Errorf("%s: %w", st.Method, err)
+			return nil, false, fmt.Errorf("%s: %w", st.Method, err)
 		}
 	}
 	_, _, bytes := next.Bytes()
 	if _, err := next.Stage(ctx, "mix", bytes); err != nil {
-		return false, err
+		return nil, false, err
 	}
-	if err := r.note(ctx, name, next, steps); err != nil {
-		return false, err
-	}
-	r.last = next
-	c := r.f.Candidates[len(r.f.Candidates)-1]
-	if ok = r.holds(c); r.better(c, r.f.Candidates[r.chosen]) {
-		r.chosen = len(r.f.Candidates) - 1
-		r.f.State, r.f.Steps = next, steps
-	}
-	return ok, nil
+	_, ok, err = r.settle(ctx, name, next, steps)
+	return next, ok, err
 }
 
 // better reports whether a is to be preferred to b: what keeps the promise; of these what is small and fast

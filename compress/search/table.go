@@ -16,6 +16,10 @@ import (
 type way struct {
 	name string
 	step method.Step // of no method: the layer stays as it is
+	// mask, if not nil, is what is done instead of a step: the weights that stay.
+	mask func(*method.Layer) []uint64
+	// apart: the step does more than hold weights otherwise, so that it is done anew for every layer.
+	apart bool
 	option
 }
 
@@ -66,14 +70,7 @@ func (r *runner) menu() (out []way) {
 	return out
 }
 
-func find(name string) *method.Method {
-	for _, m := range Methods {
-		if m.Name == name {
-			return m
-		}
-	}
-	return nil
-}
+func find(name string) *method.Method { return method.Find(Methods, name) }
 
 // typed gives numbers the type that the method's parameter has.
 func typed(m *method.Method, set map[string]any) map[string]any {
@@ -125,15 +122,27 @@ func (r *runner) fewer(ctx context.Context, t *table, ways int) error {
 
 // measured is what a table's entry leaves in the memo.
 type measured struct {
-	Bytes int64
-	Far   float64
+	Bytes                 int64
+	Far, MSE, Error, Loss float64
+}
+
+// look measures a state.
+func (m *measured) look(ctx context.Context, s *method.State) error {
+	s.Memo = nil // the entry itself is kept
+	e, err := s.Measure(ctx, s.Graph)
+	m.Far, m.MSE, m.Error, m.Loss = e.Far, e.MSE, e.Error, e.Loss
+	return err
+}
+
+func newTable(base *method.State) *table {
+	return &table{base: base, made: map[string][]*held{}, ways: make([][]way, len(base.Layers))}
 }
 
 // tabulate measures every layer under every way of the menu, nothing else changed. A way is
 // applied to all layers at once, from the base, and then each of them is put alone into the base: data are
 // looked at once a way. Where the time ends, the ways that were not reached are left out.
 func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, error) {
-	t := &table{base: base, made: map[string][]*held{}, ways: make([][]way, len(base.Layers))}
+	t := newTable(base)
 	g, err := base.Freeze()
 	if err != nil {
 		return nil, err
@@ -182,12 +191,9 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 					return nil, err
 				}
 				if m.Bytes < t.ways[i][0].cost {
-					c.Memo = nil // the entry itself is kept
-					e, err := c.Measure(ctx, c.Graph)
-					if err != nil {
+					if err := m.look(ctx, c); err != nil {
 						return nil, err
 					}
-					m.Far = e.Far
 				}
 				if err := base.Memo.Put(key, m); err != nil {
 					return nil, err
@@ -240,7 +246,11 @@ func (t *table) make(ctx context.Context, w way) ([]*held, error) {
 	}
 	c := t.base.Clone()
 	c.Choice, c.Memo = some(c.Choice, 1), nil // methods measure what they made; nobody asks
-	if err := c.Step(ctx, method.Step{Method: w.step.Method, Set: with(w.step.Set, "layers", "*")}, Methods); err != nil {
+	if w.mask != nil {
+		for _, l := range c.Layers {
+			l.Weight.Prune(w.mask(l))
+		}
+	} else if err := c.Step(ctx, method.Step{Method: w.step.Method, Set: with(w.step.Set, "layers", "*")}, Methods); err != nil {
 		return nil, err
 	}
 	if len(c.Layers) != len(t.base.Layers) {

@@ -2,96 +2,15 @@ package prune
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math"
 	"slices"
 	"sort"
 
 	"whit/compress/method"
-	"whit/graph"
-	"whit/tensor"
 )
 
-// Scan measures how sensitive the model is to each layer (Han, Pool, Tran, Dally
-// 2015, section 4.2 and figure 6): a part of one layer's weights is zeroed, all
-// else stays, nothing is retrained, and the model is measured on the choice split.
-// It does so by single weights (the smallest), by nodes (the output units with the
-// smallest norm), and by the whole layer.
-var Scan = &method.Method{
-	Name: "scan",
-	Doc:  "measures how sensitive the model is to each layer, one by one",
-	Params: []method.Param{
-		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
-		{Name: "fractions", Kind: method.Floats, Default: []float64{0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98}, Min: 0, Max: 1, Doc: "shares of a layer that are zeroed"},
-		{Name: "granularity", Kind: method.Strings, Default: []string{"weight", "node", "layer"}, Choices: []string{"weight", "node", "layer"}, Doc: "what is zeroed: single weights, output units, the layer"},
-		{Name: "images", Kind: method.Int, Default: 0, Min: 0, Max: 1e6, Doc: "images of the choice split to measure on; 0: all"},
-	},
-	Apply: scan,
-}
-
-func scan(ctx context.Context, s *method.State, a method.Args) error {
-	layers, err := s.Match(a.String("layers"))
-	if err != nil {
-		return err
-	}
-	c := *s // measures on part of the choice split; nothing else of it changes
-	if n := a.Int("images"); n > 0 && n < s.Choice.Len() {
-		c.Choice = method.First(s.Choice, n)
-	}
-	base, err := c.Measure(ctx, s.Graph)
-	if err != nil {
-		return err
-	}
-	fractions := slices.Clone(a.Floats("fractions"))
-	slices.Sort(fractions)
-	fractions = slices.Compact(fractions)
-	total := float64(len(layers) * len(a.Strings("granularity")))
-	done := 0.0
-	var curves []method.Curve
-	for _, l := range layers {
-		w := l.Weight.Data()
-		for _, gr := range a.Strings("granularity") {
-			cv := method.Curve{Layer: l.Name, Granularity: gr}
-			at := fractions
-			if gr == "layer" {
-				at = []float64{1}
-			} else {
-				cv.Points = append(cv.Points, method.CurvePoint{Error: base.Error, Loss: base.Loss})
-			}
-			for _, f := range at {
-				if f == 0 {
-					continue
-				}
-				var mask []uint64
-				if gr == "node" {
-					mask = Nodes(w, l.Weight.Value.Type.Shape, l.OutAxis, f)
-				} else {
-					mask = Smallest(w, f, nil)
-				}
-				e, err := c.Measure(ctx, with(s.Graph, l.Weight.Value, apply(w, mask)))
-				if err != nil {
-					return err
-				}
-				cv.Points = append(cv.Points, method.CurvePoint{Fraction: f, Error: e.Error, Loss: e.Loss})
-			}
-			curves = append(curves, cv)
-			done++
-			s.Tell(method.Event{Stage: "scan", Done: done, Total: total, Message: l.Name + " by " + gr})
-		}
-	}
-	s.Curves = curves
-	return nil
-}
-
-// with is a copy of g whose constant v holds x.
-func with(g *graph.Graph, v *graph.Value, x []float32) *graph.Graph {
-	c, m := g.Clone()
-	m[v].Data, m[v].Weight = tensor.From(x, v.Type.Shape...), nil
-	return c
-}
-
-// Rank lists the layers of the curves of one granularity, the most sensitive
+// Rank lists the layers of the curves of one granularity with parts zeroed, the most sensitive
 // first: by the loss with the given fraction gone, interpolated.
 func Rank(curves []method.Curve, granularity string, fraction float64) []string {
 	type item struct {
@@ -100,7 +19,7 @@ func Rank(curves []method.Curve, granularity string, fraction float64) []string 
 	}
 	var items []item
 	for _, c := range curves {
-		if c.Granularity == granularity && len(c.Points) > 0 {
+		if c.Method == method.Zeroed && c.Granularity == granularity && len(c.Points) > 0 {
 			items = append(items, item{c.Layer, lossAt(c.Points, fraction)})
 		}
 	}
@@ -158,7 +77,7 @@ func Share(curves []method.Curve, layers []*method.Layer, target float64) (metho
 	total := 0.0
 	for _, l := range layers {
 		i := slices.IndexFunc(curves, func(c method.Curve) bool {
-			return c.Granularity == "weight" && c.Layer == l.Name && len(c.Points) > 1
+			return c.Method == method.Zeroed && c.Granularity == "weight" && c.Layer == l.Name && len(c.Points) > 1
 		})
 		if i < 0 {
 			return nil, fmt.Errorf("sparsity by scan: no scan of layer %s by weight came before", l.Name)

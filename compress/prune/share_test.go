@@ -12,7 +12,7 @@ import (
 )
 
 func curve(layer string, losses ...float64) method.Curve {
-	c := method.Curve{Layer: layer, Granularity: "weight"}
+	c := method.Curve{Layer: layer, Granularity: "weight", Method: method.Zeroed}
 	for i, l := range losses {
 		c.Points = append(c.Points, method.CurvePoint{Fraction: []float64{0, 0.5, 0.8, 0.95}[i], Loss: l})
 	}
@@ -29,7 +29,7 @@ func layers(sizes ...int) (ls []*method.Layer) {
 }
 
 func TestShare(t *testing.T) {
-	curves := []method.Curve{curve("a", 0.1, 0.1, 0.11, 0.3), curve("b", 0.1, 0.2, 0.6, 2), {Layer: "c", Granularity: "node"}}
+	curves := []method.Curve{curve("a", 0.1, 0.1, 0.11, 0.3), curve("b", 0.1, 0.2, 0.6, 2), {Layer: "c", Granularity: "node", Method: method.Zeroed}}
 	for _, target := range []float64{0, 0.2, 0.5, 0.7, 0.9, 0.95, 0.99, 0.999} {
 		t.Run(fmt.Sprint(target), func(t *testing.T) {
 			ls := layers(900, 100)

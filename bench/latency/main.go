@@ -1,0 +1,188 @@
+// Command latency shows that a target of latency is kept by the file that is written, and that one that cannot be
+// reached is said so:
+//
+//	go run ./bench/latency -whit ./whit [-share 0.7] [-time 3m] MODEL.onnx ...
+//
+// For every model it times the dense one, asks 'whit compress --target-latency' for a share of that on seeded noise, and
+// times the file that is written against the dense model in five fresh processes each, in turn. The target is kept where the median is
+// at most 1.05 times it. Where the search says that it could not reach it, the exit code must be 1 and the best that was found be
+// there as NAME.unmet.whit; this is tried too with a target of a thousandth. Exit 1 where any of this does not hold.
+// Nothing else should run on the machine.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"whit/internal/safefile"
+	"whit/onnx"
+	"whit/tensor"
+)
+
+var (
+	whit    = flag.String("whit", "./whit", "the program")
+	share   = flag.Float64("share", 0.7, "target, as a share of the dense model's median")
+	limit   = flag.String("time", "3m", "time of each search")
+	images  = flag.Int("images", 120, "samples of noise")
+	iters   = flag.Int("iters", 30, "inferences a process")
+	threads = flag.Int("threads", 1, "workers")
+)
+
+func main() {
+	flag.Parse()
+	if flag.NArg() == 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	failed := false
+	fmt.Printf("%-24s %9s %9s %9s %9s  %s\n", "model", "dense ms", "target", "reached", "ratio", "")
+	for _, m := range flag.Args() {
+		ok, err := try(m)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "latency:", m+":", err)
+			os.Exit(1)
+		}
+		failed = failed || !ok
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// runs is how many fresh processes time each model.
+const runs = 5
+
+func try(model string) (ok bool, err error) {
+	dir, err := os.MkdirTemp("", "whit-latency-*")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	data := filepath.Join(dir, "noise.npz")
+	if err := noise(model, data); err != nil {
+		return false, err
+	}
+	var dense []float64
+	for range runs {
+		ms, err := bench(model)
+		if err != nil {
+			return false, err
+		}
+		dense = append(dense, ms)
+	}
+	name := strings.TrimSuffix(filepath.Base(model), ".onnx")
+	was := median(dense)
+	ok = true
+	for _, part := range []float64{*share, 0.001} {
+		target := part * was
+		out := filepath.Join(dir, "out.whit")
+		met, err := compress(model, data, out, target)
+		if err != nil {
+			return false, err
+		}
+		file := out
+		if !met {
+			file = filepath.Join(dir, "out.unmet.whit")
+		}
+		var a, b []float64
+		for range runs {
+			x, err := bench(model)
+			if err != nil {
+				return false, err
+			}
+			y, err := bench(file)
+			if err != nil {
+				return false, err
+			}
+			a, b = append(a, x), append(b, y)
+		}
+		now := median(b)
+		verdict, good := "kept", now <= 1.05*target
+		switch {
+		case !met:
+			verdict, good = "said to be missed, the best is kept", true
+		case !good:
+			verdict = "NOT KEPT"
+		case part < 0.01:
+			verdict = "kept, and should not have been possible"
+		}
+		fmt.Printf("%-24s %9.3f %9.3f %9.3f %9.2f  %s\n", name, median(a), target, now, median(a)/now, verdict)
+		ok = ok && good
+	}
+	return ok, nil
+}
+
+// compress asks for a target; met is what the program says of it.
+func compress(model, data, out string, ms float64) (met bool, err error) {
+	cmd := exec.Command(*whit, "compress", model, "--data", data, "--target-latency", fmt.Sprint(ms), "--time", *limit, "--finetune", "off", "--threads", fmt.Sprint(*threads), "-o", out, "--json")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	var e *exec.ExitError
+	switch {
+	case err == nil:
+		return true, nil
+	case !errors.As(err, &e) || e.ExitCode() != 1:
+		return false, fmt.Errorf("%w: %s", err, stderr.Bytes())
+	}
+	var r struct {
+		Met   bool   `json:"met"`
+		Unmet string `json:"unmet"`
+	}
+	if json.Unmarshal(stdout.Bytes(), &r) != nil || r.Met || r.Unmet == "" || !strings.Contains(stderr.String(), "target latency") {
+		return false, fmt.Errorf("exit code 1 without a budget that was missed: %s", stderr.Bytes())
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(out), r.Unmet)); err != nil {
+		return false, fmt.Errorf("the best that was found is not there: %w", err)
+	}
+	if _, err := os.Stat(out); err == nil {
+		return false, errors.New("a budget was missed, and the file has the good name")
+	}
+	return false, nil
+}
+
+// bench is the median of a fresh process.
+func bench(model string) (ms float64, err error) {
+	out, err := exec.Command(*whit, "bench", model, "--threads", fmt.Sprint(*threads), "--iters", fmt.Sprint(*iters), "--plain").Output()
+	if err != nil {
+		return 0, fmt.Errorf("timing %s: %w", filepath.Base(model), err)
+	}
+	_, err = fmt.Sscan(string(out), &ms)
+	return ms, err
+}
+
+func median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	return s[len(s)/2]
+}
+
+// noise writes samples of the model's input.
+func noise(model, file string) error {
+	g, err := onnx.ReadFile(model)
+	if err != nil {
+		return err
+	}
+	shape := tensor.Shape{*images}
+	for _, d := range g.Inputs[0].Decl.Dims[1:] {
+		if d.Size < 1 {
+			return errors.New("an input of open size")
+		}
+		shape = append(shape, d.Size)
+	}
+	x := tensor.New(tensor.Float32, shape...)
+	r := rand.New(rand.NewPCG(1, 1))
+	for i, f := 0, tensor.Of[float32](x); i < len(f); i++ {
+		f[i] = float32(r.NormFloat64())
+	}
+	return safefile.Write(file, func(w io.Writer) error { return tensor.WriteNPZ(w, []tensor.Named{{Name: "x", T: x}}) })
+}

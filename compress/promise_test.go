@@ -1,0 +1,123 @@
+package compress
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"whit/card"
+	"whit/graph"
+	"whit/tensor"
+)
+
+// A file never has the good name beyond the size that was asked for; where none is small enough, the best that was
+// found is there all the same, with the error that says by how much.
+func TestTargetSize(t *testing.T) {
+	for _, size := range []int64{10_000, 700, 420, 380, 330, 40} {
+		dir := t.TempDir()
+		o := Options{Metric: "cosine", Budget: Budget{TargetSize: size}, Out: filepath.Join(dir, "o.whit")}
+		r, err := Run(context.Background(), blur(), card.Card{}, Data{Set: noisy{40}}, o)
+		if err != nil && !errors.Is(err, ErrUnmet) {
+			t.Fatal(err)
+		}
+		st, good := os.Stat(o.Out)
+		if met := err == nil; met != (good == nil) || met != r.Met || met && st.Size() > size {
+			t.Errorf("%d bytes: %v, %v, %+v", size, err, good, r.Bytes)
+		}
+		if err == nil {
+			if size == 40 {
+				t.Error("40 bytes hold a network")
+			}
+			continue
+		}
+		if size >= 700 {
+			t.Errorf("%d bytes were not reached: %v", size, err)
+		}
+		var u *UnmetError
+		if !errors.As(err, &u) || !strings.HasSuffix(u.Path, ".unmet.whit") || len(u.Missed) != 1 || !strings.HasSuffix(u.Missed[0].By, "bytes") {
+			t.Errorf("%+v", err)
+			continue
+		}
+		if st, err := os.Stat(u.Path); err != nil || st.Size() <= size || st.Size() != r.Bytes.After {
+			t.Errorf("%v, %+v", err, st)
+		}
+	}
+}
+
+// A target of latency that was not reached, or not measured, is a budget that was missed.
+func TestTargetLatency(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		after  float64
+		missed string
+	}{{"kept", 0.9, ""}, {"missed", 1.5, "0.5 ms"}, {"not measured", 0, "not measured"}} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := 0.05
+			o := Options{Metric: "cosine", Budget: Budget{MaxDrop: &d, TargetLatency: time.Millisecond, Time: time.Second}, Out: filepath.Join(t.TempDir(), "o.whit")}
+			o.Methods = []string{"round"}
+			o.Measure = func(context.Context, *graph.Graph, string) (*Measured, error) {
+				if tc.after == 0 {
+					return nil, nil
+				}
+				return &Measured{Latency: &Latency{Before: Interval{Value: 2}, After: Interval{Value: tc.after}}}, nil
+			}
+			r, err := Run(context.Background(), blur(), card.Card{}, Data{Set: noisy{40}}, o)
+			if (tc.missed == "") != (err == nil) || err != nil && !errors.Is(err, ErrUnmet) {
+				t.Fatal(err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), "target latency") || !strings.Contains(err.Error(), tc.missed) || r.Met || r.Unmet == "") {
+				t.Errorf("%v, %+v", err, r.Budgets)
+			}
+		})
+	}
+}
+
+// A certificate needs more than the point estimate, and what is missing is said.
+func TestCertified(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		lost, gained int
+		met, sure    bool
+	}{{"nothing lost", 0, 0, true, true}, {"within, not certain", 8, 0, true, false}, {"beyond", 15, 0, false, false}, {"better", 1, 9, true, true}} {
+		t.Run(tc.name, func(t *testing.T) {
+			var p points
+			for i := range 1000 {
+				x := []float32{1, 0}
+				switch {
+				case i < tc.lost:
+					x[1] = 2
+				case i < tc.lost+tc.gained:
+					x[0], x[1] = -1, -2
+				}
+				p.x, p.y, p.group = append(p.x, x), append(p.y, 0), append(p.group, "")
+			}
+			c, err := Compare(context.Background(), linear([]float32{1, 0}, []float32{0, 0}), linear([]float32{1, 0}, []float32{0, 1}), p, "top1", nil, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := 0.01
+			r := &run{o: Options{Budget: Budget{MaxDrop: &d}}, metric: "top1", res: &Result{Metric: c.Metric}}
+			r.budgets()
+			if b := r.res.Budgets[0]; b.Met != tc.met || r.res.Certified != tc.sure {
+				t.Errorf("%+v, certified %v, %+v", b, r.res.Certified, c.Metric)
+			}
+			if need := r.res.Metric.NeedN; (need > 1000) != (tc.met && !tc.sure) {
+				t.Errorf("%d images would be enough", need)
+			}
+		})
+	}
+}
+
+// Models of several inputs are refused in words, before anything is done.
+func TestSeveralInputs(t *testing.T) {
+	g := residual()
+	g.Outputs[0] = g.Add("", "Add", nil, g.Outputs[0], g.AddInput("other", tensor.Float32, -1, 1, 12, 12))
+	_, err := Run(context.Background(), g, card.Card{}, Data{Set: noisy{40}}, Options{Metric: "cosine"})
+	if err == nil || !strings.Contains(err.Error(), "2 inputs") {
+		t.Error(err)
+	}
+}
