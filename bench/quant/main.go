@@ -77,6 +77,7 @@ var (
 	extra   = flag.String("recipe", "", "steps of one more recipe, as YAML: [{method: ...}, ...]")
 	out     = flag.String("out", "", "folder for the files; none: they are not kept")
 	side    = flag.Int("side", 0, "measure demosaicking on squares of this side in the middle; 0: on whole pictures")
+	verbose = flag.Bool("v", false, "say what methods say")
 	threads = flag.Int("threads", 0, "workers; 0: the physical cores")
 )
 
@@ -515,7 +516,10 @@ func (n *net) try(ctx context.Context, name, steps string) error {
 		return err
 	}
 	g, _ := n.g.Clone()
-	s := &method.State{Graph: g, Float: n.g, Layers: method.FindLayers(g, ""), Train: n.calib, Threads: *threads}
+	s := &method.State{Graph: g, Float: n.g, Layers: method.FindLayers(g, ""), Train: n.calib, Threads: *threads, Metric: n.metric()}
+	if *verbose {
+		s.Progress = func(e method.Event) { fmt.Println("  ", e.Stage, e.Message) }
+	}
 	for _, st := range r.Steps {
 		if err := s.Step(ctx, st, search.Methods); err != nil {
 			return err
@@ -566,4 +570,15 @@ func (n *net) try(ctx context.Context, name, steps string) error {
 	}
 	fmt.Printf("%-28s %9d %6.2fx %9s  %s  [%.1f s]\n", name, b.Len(), float64(n.dense)/float64(b.Len()), ints, loss, took.Seconds())
 	return nil
+}
+
+// metric is what the network is compared by.
+func (n *net) metric() method.Metric {
+	switch {
+	case n.truth != nil:
+		return method.PSNR
+	case n.decides:
+		return method.Top1
+	}
+	return method.Cosine
 }
