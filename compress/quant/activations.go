@@ -179,32 +179,33 @@ func (p *placement) within(ctx context.Context, s *method.State, a method.Args, 
 	type class struct {
 		name string
 		far  []float64
-		work float64 // of the products that read it
+	}
+	type work struct {
+		classes [2]string // what it reads and makes
+		size    float64
 	}
 	b, err := bound(s.Graph, s.Train)
 	if err != nil {
 		return err
 	}
-	at := map[string]*class{}
 	var classes []*class
 	names := p.members()
 	for i, k := range p.ordered() {
-		c := &class{name: k.Name, work: 1}
+		c := &class{name: k.Name}
 		if c.far = p.apart[k]; c.far == nil {
 			if c.far, err = j.far(ctx, through(s.Graph, names[k], p.ranges[k])); err != nil {
 				return err
 			}
 		}
-		at[k.Name] = c
 		classes = append(classes, c)
 		s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%s alone: %.3g", k.Name, worst(c.far)), Done: float64(i + 1), Total: float64(len(names))})
 	}
+	var works []work // that integers do: of a product whose result stays float they do none
 	for _, n := range p.products {
 		w := n.In[1].Type.Shape
-		y := b.Find(n.Out[0].Name)
-		if c := at[p.class(n.In[0]).Name]; c != nil && y != nil && len(w) > 0 {
-			out := p.product(n).OutAxis
-			c.work += float64(w.NumElements()) / float64(max(1, w[out])) * float64(y.Type.Shape.NumElements())
+		if y := b.Find(n.Out[0].Name); p.ints[n] && y != nil && len(w) > 0 {
+			size := float64(w.NumElements()) / float64(max(1, w[p.product(n).OutAxis])) * float64(y.Type.Shape.NumElements())
+			works = append(works, work{[2]string{p.class(n.In[0]).Name, p.class(p.result(n)).Name}, size})
 		}
 	}
 	ranges := map[string]Grid{}
@@ -236,7 +237,13 @@ func (p *placement) within(ctx context.Context, s *method.State, a method.Args, 
 						g = max(g, min(f, sum[o]-allowed))
 					}
 				}
-				if g /= c.work; g > gain {
+				lost := 1.0
+				for _, w := range works {
+					if slices.Contains(w.classes[:], c.name) && !float[w.classes[0]] && !float[w.classes[1]] {
+						lost += w.size
+					}
+				}
+				if g /= lost; g > gain {
 					most, gain = c, g
 				}
 			}
@@ -581,6 +588,34 @@ func (p *placement) observe(ctx context.Context, s *method.State, a method.Args,
 			}
 		}
 		s.Tell(method.Event{Stage: "calibration", Message: k.Name, Done: float64(i + 1), Total: float64(len(names))})
+	}
+	if c != byOutputs {
+		return nil
+	}
+	// A function whose result has the levels of its argument does not round once more what it leaves as it is.
+	for _, n := range p.g.Nodes {
+		if !function(n) || !p.ints[n] {
+			continue
+		}
+		x, y := p.class(n.In[0]), p.class(n.Out[0])
+		if x == y || len(names[x]) != 1 || len(names[y]) != 1 {
+			continue
+		}
+		far, err := j.far(ctx, through(through(s.Graph, names[x], p.ranges[x]), names[y], p.ranges[x]))
+		if err != nil {
+			return err
+		}
+		both := slices.Clone(p.apart[x])
+		for o, f := range p.apart[y] {
+			both[o] += f
+		}
+		if worst(far) < worst(both) {
+			p.ranges[y] = p.ranges[x]
+			for o := range far {
+				far[o] /= 2
+			}
+			p.apart[x], p.apart[y] = far, far
+		}
 	}
 	return nil
 }

@@ -101,11 +101,8 @@ func refitAll(ctx context.Context, s *method.State, float *graph.Graph, jobs []j
 		}
 		both := [2]*stat.Patches{} // of the images that are fitted to, and of those that judge
 		for i := range both {
-			both[i] = &stat.Patches{Groups: r.Groups, PerSample: (max(16*r.K, 16384) + images - 1) / images, Threads: s.Threads}
-			if l.Node.Op == "Conv" {
-				if both[i].Window, err = stat.WindowOf(l.Node); err != nil {
-					return fmt.Errorf("layer %s: %w", l.Name, err)
-				}
+			if both[i], err = patches(l, r, max(16*r.K, 16384), images, s.Threads); err != nil {
+				return err
 			}
 		}
 		g, err := s.Freeze()
