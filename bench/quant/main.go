@@ -2,6 +2,9 @@
 // compares the written files with the float models.
 //
 //	go run ./bench/quant -images DIR [-lenet MODEL.onnx] [-only GLOB] [-recipes GLOB] [-out DIR] [MODEL.onnx ...]
+//	go run ./bench/quant -images DIR -bars [-only GLOB]
+//
+// With -bars it follows one recipe for each figure that quantisation is held to, and says whether it is met.
 //
 // DIR holds pictures (PNG, JPEG), for example Kodak's. In the order of their names every other one calibrates, the
 // rest are measured. demosaicnet-bayer restores them from their mosaics, PSNR is of the output against the picture; the
@@ -36,6 +39,7 @@ import (
 	"whit/onnx"
 	"whit/plan"
 	"whit/tensor"
+	"whit/weight"
 	"whit/zoo"
 )
 
@@ -62,6 +66,21 @@ var recipes = []struct{ name, steps string }{
 	{"binary", `[{method: round, levels: binary}, {method: correct}]`},
 }
 
+// bars are the figures that quantisation without training is held to. What outputs may be off by is a matter of the metric:
+// steps are for cosine, psnr for PSNR where they differ.
+var bars = []struct {
+	name, steps, psnr string
+	drop, cosine      float64 // at most, in dB; at least
+	ratio             float64 // of the file, at least
+	bits              float64 // on average over the weights, at most
+}{
+	{"int8 weights", `[{method: round, bits: 8}, {method: adaround}]`, "", 0.05, 0.999, 5, 8},
+	{"int8", `[{method: activations, adaround: true, range: outputs, budget: 0.0016}]`,
+		`[{method: activations, adaround: true, range: outputs, budget: 1e-5, images: 48}]`, 0.2, 0.999, 0, 8},
+	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", 0.3, 0.999, 0, 6},
+	{"4 bits on average", `[{method: gptq, average: 3.7}, {method: adaround}]`, "", math.Inf(1), 0.99, 10, 4},
+}
+
 func main() {
 	if err := run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "quant:", err)
@@ -76,7 +95,9 @@ var (
 	which   = flag.String("recipes", "*", "recipes, by pattern")
 	extra   = flag.String("recipe", "", "steps of one more recipe, as YAML: [{method: ...}, ...]")
 	out     = flag.String("out", "", "folder for the files; none: they are not kept")
+	judge   = flag.Bool("bars", false, "what quantisation is held to, and whether it is met")
 	side    = flag.Int("side", 0, "measure demosaicking on squares of this side in the middle; 0: on whole pictures")
+	verbose = flag.Bool("v", false, "say what methods say")
 	threads = flag.Int("threads", 0, "workers; 0: the physical cores")
 )
 
@@ -150,11 +171,17 @@ func run(ctx context.Context) error {
 		if err := n.start(ctx); err != nil {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
+		if *judge {
+			if err := n.judge(ctx); err != nil {
+				return fmt.Errorf("%s, %w", n.name, err)
+			}
+			continue
+		}
 		for _, r := range list {
 			if !method.Match(*which, r.name) {
 				continue
 			}
-			if err := n.try(ctx, r.name, r.steps); err != nil {
+			if _, err := n.try(ctx, r.name, r.steps); err != nil {
 				return fmt.Errorf("%s, %s: %w", n.name, r.name, err)
 			}
 		}
@@ -504,53 +531,127 @@ func (n *net) start(ctx context.Context) error {
 		n.psnr = n.restored(n.before)
 		fmt.Printf(", %.3f dB", n.psnr)
 	}
-	fmt.Printf("\n%-28s %9s %7s %9s  %s\n", "recipe", "bytes", "ratio", "integers", "loss")
+	fmt.Printf("\n%-28s %9s %7s %5s %9s  %s\n", "recipe", "bytes", "ratio", "bits", "integers", "loss")
 	return nil
 }
 
-func (n *net) try(ctx context.Context, name, steps string) error {
+// outcome is what a recipe comes to.
+type outcome struct{ drop, cosine, ratio, bits float64 }
+
+// judge holds the network to the bars.
+func (n *net) judge(ctx context.Context) error {
+	for _, b := range bars {
+		if n.decides || !method.Match(*which, b.name) {
+			continue
+		}
+		steps := b.steps
+		if n.truth != nil && b.psnr != "" {
+			steps = b.psnr
+		}
+		o, err := n.try(ctx, b.name, steps)
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+		say := func(what string, got, want float64, met bool) {
+			word := "met"
+			if !met {
+				word = "MISSED"
+			}
+			fmt.Printf("    %-20s %9.4f, bar %7.4g  %s\n", what, got, want, word)
+		}
+		if n.truth == nil {
+			say("cosine", o.cosine, b.cosine, o.cosine >= b.cosine)
+		} else if !math.IsInf(b.drop, 1) {
+			say("dB less", o.drop, b.drop, o.drop <= b.drop)
+		}
+		if b.ratio > 0 {
+			say("times smaller", o.ratio, b.ratio, o.ratio >= b.ratio)
+		}
+		say("bits a weight", o.bits, b.bits, o.bits <= b.bits)
+	}
+	return nil
+}
+
+// bitsOf is how many bits a weight takes uncoded, its scales left out: as many as its levels span.
+func bitsOf(w weight.Weight) float64 {
+	switch w := w.(type) {
+	case weight.Int8:
+		lo, hi := int32(0), int32(0)
+		for i := range w.Q.Len() {
+			lo, hi = min(lo, w.Level(i)), max(hi, w.Level(i))
+		}
+		if w.Q.DType.IsSigned() {
+			hi = max(hi, -lo)
+			lo = -hi
+		}
+		return math.Ceil(math.Log2(float64(hi-lo) + 1))
+	case weight.Codebook:
+		return math.Ceil(math.Log2(float64(max(2, len(w.Centroids)))))
+	}
+	return 32
+}
+
+// average is the mean of bits over all weights of the layers.
+func average(s *method.State) (float64, error) {
+	bits, all := 0.0, 0.0
+	for _, l := range s.Layers {
+		w, err := l.Weight.Weight()
+		if err != nil {
+			return 0, err
+		}
+		bits += bitsOf(w) * float64(l.Weight.Len())
+		all += float64(l.Weight.Len())
+	}
+	return bits / max(1, all), nil
+}
+
+func (n *net) try(ctx context.Context, name, steps string) (o outcome, err error) {
 	began := time.Now()
 	r, err := compress.ParseRecipe([]byte("recipe: 1\nsteps: " + steps + "\n"))
 	if err != nil {
-		return err
+		return o, err
 	}
 	g, _ := n.g.Clone()
-	s := &method.State{Graph: g, Float: n.g, Layers: method.FindLayers(g, ""), Train: n.calib, Threads: *threads}
+	s := &method.State{Graph: g, Float: n.g, Layers: method.FindLayers(g, ""), Train: n.calib, Threads: *threads, Metric: n.metric()}
+	if *verbose {
+		s.Progress = func(e method.Event) { fmt.Println("  ", e.Stage, e.Message) }
+	}
 	for _, st := range r.Steps {
 		if err := s.Step(ctx, st, search.Methods); err != nil {
-			return err
+			return o, err
 		}
 	}
 	f, err := s.Freeze()
 	if err != nil {
-		return err
+		return o, err
 	}
 	took := time.Since(began)
 	var b bytes.Buffer
 	if _, err := format.Write(&b, &format.File{Graph: f}, format.Options{Strip: true}); err != nil {
-		return err
+		return o, err
 	}
 	file, err := format.Read(bytes.NewReader(b.Bytes()), int64(b.Len()))
 	if err != nil {
-		return err
+		return o, err
 	}
 	if *out != "" {
 		base := filepath.Join(*out, n.name+"."+strings.NewReplacer(", ", "_", " ", "-").Replace(name))
 		if err := os.WriteFile(base+".whit", b.Bytes(), 0o644); err != nil {
-			return err
+			return o, err
 		}
 		if err := onnx.WriteFile(base+".onnx", f); err != nil {
-			return err
+			return o, err
 		}
 	}
 	all, ints, err := n.outputs(ctx, file.Graph)
 	if err != nil {
-		return err
+		return o, err
 	}
 	loss := ""
 	switch {
 	case n.truth != nil:
 		p := n.restored(all)
+		o.drop = n.psnr - p
 		loss = fmt.Sprintf("%.3f dB less (%.3f dB)", n.psnr-p, p)
 	case n.decides:
 		flips := 0
@@ -562,8 +663,24 @@ func (n *net) try(ctx context.Context, name, steps string) error {
 		loss = fmt.Sprintf("%.2f%% of decisions flipped", 100*float64(flips)/float64(len(all)))
 	default:
 		mean, least := n.cosines(all)
+		o.cosine = mean
 		loss = fmt.Sprintf("cosine %.6f, at least %.5f", mean, least)
 	}
-	fmt.Printf("%-28s %9d %6.2fx %9s  %s  [%.1f s]\n", name, b.Len(), float64(n.dense)/float64(b.Len()), ints, loss, took.Seconds())
-	return nil
+	o.ratio = float64(n.dense) / float64(b.Len())
+	if o.bits, err = average(s); err != nil {
+		return o, err
+	}
+	fmt.Printf("%-28s %9d %6.2fx %5.2f %9s  %s  [%.1f s]\n", name, b.Len(), o.ratio, o.bits, ints, loss, took.Seconds())
+	return o, nil
+}
+
+// metric is what the network is compared by.
+func (n *net) metric() method.Metric {
+	switch {
+	case n.truth != nil:
+		return method.PSNR
+	case n.decides:
+		return method.Top1
+	}
+	return method.Cosine
 }

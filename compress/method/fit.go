@@ -35,6 +35,9 @@ func (s *State) Fit(ctx context.Context, name string, o train.Options) error {
 	if s.NoFinetune {
 		return ErrNoFinetune
 	}
+	if s.onIntegers() {
+		return fmt.Errorf("%s: %w: the model runs on integers; what trains comes before the step activations", name, train.ErrNoGradient)
+	}
 	s.fits++
 	o.Seed = s.Seed + o.Seed + uint64(s.fits)*0x9e3779b97f4a7c15
 	o.Threads = s.Threads

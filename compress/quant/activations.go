@@ -25,7 +25,9 @@ import (
 //
 //   - nothing is trained: ranges are calibrated (see [Calibration]), and biases corrected for what
 //     rounding adds to the mean of each channel (Nagel et al., section 4.2), on the integers as they run;
-//   - which layers stay float is said by pattern; none is special by its place.
+//   - which layers stay float is said by pattern, or follows from budget: what each value alone does to the outputs when it
+//     goes through its levels is measured, and products whose inputs do most of it for their work stay float, until the whole
+//     keeps to the budget. Their weights are integers in the file all the same. None is special by its place.
 //
 // A Relu or Clip joins the node before. Values that are only moved (pooling by maximum, joining, splitting,
 // reshaping) share one scale with what they are made of. What leads from the last product or pool to the outputs stays
@@ -38,7 +40,7 @@ var Activations = &method.Method{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 		{Name: "skip", Kind: method.String, Default: "", Doc: "layers, and other nodes by name, that stay float: globs; a Concat, for example, whose inputs then have scales of their own"},
 		{Name: "type", Kind: method.String, Default: "uint8", Choices: []string{"uint8", "int8"}, Doc: "of activations: uint8 with a zero point, or int8 on both sides of zero"},
-		{Name: "range", Kind: method.String, Default: string(LeastMiss), Choices: Calibrations, Doc: "how the range of activations is found"},
+		{Name: "range", Kind: method.String, Default: string(LeastMiss), Choices: append(slices.Clone(Calibrations), byOutputs), Doc: "how the range of activations is found; outputs: each by the one of the others that the model's outputs like most"},
 		{Name: "percentile", Kind: method.Float, Default: 99.99, Min: 50, Max: 100, Doc: "of the elements that lie within, for that range"},
 		{Name: "images", Kind: method.Int, Default: 256, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
 		{Name: "input", Kind: method.Floats, Default: []float64{}, Doc: "least and greatest value of the input: needed where there are no images"},
@@ -46,19 +48,54 @@ var Activations = &method.Method{
 		{Name: "scale", Kind: method.String, Default: string(MSE), Choices: []string{string(Max), string(MSE)}, Doc: "where their levels end, as for round"},
 		{Name: "correct", Kind: method.Bool, Default: true, Doc: "correct the biases; needs images"},
 		{Name: "adaround", Kind: method.Bool, Default: false, Doc: "choose the weights' levels anew on the quantised inputs, as the method adaround does; needs images"},
+		{Name: "budget", Kind: method.Float, Default: 0.0, Min: 0, Max: 1, Doc: "by how much outputs may be off, as a share of their squares (of each sample's, where the metric is cosine): values that do most of it stay float; 0: anything; needs images"},
 		{Name: "outputs", Kind: method.Bool, Default: false, Doc: "quantise what leads to the outputs too"},
 	},
 	Apply: activations,
 }
 
+// byOutputs chooses the calibration of each value by the model's outputs.
+const byOutputs = "outputs"
+
 func activations(ctx context.Context, s *method.State, a method.Args) error {
-	layers, err := s.Match(a.String("layers"))
-	if err != nil {
-		return err
-	}
 	foldNorms(s)
 	s.KeepBase()
+	budget := a.Float("budget")
+	if (budget > 0 || a.String("range") == byOutputs) && !hasImages(s) {
+		return errors.New("activations: there are no images to see what outputs do, as budget and range: outputs do")
+	}
+	p, err := newPlaced(s, a, nil)
+	if err != nil {
+		return fmt.Errorf("activations: %w", err)
+	}
+	var j *judge
+	if hasImages(s) && (budget > 0 || a.String("range") == byOutputs) {
+		if j, err = newJudge(ctx, s, s.Graph, a.Int("images")); err != nil {
+			return fmt.Errorf("activations: %w", err)
+		}
+	}
+	if err := p.observe(ctx, s, a, j); err != nil {
+		return fmt.Errorf("activations: %w", err)
+	}
+	if budget == 0 {
+		err = p.apply(ctx, s, a)
+	} else {
+		err = p.within(ctx, s, a, j, budget)
+	}
+	if err != nil {
+		return fmt.Errorf("activations: %w", err)
+	}
+	return stage(ctx, s, "activations")
+}
+
+// newPlaced decides what of the state's graph is quantised; float names classes that are not.
+func newPlaced(s *method.State, a method.Args, float map[string]bool) (*placement, error) {
+	layers, err := s.Match(a.String("layers"))
+	if err != nil {
+		return nil, err
+	}
 	p := newPlacement(s.Graph)
+	p.float = float
 	skip := func(name string) bool { return a.String("skip") != "" && method.Match(a.String("skip"), name) }
 	at := map[*graph.Value]*method.Layer{}
 	for _, l := range layers {
@@ -66,7 +103,7 @@ func activations(ctx context.Context, s *method.State, a method.Args) error {
 			at[l.Weight.Value] = l
 		}
 	}
-	p.product = func(n *graph.Node) *method.Layer {
+	p.suited = func(n *graph.Node) *method.Layer {
 		l := at[n.Input(1)]
 		if l == nil || !plain(n) || skip(n.Name) {
 			return nil
@@ -76,26 +113,50 @@ func activations(ctx context.Context, s *method.State, a method.Args) error {
 	p.skip = skip
 	p.outputs = a.Bool("outputs")
 	p.decide()
-	if len(p.products) == 0 {
-		return errors.New("activations: none of the layers can run on integers: they are skipped, or Gemm with factors or a transposed input")
+	if len(p.products)+len(p.floats) == 0 {
+		return nil, errors.New("none of the layers can run on integers: they are skipped, or Gemm with factors or a transposed input")
 	}
 	for _, n := range p.products {
 		if l := p.product(n); p.layer[l] == nil {
 			p.layer[l] = n
 		}
 	}
-	if err := p.observe(ctx, s, a); err != nil {
-		return fmt.Errorf("activations: %w", err)
+	return p, nil
+}
+
+// apply puts the state on integers.
+func (p *placement) apply(ctx context.Context, s *method.State, a method.Args) error {
+	spec := func(l *method.Layer) (Spec, error) {
+		bits, _ := a.PerLayer("bits").For(l.Name)
+		if bits != float64(int(bits)) {
+			return Spec{}, fmt.Errorf("%v bits for layer %s, want a whole number", bits, l.Name)
+		}
+		return Spec{Bits: int(bits), Symmetric: true, Rule: Rule(a.String("scale"))}, nil
 	}
 	for _, n := range p.products {
 		l := p.product(n)
-		bits, _ := a.PerLayer("bits").For(l.Name)
-		if bits != float64(int(bits)) {
-			return fmt.Errorf("activations: %v bits for layer %s, want a whole number", bits, l.Name)
+		sp, err := spec(l)
+		if err != nil {
+			return err
 		}
-		if err := p.hold(s, n, l, Spec{Bits: int(bits), Symmetric: true, Rule: Rule(a.String("scale"))}); err != nil {
-			return fmt.Errorf("activations: layer %s: %w", l.Name, err)
+		if err := p.hold(s, n, l, sp); err != nil {
+			return fmt.Errorf("layer %s: %w", l.Name, err)
 		}
+	}
+	for _, n := range p.floats { // integers in the file only
+		l := p.suited(n)
+		if l.Weight.As != nil || l.Weight.Centroids != nil {
+			continue
+		}
+		sp, err := spec(l)
+		if err != nil {
+			return err
+		}
+		w, err := target{spec: sp, levels: uniform, sets: setsOf(l, "channel", 0)}.round(l.Weight.Data(), s.Threads)
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", l.Name, err)
+		}
+		l.Weight.Hold(w)
 	}
 	p.insert()
 	if err := s.Graph.Verify(); err != nil {
@@ -103,17 +164,128 @@ func activations(ctx context.Context, s *method.State, a method.Args) error {
 	}
 	if a.Bool("adaround") {
 		if !hasImages(s) {
-			return errors.New("activations: there are no images for adaround")
+			return errors.New("there are no images for adaround")
 		}
-		if err := p.refit(ctx, s, a.Int("images")); err != nil {
-			return fmt.Errorf("activations: %w", err)
+		return p.refit(ctx, s, a.Int("images"))
+	}
+	if a.Bool("correct") && hasImages(s) {
+		return p.correct(ctx, s, a.Int("images"))
+	}
+	return nil
+}
+
+// within leaves values float until the outputs keep to a budget. p has been calibrated on the state's graph.
+func (p *placement) within(ctx context.Context, s *method.State, a method.Args, j *judge, budget float64) error {
+	type class struct {
+		name string
+		far  []float64
+	}
+	type work struct {
+		classes [2]string // what it reads and makes
+		size    float64
+	}
+	b, err := bound(s.Graph, s.Train)
+	if err != nil {
+		return err
+	}
+	var classes []*class
+	names := p.members()
+	for i, k := range p.ordered() {
+		c := &class{name: k.Name}
+		if c.far = p.apart[k]; c.far == nil {
+			if c.far, err = j.far(ctx, through(s.Graph, names[k], p.ranges[k])); err != nil {
+				return err
+			}
 		}
-	} else if a.Bool("correct") && hasImages(s) {
-		if err := p.correct(ctx, s, a.Int("images")); err != nil {
-			return fmt.Errorf("activations: %w", err)
+		classes = append(classes, c)
+		s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%s alone: %.3g", k.Name, worst(c.far)), Done: float64(i + 1), Total: float64(len(names))})
+	}
+	var works []work // that integers do: of a product whose result stays float they do none
+	for _, n := range p.products {
+		w := n.In[1].Type.Shape
+		if y := b.Find(n.Out[0].Name); p.ints[n] && y != nil && len(w) > 0 {
+			size := float64(w.NumElements()) / float64(max(1, w[p.product(n).OutAxis])) * float64(y.Type.Shape.NumElements())
+			works = append(works, work{[2]string{p.class(n.In[0]).Name, p.class(p.result(n)).Name}, size})
 		}
 	}
-	return stage(ctx, s, "activations")
+	ranges := map[string]Grid{}
+	for k, r := range p.ranges {
+		ranges[k.Name] = r
+	}
+	float := map[string]bool{}
+	allowed := budget
+	for try := 0; ; try++ {
+		// What may stay is taken by what it costs the outputs for the work it saves.
+		sum := make([]float64, len(s.Graph.Outputs))
+		for _, c := range classes {
+			if !float[c.name] {
+				for o, f := range c.far {
+					sum[o] += f
+				}
+			}
+		}
+		for worst(sum) > allowed {
+			var most *class
+			gain := 0.0
+			for _, c := range classes {
+				if float[c.name] {
+					continue
+				}
+				g := 0.0
+				for o, f := range c.far {
+					if sum[o] > allowed {
+						g = max(g, min(f, sum[o]-allowed))
+					}
+				}
+				lost := 1.0
+				for _, w := range works {
+					if slices.Contains(w.classes[:], c.name) && !float[w.classes[0]] && !float[w.classes[1]] {
+						lost += w.size
+					}
+				}
+				if g /= lost; g > gain {
+					most, gain = c, g
+				}
+			}
+			if most == nil {
+				break
+			}
+			float[most.name] = true
+			for o, f := range most.far {
+				sum[o] -= f
+			}
+		}
+		next := s.Clone()
+		q, err := newPlaced(next, a, float)
+		if err != nil {
+			return err
+		}
+		for _, k := range q.ordered() {
+			q.ranges[k] = ranges[k.Name]
+		}
+		if err := q.apply(ctx, next, a); err != nil {
+			return err
+		}
+		g, err := next.Freeze()
+		if err != nil {
+			return err
+		}
+		far, err := j.far(ctx, g)
+		if err != nil {
+			return err
+		}
+		now := worst(far)
+		s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%d of %d values stay float: off by %.3g, %.3g are allowed", len(float), len(classes), now, budget)})
+		if now <= budget || len(float) == len(classes) || try == 7 {
+			if now > budget {
+				s.Refuse("the budget of activations", fmt.Sprintf("outputs are off by %.3g with %d of %d values float", now, len(float), len(classes)))
+			}
+			*s = *next
+			return nil
+		}
+		// Rounded weights take their part, and parts add up to more, or less, than they are alone.
+		allowed = min(allowed*max(0.3, 0.9*budget/now), 0.999*worst(sum))
+	}
 }
 
 // hasImages reports whether there is anything to calibrate on.
@@ -136,7 +308,8 @@ func plain(n *graph.Node) bool {
 type placement struct {
 	g       *graph.Graph
 	uses    map[*graph.Value][]graph.Use
-	product func(*graph.Node) *method.Layer // the layer, nil: not a product on integers
+	suited  func(*graph.Node) *method.Layer // the layer of a product that can read integers, else nil
+	float   map[string]bool                 // classes that are not quantised, by name
 	skip    func(name string) bool
 	outputs bool
 
@@ -145,14 +318,17 @@ type placement struct {
 	ints     map[*graph.Node]bool          // nodes that run on integers
 	joined   map[*graph.Node]*graph.Node   // activations, to the node that they join
 	products []*graph.Node
+	floats   []*graph.Node                 // products that could read integers, but for float
 	layer    map[*method.Layer]*graph.Node // the first product of each
 	ranges   map[*graph.Value]Grid         // of classes
+	apart    map[*graph.Value][]float64    // by how much outputs are off, where that was measured
 	biases   []*biasInt
 }
 
 func newPlacement(g *graph.Graph) *placement {
 	return &placement{g: g, uses: g.Uses(), up: map[*graph.Value]*graph.Value{}, quant: map[*graph.Value]bool{}, ints: map[*graph.Node]bool{},
-		joined: map[*graph.Node]*graph.Node{}, layer: map[*method.Layer]*graph.Node{}, ranges: map[*graph.Value]Grid{}}
+		joined: map[*graph.Node]*graph.Node{}, layer: map[*method.Layer]*graph.Node{}, ranges: map[*graph.Value]Grid{},
+		apart: map[*graph.Value][]float64{}}
 }
 
 // class is the value that stands for all that share v's scale.
@@ -161,6 +337,18 @@ func (p *placement) class(v *graph.Value) *graph.Value {
 		v = p.up[v]
 	}
 	return v
+}
+
+// stays reports whether a value is not to be quantised.
+func (p *placement) stays(v *graph.Value) bool { return p.float[p.class(v).Name] }
+
+// product is the layer of a product on integers, nil of all other nodes.
+func (p *placement) product(n *graph.Node) *method.Layer {
+	l := p.suited(n)
+	if l == nil || p.stays(n.In[0]) {
+		return nil
+	}
+	return l
 }
 
 // moved is how many of a node's inputs it only moves to its outputs.
@@ -247,10 +435,12 @@ func (p *placement) decide() {
 	var rest []*graph.Node
 	for _, n := range p.g.Nodes {
 		switch {
+		case p.suited(n) != nil && p.stays(n.In[0]):
+			p.floats = append(p.floats, n)
 		case p.product(n) != nil:
 			p.products = append(p.products, n)
 			p.quant[p.class(n.In[0])] = true
-			if v := p.class(p.result(n)); inner[v] {
+			if v := p.class(p.result(n)); inner[v] && !p.stays(v) {
 				p.ints[n], p.quant[v] = true, true
 			}
 		case (sum(n) || pool(n) || function(n)) && inner[p.class(n.Out[0])] && !p.skip(n.Name):
@@ -273,6 +463,9 @@ func (p *placement) decide() {
 			out := n.Out[0]
 			if !function(n) {
 				out = p.result(n)
+			}
+			if slices.ContainsFunc(append(slices.Clone(in), out), p.stays) {
+				continue
 			}
 			for _, v := range append(slices.Clone(in), out) {
 				p.quant[p.class(v)] = true
@@ -328,25 +521,38 @@ func (p *placement) sources() (vs []*graph.Value) {
 	return vs
 }
 
-// observe finds the range of every quantised class.
-func (p *placement) observe(ctx context.Context, s *method.State, a method.Args) error {
+// ordered are the quantised classes, in the order of the graph.
+func (p *placement) ordered() (ks []*graph.Value) {
+	for _, v := range p.sources() {
+		if k := p.class(v); !slices.Contains(ks, k) {
+			ks = append(ks, k)
+		}
+	}
+	return ks
+}
+
+// members are the names of the sources of each class.
+func (p *placement) members() map[*graph.Value][]string {
+	m := map[*graph.Value][]string{}
+	for _, v := range p.sources() {
+		m[p.class(v)] = append(m[p.class(v)], v.Name)
+	}
+	return m
+}
+
+// observe finds the range of every quantised class. j is for those that outputs choose.
+func (p *placement) observe(ctx context.Context, s *method.State, a method.Args, j *judge) error {
 	levels := 256
 	if a.String("type") == "int8" {
 		levels = 255
 	}
 	c := Calibration(a.String("range"))
-	type seen struct {
-		class *graph.Value
-		h     *stat.Histogram
-	}
-	var all []seen
 	at := map[*graph.Value]*stat.Histogram{}
 	var points []stat.Point
 	for _, v := range p.sources() {
 		k := p.class(v)
 		if at[k] == nil {
 			at[k] = &stat.Histogram{}
-			all = append(all, seen{k, at[k]})
 		}
 		points = append(points, stat.Point{Value: v.Name, Observer: at[k]})
 	}
@@ -356,9 +562,60 @@ func (p *placement) observe(ctx context.Context, s *method.State, a method.Args)
 	if err := stat.Run(ctx, s.Graph, s.Train, points, runOptions(s, a.Int("images"))); err != nil {
 		return err
 	}
-	for _, x := range all {
-		lo, hi := c.Range(x.h, a.Float("percentile"), levels)
-		p.ranges[x.class] = grain(lo, hi, levels == 255)
+	names := p.members()
+	for i, k := range p.ordered() {
+		grid := func(c Calibration) Grid {
+			lo, hi := c.Range(at[k], a.Float("percentile"), levels)
+			return grain(lo, hi, levels == 255)
+		}
+		if c != byOutputs {
+			p.ranges[k] = grid(c)
+			continue
+		}
+		tried := map[Grid]bool{}
+		for _, c := range []Calibration{LeastMiss, MinMax, Share} {
+			g := grid(c)
+			if tried[g] {
+				continue
+			}
+			tried[g] = true
+			far, err := j.far(ctx, through(s.Graph, names[k], g))
+			if err != nil {
+				return err
+			}
+			if p.apart[k] == nil || worst(far) < worst(p.apart[k]) {
+				p.ranges[k], p.apart[k] = g, far
+			}
+		}
+		s.Tell(method.Event{Stage: "calibration", Message: k.Name, Done: float64(i + 1), Total: float64(len(names))})
+	}
+	if c != byOutputs {
+		return nil
+	}
+	// A function whose result has the levels of its argument does not round once more what it leaves as it is.
+	for _, n := range p.g.Nodes {
+		if !function(n) || !p.ints[n] {
+			continue
+		}
+		x, y := p.class(n.In[0]), p.class(n.Out[0])
+		if x == y || len(names[x]) != 1 || len(names[y]) != 1 {
+			continue
+		}
+		far, err := j.far(ctx, through(through(s.Graph, names[x], p.ranges[x]), names[y], p.ranges[x]))
+		if err != nil {
+			return err
+		}
+		both := slices.Clone(p.apart[x])
+		for o, f := range p.apart[y] {
+			both[o] += f
+		}
+		if worst(far) < worst(both) {
+			p.ranges[y] = p.ranges[x]
+			for o := range far {
+				far[o] /= 2
+			}
+			p.apart[x], p.apart[y] = far, far
+		}
 	}
 	return nil
 }
@@ -373,6 +630,17 @@ func runOptions(s *method.State, images int) stat.Options {
 func grain(lo, hi float64, signed bool) Grid {
 	s := Spec{Bits: 8, Symmetric: signed}
 	return s.grid(min(lo, 0), max(hi, 0))
+}
+
+// zeroPoint is the zero of an activation's levels, in their type.
+func (g Grid) zeroPoint() *tensor.Tensor {
+	d := tensor.Uint8
+	if g.Lo < 0 {
+		d = tensor.Int8
+	}
+	t := tensor.New(d)
+	t.Bytes()[0] = byte(g.Zero)
+	return t
 }
 
 // biasInt is a bias held as int32.
@@ -485,13 +753,7 @@ func (p *placement) insert() {
 	var nodes []*graph.Node
 	both := func(v *graph.Value) {
 		r := p.ranges[p.class(v)]
-		d := tensor.Uint8
-		if r.Lo < 0 {
-			d = tensor.Int8
-		}
-		zt := tensor.New(d)
-		zt.Bytes()[0] = byte(r.Zero)
-		scale, zero := g.NewConst(g.NewName(v.Name+"_scale"), tensor.Scalar(r.Scale)), g.NewConst(g.NewName(v.Name+"_zero_point"), zt)
+		scale, zero := g.NewConst(g.NewName(v.Name+"_scale"), tensor.Scalar(r.Scale)), g.NewConst(g.NewName(v.Name+"_zero_point"), r.zeroPoint())
 		q := g.NewNode("", "QuantizeLinear", nil, 1, v, scale, zero)
 		dq := g.NewNode("", "DequantizeLinear", nil, 1, q.Out[0], scale, zero)
 		nodes = append(nodes, q, dq)

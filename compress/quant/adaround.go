@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"whit/compress/fit"
 	"whit/compress/method"
@@ -26,7 +27,8 @@ import (
 //   - scales of a channel, and biases, are set to their best in between, in closed form;
 //   - the activation behind the layer is not looked at;
 //   - few images do not say all: how far weights are from what they were counts too, damp times the mean
-//     of the diagonal of Σ x xᵀ.
+//     of the diagonal of Σ x xᵀ, or 10 or 100 times that where a quarter of the images, which was not fitted to, is
+//     nearer to the float model then.
 var AdaRound = &method.Method{
 	Name: "adaround",
 	Doc:  "chooses the levels of rounded layers so that outputs stay, not weights",
@@ -35,7 +37,7 @@ var AdaRound = &method.Method{
 		{Name: "images", Kind: method.Int, Default: 128, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
 		{Name: "passes", Kind: method.Int, Default: 20, Min: 1, Max: 1000, Doc: "passes over a layer's weights, at most"},
 		{Name: "scales", Kind: method.Bool, Default: true, Doc: "fit the scales too"},
-		{Name: "damp", Kind: method.Float, Default: 0.01, Min: 0, Max: 10, Doc: "share of the mean of the diagonal that is added to it"},
+		{Name: "damp", Kind: method.Float, Default: 0.01, Min: 0, Max: 10, Doc: "share of the mean of the diagonal that is added to it, at least: 10 and 100 times as much are tried"},
 	},
 	Apply: adaround,
 }
@@ -97,23 +99,23 @@ func refitAll(ctx context.Context, s *method.State, float *graph.Graph, jobs []j
 		if _, both := walks[0].nodes[l.Node.Out[0].Name]; err != nil || !both || r.K > stat.MaxColumns {
 			continue
 		}
-		p := &stat.Patches{Groups: r.Groups, PerSample: (max(16*r.K, 16384) + images - 1) / images, Threads: s.Threads}
-		if l.Node.Op == "Conv" {
-			if p.Window, err = stat.WindowOf(l.Node); err != nil {
-				return fmt.Errorf("layer %s: %w", l.Name, err)
+		both := [2]*stat.Patches{} // of the images that are fitted to, and of those that judge
+		for i := range both {
+			if both[i], err = patches(l, r, max(16*r.K, 16384), images, s.Threads); err != nil {
+				return err
 			}
 		}
 		g, err := s.Freeze()
 		if err != nil {
 			return err
 		}
-		if err := against(ctx, walks[0], walks[1], float, g, l, p); err != nil {
+		if err := against(ctx, walks[0], walks[1], float, g, l, left(s, l), both); err != nil {
 			return fmt.Errorf("layer %s: %w", l.Name, err)
 		}
-		if p.Outs != r.N || p.Columns() != r.K {
+		if both[0].Outs != r.N || both[0].Columns() != r.K {
 			continue // another number of channels than in the float model
 		}
-		before, after, err := reround(s, float, j, r, p, passes, damp)
+		before, after, err := reround(s, float, j, r, both, passes, damp)
 		if err != nil {
 			return fmt.Errorf("layer %s: %w", l.Name, err)
 		}
@@ -122,9 +124,56 @@ func refitAll(ctx context.Context, s *method.State, float *graph.Graph, jobs []j
 	return nil
 }
 
+// normal are the sums of one group of rows that their squared error is made of.
+type normal struct {
+	k       int
+	h       []float64 // Σ x xᵀ [k,k]
+	x       []float64 // Σ x
+	cross   []float64 // Σ y xᵀ [rows,k]
+	y, yy   []float64 // Σ y, Σ y² [rows]
+	n       float64
+	centred bool
+}
+
+// normalOf are the sums of group g; with centred those about the means.
+func normalOf(p *stat.Patches, g, rows int, centred bool) *normal {
+	m := &p.Parts[g]
+	a := &normal{k: m.K, h: slices.Clone(m.G), x: m.Sum, cross: slices.Clone(m.Cross), y: p.YSum[g*rows:][:rows], yy: slices.Clone(p.YSq[g*rows:][:rows]), n: float64(p.Rows), centred: centred}
+	if centred && a.n > 0 {
+		for i, v := range a.x {
+			for j, u := range a.x {
+				a.h[i*a.k+j] -= v * u / a.n
+			}
+			for o := range rows {
+				a.cross[o*a.k+i] -= a.y[o] * v / a.n
+			}
+		}
+		for o, v := range a.y {
+			a.yy[o] -= v * v / a.n
+		}
+	}
+	fit.Damp(a.h, a.k, 0) // columns of zeros only
+	return a
+}
+
+// error is the squared error of row o, held as w.
+func (a *normal) error(o int, w []float64) float64 {
+	return a.yy[o] + fit.Quadratic(a.h, a.k, w) - 2*dot64(a.cross[o*a.k:][:a.k], w)
+}
+
+func dot64(a, b []float64) (sum float64) {
+	for i, v := range a {
+		sum += float64(v * b[i])
+	}
+	return sum
+}
+
+// judging is how many rows of a group say what damping is best.
+const judging = 32
+
 // reround chooses the levels of a layer. before and after are the errors of its outputs, as
 // shares of their variance (of their squares, where there is no bias to take the mean).
-func reround(s *method.State, base *graph.Graph, j job, r fit.Rows, p *stat.Patches, passes int, damp float64) (before, after float64, err error) {
+func reround(s *method.State, base *graph.Graph, j job, r fit.Rows, both [2]*stat.Patches, passes int, damp float64) (before, after float64, err error) {
 	l, centred := j.l, j.centred
 	w := l.Weight.As.(weight.Int8)
 	lo, hi := levelRange(w)
@@ -149,66 +198,81 @@ func reround(s *method.State, base *graph.Graph, j job, r fit.Rows, p *stat.Patc
 		levels[i] = w.Level(i)
 	}
 	mean := make([]float64, r.N) // of what the bias must be
-	n := float64(p.Rows)
 	type errs struct{ before, after, all float64 }
 	sums := make([]errs, r.N)
-	// One matrix a group serves all of its rows.
-	for g := range r.Groups {
-		m := p.Parts[g]
-		h := append([]float64{}, m.G...)
-		if centred {
-			for i := range m.K {
-				for j := range m.K {
-					h[i*m.K+j] -= m.Sum[i] * m.Sum[j] / n
-				}
+	rows := r.N / r.Groups
+	// descended is row o of a group after the descent on some images, and its error there before.
+	descended := func(a *normal, g, k int, damp float64) (d *descent, was float64) {
+		trace := 0.0
+		for i := range a.k {
+			trace += a.h[i*a.k+i]
+		}
+		o := g*rows + k
+		d = &descent{h: a.h, k: a.k, c: a.cross[k*a.k:][:a.k], x: make([]float64, a.k), w0: make([]float64, a.k), lo: float64(lo), hi: float64(hi), raise: damp * trace / float64(a.k)}
+		for j := range a.k {
+			i := r.At(o, j)
+			d.q = append(d.q, float64(levels[i]-zero(i)))
+			d.zero = append(d.zero, float64(zero(i)))
+			d.s = append(d.s, float64(scales[set[i]]))
+		}
+		r.Get(d.w0, float, o)
+		d.begin()
+		was = a.yy[k] + d.error()
+		rounds := 1
+		if perRow {
+			rounds = 4
+		}
+		for range rounds {
+			d.descend(passes)
+			if perRow && !d.rescale() {
+				break
 			}
 		}
-		fit.Damp(h, m.K, 0) // columns of zeros only
-		trace := 0.0
-		for k := range m.K {
-			trace += h[k*m.K+k]
+		return d, was
+	}
+	var group [][2]*normal
+	for g := range r.Groups {
+		two := [2]*normal{normalOf(both[0], g, rows, centred)}
+		if both[1].Rows > 0 {
+			two[1] = normalOf(both[1], g, rows, centred)
 		}
-		raise := damp * trace / float64(m.K)
-		rows := r.N / r.Groups
+		group = append(group, two)
+	}
+	if both[1].Rows > 0 && damp > 0 {
+		least := math.Inf(1)
+		best := damp
+		for _, f := range []float64{1, 10, 100} {
+			miss := make([]float64, r.N)
+			parallel(r.N, s.Threads, func(o int) {
+				if g, k := o/rows, o%rows; k%((rows+judging-1)/judging) == 0 {
+					d, _ := descended(group[g][0], g, k, f*damp)
+					miss[o] = group[g][1].error(k, d.weights())
+				}
+			})
+			if e := total(miss); e < least {
+				least, best = e, f*damp
+			}
+		}
+		damp = best
+	}
+	all := joined(both)
+	for g := range r.Groups {
+		a := group[g][0]
+		if both[1].Rows > 0 {
+			a = normalOf(all, g, rows, centred)
+		}
 		parallel(rows, s.Threads, func(k int) {
 			o := g*rows + k
-			c := append([]float64{}, m.Cross[k*m.K:(k+1)*m.K]...)
-			all := p.YSq[o]
-			if centred {
-				all -= p.YSum[o] * p.YSum[o] / n
-				for j := range c {
-					c[j] -= p.YSum[o] * m.Sum[j] / n
-				}
-			}
-			d := &descent{h: h, k: m.K, c: c, x: make([]float64, m.K), w0: make([]float64, m.K), lo: float64(lo), hi: float64(hi), raise: raise}
-			for j := range m.K {
-				i := r.At(o, j)
-				d.q = append(d.q, float64(levels[i]-zero(i)))
-				d.zero = append(d.zero, float64(zero(i)))
-				d.s = append(d.s, float64(scales[set[i]]))
-			}
-			r.Get(d.w0, float, o)
-			d.begin()
-			sums[o] = errs{before: all + d.error(), all: all}
-			rounds := 1
-			if perRow {
-				rounds = 4
-			}
-			for range rounds {
-				d.descend(passes)
-				if perRow && !d.rescale() {
-					break
-				}
-			}
-			sums[o].after = all + d.error()
-			mean[o] = p.YSum[o] / n
-			for j := range m.K {
+			d, was := descended(a, g, k, damp)
+			sums[o] = errs{before: was, after: a.yy[k] + d.error(), all: a.yy[k]}
+			mean[o] = a.y[k] / a.n
+			for j := range a.k {
 				i := r.At(o, j)
 				levels[i] = int32(d.q[j]) + zero(i)
 				if perRow {
 					scales[set[i]] = float32(d.s[j])
 				}
-				mean[o] -= d.s[j] * d.q[j] * m.Sum[j] / n
+				mean[o] -= d.s[j] * d.q[j] * a.x[j] / a.n
 			}
 		})
 	}
@@ -230,12 +294,33 @@ func reround(s *method.State, base *graph.Graph, j job, r fit.Rows, p *stat.Patc
 		}
 		j.bias(y)
 	}
-	all := 0.0
+	sum := 0.0
 	for _, e := range sums {
-		before, after, all = before+e.before, after+e.after, all+e.all
+		before, after, sum = before+e.before, after+e.after, sum+e.all
 	}
-	all = max(all, 1e-30)
-	return max(0, before/all), max(0, after/all), nil
+	sum = max(sum, 1e-30)
+	return max(0, before/sum), max(0, after/sum), nil
+}
+
+// joined are the sums of both together; those of the first where there are no others.
+func joined(both [2]*stat.Patches) *stat.Patches {
+	a, b := both[0], both[1]
+	if b.Rows == 0 {
+		return a
+	}
+	add := func(x, y []float64) []float64 {
+		z := slices.Clone(x)
+		for i, v := range y {
+			z[i] += v
+		}
+		return z
+	}
+	c := &stat.Patches{Rows: a.Rows + b.Rows, YSum: add(a.YSum, b.YSum), YSq: add(a.YSq, b.YSq)}
+	for i, m := range a.Parts {
+		n := b.Parts[i]
+		c.Parts = append(c.Parts, stat.Moments{From: m.From, K: m.K, G: add(m.G, n.G), Sum: add(m.Sum, n.Sum), Cross: add(m.Cross, n.Cross)})
+	}
+	return c
 }
 
 // levelRange is the range that levels of few bits keep to: on both sides of zero, as far as
@@ -277,6 +362,15 @@ func (d *descent) begin() {
 		}
 		d.x[i] = d.c[i] - sum
 	}
+}
+
+// weights are what the levels stand for.
+func (d *descent) weights() []float64 {
+	w := make([]float64, d.k)
+	for j, q := range d.q {
+		w[j] = d.s[j] * q
+	}
+	return w
 }
 
 // error is wᵀ H w - 2 cᵀ w = -(x + c)ᵀ w.

@@ -45,7 +45,7 @@ func correct(ctx context.Context, s *method.State, a method.Args) error {
 		if l.Node.Op == "MatMul" || b != nil && !b.IsConst() {
 			continue
 		}
-		fixes = append(fixes, fix{l.Node, func(delta []float64) { addBias(s.Graph, l, delta) }})
+		fixes = append(fixes, fix{l.Node, left(s, l), func(delta []float64) { addBias(s.Graph, l, delta) }})
 	}
 	if err := correctAll(ctx, s, fixes, a.Int("images")); err != nil {
 		return fmt.Errorf("correct: %w", err)
@@ -68,6 +68,7 @@ func addBias(g *graph.Graph, l *method.Layer, delta []float64) {
 // fix is a node whose mean can be corrected.
 type fix struct {
 	node *graph.Node
+	left []int                 // of the units in the model that it is compared with; nil: all
 	add  func(delta []float64) // to the bias, a number a channel
 }
 
@@ -91,7 +92,7 @@ func correctAll(ctx context.Context, s *method.State, fixes []fix, images int) e
 	var points []stat.Point
 	for i, f := range fixes {
 		want[i] = &means{}
-		points = append(points, stat.Point{Value: f.node.Out[0].Name, Observer: want[i]})
+		points = append(points, stat.Point{Value: f.node.Out[0].Name, Observer: &stat.Channels{Keep: f.left, Axis: 1, To: want[i]}})
 	}
 	if err := stat.Run(ctx, base, s.Train, points, runOptions(s, images)); err != nil {
 		return err
@@ -192,7 +193,7 @@ func (p *placement) correct(ctx context.Context, s *method.State, images int) er
 		n := b.node
 		switch {
 		case b.value != nil:
-			fixes = append(fixes, fix{n, func(delta []float64) {
+			fixes = append(fixes, fix{n, nil, func(delta []float64) {
 				q := b.value.Data.Clone()
 				for c, d := range delta {
 					x := math.RoundToEven(d/float64(b.scales[c])) + float64(tensor.Of[int32](q)[c])
@@ -202,7 +203,7 @@ func (p *placement) correct(ctx context.Context, s *method.State, images int) er
 			}})
 		case n.Op != "MatMul":
 			if l := p.product(n); l.Node == n {
-				fixes = append(fixes, fix{n, func(delta []float64) { addBias(p.g, l, delta) }})
+				fixes = append(fixes, fix{n, nil, func(delta []float64) { addBias(p.g, l, delta) }})
 			}
 		}
 	}

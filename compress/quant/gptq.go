@@ -19,13 +19,15 @@ import (
 //   - the bias makes good for errors in the mean: second moments are centred;
 //   - what the walk gave is polished: weight by weight the best level for all others, and the
 //     best scale of a channel for its levels, as long as the error falls;
-//   - a row that plain rounding serves better is rounded plainly.
+//   - a row that plain rounding serves better is rounded plainly;
+//   - with average, layers have different numbers of bits (see allot).
 var GPTQ = &method.Method{
 	Name: "gptq",
 	Doc:  "rounds weights to few levels so that a layer's outputs on images stay; trains nothing",
 	Params: append([]method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 		{Name: "bits", Kind: method.PerLayer, Default: method.Uniform(4), Min: 2, Max: 8, Doc: "bits of a level, by layer or for all; layers that no pattern matches are left alone"},
+		{Name: "average", Kind: method.Float, Default: 0.0, Min: 0, Max: 8, Doc: "bits that the layers have on average over their weights, each from 2 to 8 by what it alone does to the outputs; 0: as bits says"},
 		{Name: "granularity", Kind: method.String, Default: "channel", Choices: []string{"tensor", "channel", "group"}, Doc: "what shares a scale: the tensor, an output channel, or groups of its inputs"},
 		{Name: "group", Kind: method.Int, Default: 32, Min: 1, Max: 1 << 16, Doc: "inputs in a group"},
 		{Name: "symmetric", Kind: method.Bool, Default: true, Doc: "as many levels on both sides of zero; else a zero point fits the range"},
@@ -54,6 +56,29 @@ func gptq(ctx context.Context, s *method.State, a method.Args) error {
 	}
 	foldNorms(s)
 	s.KeepBase()
+	if v := a.Float("average"); v > 0 {
+		if v < leastBits {
+			return fmt.Errorf("gptq: %v bits on average, want at least %d", v, leastBits)
+		}
+		if bits, err = allot(ctx, s, chosen, v, a.Int("images"), func(s *method.State) error {
+			return gptqAll(ctx, s, a, method.Uniform(tellingBits))
+		}); err != nil {
+			return fmt.Errorf("gptq: %w", err)
+		}
+	}
+	if err := gptqAll(ctx, s, a, bits); err != nil {
+		return fmt.Errorf("gptq: %w", err)
+	}
+	return stage(ctx, s, "rounded")
+}
+
+// gptqAll rounds the layers that the step and bits name.
+func gptqAll(ctx context.Context, s *method.State, a method.Args, bits method.LayerValues) error {
+	layers, err := s.Match(a.String("layers"))
+	if err != nil {
+		return err
+	}
+	layers = slices.DeleteFunc(layers, func(l *method.Layer) bool { b, _ := bitsOf(bits, l); return b == 0 })
 	var z *leveller
 	begin := func(l *method.Layer) (err error) {
 		b, _ := bitsOf(bits, l)
@@ -66,10 +91,7 @@ func gptq(ctx context.Context, s *method.State, a method.Args) error {
 		stay := b.keep
 		return z.choose(b, b.p.W, stay)
 	}
-	if err := rewrite(ctx, s, chosen, a, begin, f, func(l *method.Layer, x []float32) error { return z.hold(l, x) }); err != nil {
-		return fmt.Errorf("gptq: %w", err)
-	}
-	return stage(ctx, s, "rounded")
+	return rewrite(ctx, s, layers, a, begin, f, func(l *method.Layer, x []float32) error { return z.hold(l, x) })
 }
 
 // leveller chooses the levels of one layer.

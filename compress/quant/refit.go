@@ -46,12 +46,15 @@ func refit(ctx context.Context, s *method.State, a method.Args) error {
 	}
 	foldNorms(s)
 	n := min(a.Int("images"), s.Train.Len())
-	held := max(1, n/4)
+	look, err := looking(ctx, s, a, n)
+	if err != nil {
+		return fmt.Errorf("refit: %w", err)
+	}
 	for i, l := range layers {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := refitLayer(ctx, s, l, a, n-held, held); errors.Is(err, fit.ErrUnsuited) {
+		if err := refitLayer(s, l, a, func(r fit.Rows) ([2]*stat.Patches, error) { return look(l, r) }); errors.Is(err, fit.ErrUnsuited) {
 			s.Tell(method.Event{Stage: "layers", Message: err.Error()})
 		} else if err != nil {
 			return fmt.Errorf("refit: layer %s: %w", l.Name, err)
@@ -79,7 +82,65 @@ func (p part) Read(ctx context.Context, idx []int, x []float32, y []int32) error
 	return p.Dataset.Read(ctx, at, x, y)
 }
 
-func refitLayer(ctx context.Context, s *method.State, l *method.Layer, a method.Args, n, held int) error {
+// looking is what sums a layer's inputs, and outputs of the float model, over n images: those that are fitted to, and those
+// that judge. Layers come in order. Where all images fit into memory both models are gone through once, else from the input on for every layer.
+func looking(ctx context.Context, s *method.State, a method.Args, n int) (func(*method.Layer, fit.Rows) ([2]*stat.Patches, error), error) {
+	held := max(1, n/4)
+	for _, g := range []*graph.Graph{s.Graph, s.Float} {
+		m, err := fitting(g, s.Train, n)
+		if err != nil {
+			return nil, err
+		}
+		if m == n {
+			continue
+		}
+		return func(l *method.Layer, _ fit.Rows) (sums [2]*stat.Patches, err error) {
+			for i, ds := range []train.Dataset{part{s.Train, 0, n - held}, part{s.Train, n - held, held}} {
+				c := *s
+				c.Train = ds
+				if sums[i], err = fit.Against(ctx, &c, l, fit.Options{Images: ds.Len(), Rows: a.Int("rows")}); err != nil {
+					break
+				}
+			}
+			return sums, err
+		}, nil
+	}
+	base, err := newWalk(ctx, s.Float, s.Train, n, s.Threads)
+	if err != nil {
+		return nil, err
+	}
+	now, err := newWalk(ctx, s.Graph, s.Train, n, s.Threads)
+	if err != nil {
+		return nil, err
+	}
+	return func(l *method.Layer, r fit.Rows) (sums [2]*stat.Patches, err error) {
+		rows := a.Int("rows")
+		if rows == 0 {
+			rows = max(16*r.K, 16384)
+		}
+		for i := range sums {
+			if sums[i], err = patches(l, r, rows, n, s.Threads); err != nil {
+				return sums, err
+			}
+		}
+		return sums, against(ctx, base, now, s.Float, s.Graph, l, s.Left[l.Weight.Value.Name], sums)
+	}, nil
+}
+
+// patches is the observer of a layer's inputs that takes so many rows of so many images.
+func patches(l *method.Layer, r fit.Rows, rows, images, threads int) (*stat.Patches, error) {
+	p := &stat.Patches{Groups: r.Groups, PerSample: (rows + images - 1) / images, Threads: threads}
+	if l.Node.Op == "Conv" {
+		w, err := stat.WindowOf(l.Node)
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", l.Name, err)
+		}
+		p.Window = w
+	}
+	return p, nil
+}
+
+func refitLayer(s *method.State, l *method.Layer, a method.Args, look func(fit.Rows) ([2]*stat.Patches, error)) error {
 	r, err := fit.RowsOf(l)
 	if err != nil {
 		return err
@@ -87,19 +148,16 @@ func refitLayer(ctx context.Context, s *method.State, l *method.Layer, a method.
 	if y := s.Float.Find(l.Node.Out[0].Name); y == nil || y.Kind != graph.Computed {
 		return fmt.Errorf("%w: the float model has no value %q", fit.ErrUnsuited, l.Node.Out[0].Name)
 	}
-	var sums [2]*stat.Patches // of the images that are fitted to, and of those that judge
-	for i, ds := range []train.Dataset{part{s.Train, 0, n}, part{s.Train, n, held}} {
-		c := *s
-		c.Train = ds
-		o := fit.Options{Images: ds.Len(), Rows: a.Int("rows")}
-		if sums[i], err = fit.Against(ctx, &c, l, o); err != nil {
-			return err
+	sums, err := look(r) // of the images that are fitted to, and of those that judge
+	if err != nil {
+		return err
+	}
+	for _, p := range sums {
+		if p.Rows == 0 || p.Columns() != r.K {
+			return fmt.Errorf("inputs of %d columns in %d rows, the weight has %d", p.Columns(), p.Rows, r.K)
 		}
-		if sums[i].Rows == 0 || sums[i].Columns() != r.K {
-			return fmt.Errorf("inputs of %d columns in %d rows, the weight has %d", sums[i].Columns(), sums[i].Rows, r.K)
-		}
-		if sums[i].Outs != r.N {
-			return fmt.Errorf("%w: %d outputs, the float model has %d", fit.ErrUnsuited, r.N, sums[i].Outs)
+		if p.Outs != r.N {
+			return fmt.Errorf("%w: %d outputs, the float model has %d", fit.ErrUnsuited, r.N, p.Outs)
 		}
 	}
 	bias := biasOf(l, r.N)

@@ -28,26 +28,35 @@ type walk struct {
 // walkMemory bounds what a walk holds, in bytes: fewer images are looked at where they do not fit.
 const walkMemory = 512 << 20
 
-// fitting is how many of the images a walk through g may hold.
-func fitting(g *graph.Graph, ds train.Dataset, images int) (int, error) {
+// bound is g with the types that its values have for one image.
+func bound(g *graph.Graph, ds train.Dataset) (*graph.Graph, error) {
 	c, _ := g.Clone()
 	if len(c.Inputs) != 1 {
-		return 0, fmt.Errorf("the model has %d inputs, want one", len(c.Inputs))
+		return nil, fmt.Errorf("the model has %d inputs, want one", len(c.Inputs))
 	}
 	t := tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{1}, ds.Shape()...)}
 	b, err := pass.Bind(c, map[string]tensor.Type{c.Inputs[0].Name: t}, nil, pass.Lowerings()...)
 	if err != nil {
+		return nil, err
+	}
+	return b.Graph, nil
+}
+
+// fitting is how many of the images a walk through g may hold.
+func fitting(g *graph.Graph, ds train.Dataset, images int) (int, error) {
+	b, err := bound(g, ds)
+	if err != nil {
 		return 0, err
 	}
 	last := map[*graph.Value]int{}
-	for i, n := range b.Graph.Nodes {
+	for i, n := range b.Nodes {
 		for _, v := range n.In {
 			last[v] = i
 		}
 	}
-	now := int64(t.NumBytes())
+	now := int64(b.Inputs[0].Type.NumBytes())
 	most := now
-	for i, n := range b.Graph.Nodes {
+	for i, n := range b.Nodes {
 		for _, v := range n.Out {
 			if v != nil {
 				now += int64(max(0, v.Type.NumBytes()))
@@ -78,7 +87,7 @@ func newWalk(ctx context.Context, g *graph.Graph, ds train.Dataset, images, thre
 		}
 	}
 	size := tensor.Shape(ds.Shape()).NumElements()
-	batch := min(max(1, 1<<20/max(1, size)), 32)
+	batch := min(max(1, 1<<20/max(1, size)), 32, max(1, images/4))
 	for at := 0; at < images; at += batch {
 		n := min(batch, images-at)
 		x := tensor.New(tensor.Float32, append(tensor.Shape{n}, ds.Shape()...)...)
@@ -227,21 +236,46 @@ func (w *walk) before(v *graph.Value, from int) bool {
 }
 
 // against sums a layer's inputs in g, and its outputs in base, over the images; both walks stand at
-// the layer then. name is that of its output, the same in both.
-func against(ctx context.Context, base, now *walk, baseGraph, g *graph.Graph, l *method.Layer, p *stat.Patches) error {
+// the layer then. Of the outputs in base those that keep names count, nil: all. Every fourth batch, where there are as many, is summed in the
+// second of to.
+func against(ctx context.Context, base, now *walk, baseGraph, g *graph.Graph, l *method.Layer, keep []int, to [2]*stat.Patches) error {
 	name := l.Node.Out[0].Name
+	axis := 1
+	if l.Node.Op != "Conv" {
+		axis = -1
+	}
 	ys := make([]*tensor.Tensor, len(now.live))
 	if err := base.to(ctx, baseGraph, name, true, func(b int, y *tensor.Tensor) error { ys[b] = y; return nil }); err != nil {
 		return err
 	}
-	want := p.Targets()
+	want := [2]stat.Observer{}
+	for i, p := range to {
+		want[i] = &stat.Channels{Keep: keep, Axis: axis, To: p.Targets()}
+	}
 	if err := now.to(ctx, g, name, false, func(b int, x *tensor.Tensor) error {
-		if err := want.Observe(ys[b]); err != nil {
+		i := 0
+		if b%4 == 3 {
+			i = 1
+		}
+		if err := want[i].Observe(ys[b]); err != nil {
 			return err
 		}
-		return p.Observe(x)
+		return to[i].Observe(x)
 	}); err != nil {
 		return err
 	}
-	return p.Done()
+	for _, p := range to {
+		if err := p.Done(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// left are the output units of a layer that are left of those of the model that it is compared with; nil: all.
+func left(s *method.State, l *method.Layer) []int {
+	if s.Base != nil {
+		return nil // it was kept after units were cut
+	}
+	return s.Left[l.Weight.Value.Name]
 }

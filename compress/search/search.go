@@ -37,6 +37,7 @@ var Methods = []*method.Method{
 	quant.OBS,
 	quant.GPTQ,
 	quant.Refit,
+	quant.Blockwise,
 }
 
 // Options say what to look for.
