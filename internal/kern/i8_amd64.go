@@ -96,6 +96,22 @@ func (v Ints) winoOut(t *I8WinoOut) {
 	}
 }
 
+func (v Ints) winoIn4(t *I8WinoIn) {
+	if v.asm {
+		i8WinoIn4AVX2(t)
+	} else {
+		i8WinoIn4Go(t)
+	}
+}
+
+func (v Ints) winoOut4(t *I8WinoOut) {
+	if v.asm {
+		i8WinoOut4AVX2(t)
+	} else {
+		i8WinoOut4Go(t)
+	}
+}
+
 func (v Ints) tables(dst, src, tables []byte, pixels, dstStride, srcStride, channels int) bool {
 	if v.asm {
 		i8TablesAVX2(dst, src, tables, pixels, dstStride, srcStride, channels)
