@@ -189,6 +189,12 @@ func TestI8(t *testing.T) {
 			same("sum", n+5, func(v Ints, out []byte) {
 				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.731, MB: 0.377, Lo: -90, Hi: 165, Zero: 90})
 			})
+			same("sum in place", n+5, func(v Ints, out []byte) {
+				v.Sum(&I8Sum{A: out, B: y, Y: out, N: n, Flip: flip, ZA: 31, ZB: 7, MA: 0.25, MB: 1e6, Lo: -128, Hi: 127, Zero: 0})
+			})
+			same("sum beyond int32", n+5, func(v Ints, out []byte) {
+				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.5, MB: 1e9, Lo: -90, Hi: 165, Zero: 90})
+			})
 		}
 		f := make([]float32, n)
 		for i := range f {
