@@ -41,11 +41,20 @@ func (v Ints) max(t *I8Max) {
 }
 
 func (v Ints) sum(t *I8Sum) int {
-	if !v.asm {
+	if !v.asm || 255*(t.MA+t.MB) >= 1<<30 {
 		return 0
 	}
 	i8SumAVX2(t)
-	return t.N &^ 15
+	if n := t.N &^ 31; n < t.N {
+		var m [3][32]byte
+		u := *t
+		u.A, u.B, u.Y, u.N = m[0][:], m[1][:], m[2][:], 32
+		copy(u.A, t.A[n:t.N])
+		copy(u.B, t.B[n:t.N])
+		i8SumAVX2(&u)
+		copy(t.Y[n:t.N], u.Y)
+	}
+	return t.N
 }
 
 func (v Ints) quantize(dst []byte, src []float32, scale, lo, hi float32, zero int32) int {
@@ -93,6 +102,22 @@ func (v Ints) winoOut(t *I8WinoOut) {
 		i8WinoOutAVX2(t)
 	} else {
 		i8WinoOutGo(t)
+	}
+}
+
+func (v Ints) winoIn4(t *I8WinoIn) {
+	if v.asm {
+		i8WinoIn4AVX2(t)
+	} else {
+		i8WinoIn4Go(t)
+	}
+}
+
+func (v Ints) winoOut4(t *I8WinoOut) {
+	if v.asm {
+		i8WinoOut4AVX2(t)
+	} else {
+		i8WinoOut4Go(t)
 	}
 }
 

@@ -4,7 +4,7 @@
 
 package kern
 
-// i8SumAVX2 is, for i below a multiple of 16 that is at most t.N:
+// i8SumAVX2 is, for i below a multiple of 32 that is at most t.N, where sums fit int32:
 //
 //	a := float32(int32(t.A[i]^byte(t.Flip)) - t.ZA) * t.MA
 //	b := float32(int32(t.B[i]^byte(t.Flip>>8)) - t.ZB) * t.MB

@@ -33,7 +33,7 @@ func TestI8Offsets(t *testing.T) {
 		{unsafe.Offsetof(v.Row), 24}, {unsafe.Offsetof(v.Pixel), 32}, {unsafe.Offsetof(v.V), 40}, {unsafe.Offsetof(v.Pos), 64},
 		{unsafe.Offsetof(v.Step), 72}, {unsafe.Offsetof(v.Blocks), 80}, {unsafe.Offsetof(v.Tiles), 88},
 		{unsafe.Offsetof(o.Pos), 24}, {unsafe.Offsetof(o.Bias), 32}, {unsafe.Offsetof(o.Mul), 56}, {unsafe.Offsetof(o.Y), 80}, {unsafe.Offsetof(o.Row), 104},
-		{unsafe.Offsetof(o.Pixel), 112}, {unsafe.Offsetof(o.Tiles), 120}, {unsafe.Offsetof(o.Lo), 128}, {unsafe.Offsetof(o.Hi), 132}, {unsafe.Offsetof(o.Zero), 136},
+		{unsafe.Offsetof(o.Pixel), 112}, {unsafe.Offsetof(o.Tiles), 120}, {unsafe.Offsetof(o.Lo), 128}, {unsafe.Offsetof(o.Hi), 132}, {unsafe.Offsetof(o.Zero), 136}, {unsafe.Offsetof(o.Tmp), 144},
 	} {
 		if c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly reads %d", i, c.got, c.want)
@@ -120,6 +120,23 @@ func TestI8(t *testing.T) {
 		same("winograd out", 2*40*m+700, func(v Ints, out []byte) {
 			v.WinoOut(&I8WinoOut{M: sums, Pos: 16 * m, Bias: bias, Mul: mul, Y: out, Row: 40*m + 16, Pixel: 20, Tiles: m, Lo: -100, Hi: 120, Zero: 7})
 		})
+		for i := range sums {
+			sums[i] = int32(r.Uint32())
+		}
+		sums4 := append(slices.Clone(sums), make([]int32, 20*16*m)...)
+		for i := range sums4[len(sums):] {
+			sums4[len(sums)+i] = int32(r.Uint32())
+		}
+		same("winograd in, 4x4", 2*36*32*m, func(v Ints, out []byte) {
+			d := make([]int16, len(out)/2)
+			v.WinoIn4(&I8WinoIn{X: xw, Row: 1200, Pixel: 33, V: d, Pos: 32 * m, Step: 32, Blocks: 2, Tiles: m})
+			for i, w := range d {
+				out[2*i], out[2*i+1] = byte(w), byte(w>>8)
+			}
+		})
+		same("winograd out, 4x4", 4*(80*m+16), func(v Ints, out []byte) {
+			v.WinoOut4(&I8WinoOut{M: sums4, Pos: 16 * m, Bias: bias, Mul: mul, Y: out, Row: 80*m + 16, Pixel: 20, Tiles: m, Lo: -100, Hi: 120, Zero: 7, Tmp: make([]int32, 256)})
+		})
 		same("sums", 64*m, func(v Ints, out []byte) {
 			t := I8Tile{A: xw, Off: []int{3}, K: 36, B: xw[:36*16]}
 			for i := range m {
@@ -171,6 +188,12 @@ func TestI8(t *testing.T) {
 		for _, flip := range []int{0, 0x80, 0x8000, 0x8080} {
 			same("sum", n+5, func(v Ints, out []byte) {
 				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.731, MB: 0.377, Lo: -90, Hi: 165, Zero: 90})
+			})
+			same("sum in place", n+5, func(v Ints, out []byte) {
+				v.Sum(&I8Sum{A: out, B: y, Y: out, N: n, Flip: flip, ZA: 31, ZB: 7, MA: 0.25, MB: 1e6, Lo: -128, Hi: 127, Zero: 0})
+			})
+			same("sum beyond int32", n+5, func(v Ints, out []byte) {
+				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.5, MB: 1e9, Lo: -90, Hi: 165, Zero: 90})
 			})
 		}
 		f := make([]float32, n)
@@ -237,6 +260,69 @@ func BenchmarkI8Tile(b *testing.B) {
 					v.Tile(&u)
 				}
 				b.ReportMetric(float64(b.N)*2*48*16*float64(k)/b.Elapsed().Seconds()/1e9, "GOP/s")
+			})
+		}
+	}
+}
+
+// TestWino4 holds that both transforms and the products between give a direct convolution, at the
+// largest numbers too.
+func TestWino4(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	const cin = 64
+	for _, tt := range []struct {
+		name string
+		x, w func() int
+	}{
+		{"random", func() int { return r.IntN(511) - 255 }, func() int { return r.IntN(256) - 128 }},
+		{"largest", func() int { return 255 }, func() int { return -128 }},
+		{"extremes", func() int { return 255 - 510*r.IntN(2) }, func() int { return 127 - 255*r.IntN(2) }},
+	} {
+		for _, v := range []Ints{{}, IntsOf(cpu.Detect())} {
+			t.Run(tt.name+"/"+v.Name(), func(t *testing.T) {
+				x := make([]int16, 6*6*cin)
+				for i := range x {
+					x[i] = int16(tt.x())
+				}
+				b := make([]int16, 36*cin*16) // [place][c/2][lane][2]
+				want := [16][16]int32{}
+				for l, j := range I8Lanes {
+					for c := range cin {
+						var g [9]int16
+						for i := range g {
+							g[i] = int16(tt.w())
+						}
+						for i, u := range WinoFilter4(&g) {
+							b[i*cin*16+(c/2*16+l)*2+c%2] = u
+						}
+						for p := range want {
+							for i, w := range g {
+								want[p][j] += int32(w) * int32(x[((p/4+i/3)*6+p%4+i%3)*cin+c])
+							}
+						}
+					}
+				}
+				d, sums, y := make([]int16, 36*cin), make([]int32, 36*16), make([]byte, 16*16)
+				v.WinoIn4(&I8WinoIn{X: x, Row: 6 * cin, Pixel: cin, V: d, Pos: cin, Step: cin, Blocks: cin / 16, Tiles: 1})
+				for i := range 36 {
+					v.Sum16(&I8Tile{A: d[i*cin:], Rows: Zero, Off: Zero, K: cin, B: b[i*cin*16:][:cin*16], Sums: sums[16*i:]})
+				}
+				mul := make([]float32, 16)
+				for i := range mul {
+					mul[i] = 1
+				}
+				for p := range want { // a bias leaves 3 of what is right
+					bias := make([]int32, 16)
+					for l, j := range I8Lanes {
+						bias[l] = 3 - want[p][j]
+					}
+					v.WinoOut4(&I8WinoOut{M: sums, Pos: 16, Bias: bias, Mul: mul, Y: y, Row: 64, Pixel: 16, Tiles: 1, Lo: -100, Hi: 100, Tmp: make([]int32, 256)})
+					for j, got := range y[16*p:][:16] {
+						if got != 3 {
+							t.Fatalf("pixel %d, channel %d: %d more than %d", p, j, int8(got)-3, want[p][j])
+						}
+					}
+				}
 			})
 		}
 	}

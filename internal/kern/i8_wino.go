@@ -30,6 +30,7 @@ type I8WinoOut struct {
 	Tiles      int
 	Lo, Hi     float32
 	Zero       int32
+	Tmp        []int32 // of WinoOut4
 }
 
 // Sum16 is Tile without bias, scale and limits: Sums[i*16+lane], from B.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -451,12 +452,18 @@ func pack16(c *build.Context, a, b, bits reg.VecPhysical) {
 	c.VPERMQ(operand.U8(0x08), a, a)
 }
 
+// i8Sum limits words after they are rounded, which is the same as long as sums fit an int32.
 func i8Sum(c *build.Context) {
-	function(c, "i8SumAVX2", "func(t *I8Sum)", `i8SumAVX2 is, for i below a multiple of 16 that is at most t.N:
+	function(c, "i8SumAVX2", "func(t *I8Sum)", `i8SumAVX2 is, for i below a multiple of 32 that is at most t.N, where sums fit int32:
 
 	a := float32(int32(t.A[i]^byte(t.Flip)) - t.ZA) * t.MA
 	b := float32(int32(t.B[i]^byte(t.Flip>>8)) - t.ZB) * t.MB
 	t.Y[i] = byte(int32(RNE(min(t.Hi, max(t.Lo, a + b)))) + t.Zero)`, "I8Sum")
+	order := c.StaticGlobal("i8SumOrder")
+	c.DataAttributes(attr.RODATA | attr.NOPTR)
+	for _, k := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} { // words of four bytes after two packings of lanes
+		c.AppendDatum(operand.U32(k))
+	}
 	t := reg.R14
 	c.Load(c.Param("t"), t)
 	a, b, y, n := reg.RAX, reg.RBX, reg.RDI, reg.RCX
@@ -464,48 +471,72 @@ func i8Sum(c *build.Context) {
 	c.MOVQ(mem(t, sB), b)
 	c.MOVQ(mem(t, sY), y)
 	c.MOVQ(mem(t, sN), n)
-	fa, fb, za, zb, ma, mb, lo, hi, zero, bits := ymm[6], ymm[7], ymm[8], ymm[9], ymm[10], ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
-	c.VPBROADCASTB(mem(t, sFlip), fa)
-	c.VPBROADCASTB(mem(t, sFlip+1), fb)
+	v := ymm[8]
+	lo, hi, zero, za, zb, ma, mb := ymm[9], ymm[10], ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
 	c.VPBROADCASTD(mem(t, sZA), za)
 	c.VPBROADCASTD(mem(t, sZB), zb)
 	c.VBROADCASTSS(mem(t, sMA), ma)
 	c.VBROADCASTSS(mem(t, sMB), mb)
-	c.VBROADCASTSS(mem(t, sLo), lo)
-	c.VBROADCASTSS(mem(t, sHi), hi)
-	c.VPBROADCASTD(mem(t, sZero), zero)
-	lowBytes(c, bits)
-	c.SHRQ(operand.U8(4), n)
+	c.VPBROADCASTW(mem(t, sZero), zero)
+	for _, l := range []struct {
+		at int
+		r  reg.VecPhysical
+	}{{sLo, lo}, {sHi, hi}} {
+		c.VBROADCASTSS(mem(t, l.at), l.r)
+		c.VCVTPS2DQ(l.r, l.r)
+		c.VPACKSSDW(l.r, l.r, l.r)
+	}
+	c.SHRQ(operand.U8(5), n)
 	c.JZ(operand.LabelRef("done"))
-	c.Label("loop")
-	for j := range 2 {
-		u, v := ymm[j], ymm[2+j]
-		ux, vx := u.(reg.Vec).AsX(), v.(reg.Vec).AsX()
-		c.VMOVQ(mem(a, 8*j), ux)
-		c.VMOVQ(mem(b, 8*j), vx)
-		c.VPXOR(fa.(reg.Vec).AsX(), ux, ux)
-		c.VPXOR(fb.(reg.Vec).AsX(), vx, vx)
-		c.VPMOVZXBD(ux, u)
-		c.VPMOVZXBD(vx, v)
-		c.VPSUBD(za, u, u)
-		c.VPSUBD(zb, v, v)
-		c.VCVTDQ2PS(u, u)
-		c.VCVTDQ2PS(v, v)
-		c.VMULPS(ma, u, u)
-		c.VMULPS(mb, v, v)
-		c.VADDPS(v, u, u)
-		c.VMAXPS(lo, u, u)
-		c.VMINPS(hi, u, u)
-		c.VCVTPS2DQ(u, u)
-		c.VPADDD(zero, u, u)
+	loop := func(name string, load func(p reg.Register, j, flip int, r reg.VecPhysical)) {
+		c.Label(name)
+		for j := range 4 {
+			u := ymm[j]
+			load(a, j, 0, u)
+			load(b, j, 1, v)
+			c.VPSUBD(za, u, u)
+			c.VPSUBD(zb, v, v)
+			c.VCVTDQ2PS(u, u)
+			c.VCVTDQ2PS(v, v)
+			c.VMULPS(ma, u, u)
+			c.VMULPS(mb, v, v)
+			c.VADDPS(v, u, u)
+			c.VCVTPS2DQ(u, u)
+		}
+		for j := range 2 {
+			u := ymm[j]
+			c.VPACKSSDW(ymm[2*j+1], ymm[2*j], u)
+			c.VPMAXSW(lo, u, u)
+			c.VPMINSW(hi, u, u)
+			c.VPADDW(zero, u, u)
+			c.VPAND(ymm[7], u, u)
+		}
+		c.VPACKUSWB(ymm[1], ymm[0], ymm[0])
+		c.VPERMD(ymm[0], ymm[6], ymm[0])
+		c.VMOVDQU(ymm[0], mem(y, 0))
+		for _, r := range []reg.Register{a, b, y} {
+			c.ADDQ(operand.U8(32), r)
+		}
+		c.DECQ(n)
+		c.JNZ(operand.LabelRef(name))
 	}
-	pack16(c, ymm[0], ymm[1], bits)
-	c.VMOVDQU(reg.X0, mem(y, 0))
-	for _, r := range []reg.Register{a, b, y} {
-		c.ADDQ(operand.U8(16), r)
+	c.VMOVDQU(order, ymm[6])
+	lowBytes(c, ymm[7])
+	c.MOVQ(mem(t, sFlip), reg.RDX)
+	c.TESTQ(reg.RDX, reg.RDX)
+	c.JNZ(operand.LabelRef("flips"))
+	loop("loop", func(p reg.Register, j, _ int, r reg.VecPhysical) { c.VPMOVZXBD(mem(p, 8*j), r) })
+	c.JMP(operand.LabelRef("done"))
+	c.Label("flips")
+	flips := []reg.VecPhysical{reg.X4, reg.X5}
+	for i, f := range flips {
+		c.VPBROADCASTB(mem(t, sFlip+i), f)
 	}
-	c.DECQ(n)
-	c.JNZ(operand.LabelRef("loop"))
+	loop("flipped", func(p reg.Register, j, flip int, r reg.VecPhysical) {
+		c.VMOVQ(mem(p, 8*j), r.AsX())
+		c.VPXOR(flips[flip], r.AsX(), r.AsX())
+		c.VPMOVZXBD(r.AsX(), r)
+	})
 	c.Label("done")
 	c.VZEROUPPER()
 	c.RET()
