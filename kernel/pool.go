@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"slices"
 
 	"whit/graph"
 	"whit/internal/kern"
@@ -81,9 +82,11 @@ type pool struct {
 	// ceil_mode hangs over: taps in [lo, hi).
 	lo, hi [2]int
 	pooler kern.Pooler
-	// offs lists where the taps of a window are, from its first within the image, by
-	// what of it lies within: rows i0 to i1, columns j0 to j1.
-	offs map[[4]int][]int
+	// Windows differ by what of them lies within the image: by kinds of rows and of columns.
+	rowKind []int      // by output row
+	spans   []poolSpan // of an output row, in order
+	// offs lists where the taps of a window are, from its first within the image, by kind of row and kind of column.
+	offs [][][]int
 }
 
 func preparePool(n *graph.Node, e *Env) (*Prepared, error) {
@@ -137,48 +140,64 @@ func (p *pool) cols(o int) (from, to, count int) {
 	return from, to, b - a
 }
 
-// list fills offs.
+// poolSpan is n output columns from at on whose windows hold columns j0 to j1, count of them for the divisor.
+type poolSpan struct {
+	at, n, j0, j1, count int
+	kind                 int
+}
+
+// list fills rowKind, spans and offs.
 func (p *pool) list() {
-	p.offs = map[[4]int][]int{}
+	kindOf := func(all *[][2]int, from, to int) int {
+		k := [2]int{from, to}
+		i := slices.Index(*all, k)
+		if i < 0 {
+			i = len(*all)
+			*all = append(*all, k)
+		}
+		return i
+	}
+	var rows, cols [][2]int
 	for oy := range p.y.h {
 		i0, i1, _ := p.rows(oy)
-		for ox := range p.y.w {
-			j0, j1, _ := p.cols(ox)
-			k := [4]int{i0, i1, j0, j1}
-			if _, ok := p.offs[k]; ok {
-				continue
-			}
-			l := []int{}
-			for i := range i1 - i0 {
-				for j := range j1 - j0 {
+		p.rowKind = append(p.rowKind, kindOf(&rows, i0, i1))
+	}
+	for ox := range p.y.w {
+		j0, j1, count := p.cols(ox)
+		if k := len(p.spans) - 1; k >= 0 && p.spans[k].j0 == j0 && p.spans[k].j1 == j1 && p.spans[k].count == count {
+			p.spans[k].n++
+			continue
+		}
+		p.spans = append(p.spans, poolSpan{ox, 1, j0, j1, count, kindOf(&cols, j0, j1)})
+	}
+	for _, r := range rows {
+		var of [][]int
+		for _, c := range cols {
+			var l []int
+			for i := range r[1] - r[0] {
+				for j := range c[1] - c[0] {
 					l = append(l, i*p.w.dh*p.x.sh+j*p.w.dw*p.x.sw)
 				}
 			}
-			p.offs[k] = l
+			of = append(of, l)
 		}
+		p.offs = append(p.offs, of)
 	}
 }
 
 // pixels pools output row oy of an NHWC image, pixels whose windows lie alike together.
 func (p *pool) pixels(src, line []float32, oy int) {
 	w, x, y := &p.w, &p.x, &p.y
-	i0, i1, di := p.rows(oy)
+	i0, _, di := p.rows(oy)
 	t := kern.Pool{RSX: w.sw * x.sw, LDY: y.sw, N: y.c}
-	for ox := 0; ox < y.w; ox += t.Pixels {
-		j0, j1, dj := p.cols(ox)
-		t.Pixels = 1
-		for ox+t.Pixels < y.w {
-			if a, b, d := p.cols(ox + t.Pixels); a != j0 || b != j1 || d != dj {
-				break
-			}
-			t.Pixels++
+	for _, s := range p.spans {
+		t.Pixels = s.n
+		if t.Off, t.X = p.offs[p.rowKind[oy]][s.kind], nil; len(t.Off) > 0 {
+			t.X = src[(oy*w.sh-w.ph+i0*w.dh)*x.sh+(s.at*w.sw-w.pw+s.j0*w.dw)*x.sw:]
 		}
-		if t.Off, t.X = p.offs[[4]int{i0, i1, j0, j1}], nil; len(t.Off) > 0 {
-			t.X = src[(oy*w.sh-w.ph+i0*w.dh)*x.sh+(ox*w.sw-w.pw+j0*w.dw)*x.sw:]
-		}
-		t.Y = line[ox*y.sw:]
+		t.Y = line[s.at*y.sw:]
 		if p.average {
-			t.Div = float32(max(1, di*dj)) // an empty window is 0
+			t.Div = float32(max(1, di*s.count)) // an empty window is 0
 			p.pooler.Mean(&t)
 		} else {
 			p.pooler.Max(&t)

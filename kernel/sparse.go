@@ -244,7 +244,10 @@ func mostlyZero(v *graph.Value) bool {
 		return true
 	}
 	seen, zero := 0, 0
-	for i := range runs {
+	for k, i := range [runs]int{0, 4, 2, 6, 1, 5, 3, 7} {
+		if k == runs/2 && zero == 0 {
+			return false // most constants have none
+		}
 		at := i * max(0, size-run) / runs
 		end := min(size, at+run)
 		seen, zero = seen+end-at, zero+zeros(at, end)

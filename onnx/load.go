@@ -119,7 +119,14 @@ func (l *loader) read(p *tensorProto) (*tensor.Tensor, error) {
 			return tensor.Stored(t, l.s.r, p.raw.pos)
 		}
 		out = tensor.New(t.DType, t.Shape...)
-		err = l.s.readAt(out.Bytes(), p.raw.pos)
+		if n > jump {
+			err = l.s.readAt(out.Bytes(), p.raw.pos)
+			break
+		}
+		var b []byte // with its neighbours
+		if b, err = l.s.view(p.raw.pos, int(n)); err == nil {
+			copy(out.Bytes(), b)
+		}
 	default:
 		out, err = l.typed(p, t)
 	}

@@ -38,14 +38,36 @@ type Session struct {
 // NewSession allocates a session.
 func (pl *Plan) NewSession() (*Session, error) {
 	s := &Session{plan: pl, tensors: map[string]*tensor.Tensor{}}
-	arena := tensor.AlignedBytes(pl.arena)
-	mem := make([][]byte, len(pl.slots))
+	workers := 1
+	if pl.parallel {
+		// There are never more helpers than processors: no scratch for others.
+		workers = min(pl.prog.opt.Threads, max(1, runtime.GOMAXPROCS(0)))
+	}
+	// All of a run's memory is one block.
+	lines := func(n int) int { return (n + tensor.Align - 1) &^ (tensor.Align - 1) }
+	block := lines(pl.arena) + workers*lines(pl.scratch)
+	for _, sl := range pl.slots {
+		if sl.place == isInput {
+			block += lines(sl.size)
+		}
+	}
+	alloc := tensor.WorkingBytes
+	if pl.prog.opt.Direct {
+		alloc = tensor.AlignedBytes
+	}
+	free := alloc(block)
+	take := func(n int) []byte {
+		b := free[:n:n]
+		free = free[lines(n):]
+		return b
+	}
+	mem, arena := make([][]byte, len(pl.slots)), take(pl.arena)
 	for i, sl := range pl.slots {
 		switch sl.place {
 		case inArena:
 			mem[i] = arena[sl.off : sl.off+sl.size : sl.off+sl.size]
 		case isInput:
-			mem[i] = tensor.AlignedBytes(sl.size)
+			mem[i] = take(sl.size)
 		case isVar:
 			t := pl.prog.vars[sl.value.Name]
 			if t == nil {
@@ -120,16 +142,11 @@ func (pl *Plan) NewSession() (*Session, error) {
 			s.tensors[v.Name] = t
 		}
 	}
-	workers := 1
-	if pl.parallel {
-		// There are never more helpers than processors: no scratch for others.
-		workers = min(pl.prog.opt.Threads, max(1, runtime.GOMAXPROCS(0)))
-	}
-	s.scratch = tensor.AlignedBytes(pl.scratch)
+	s.scratch = take(pl.scratch)
 	s.crew.closed.Store(true)
 	s.crew.slots = make([]slotOf, workers-1)
 	for i := range s.crew.slots {
-		s.crew.slots[i].scratch = tensor.AlignedBytes(pl.scratch)
+		s.crew.slots[i].scratch = take(pl.scratch)
 	}
 	return s, nil
 }

@@ -24,9 +24,29 @@ type Elem interface {
 
 // AlignedBytes allocates n zeroed bytes whose first is 64-byte aligned.
 func AlignedBytes(n int) []byte {
-	b := make([]byte, n+Align-1)
-	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (Align - 1))
-	return b[off : off+n : off+n]
+	b := from(make([]byte, n+Align-1), Align)
+	if largePages && n >= 2*hugePage {
+		large := from(b, hugePage)
+		adviseHuge(large[:len(large)&^(hugePage-1)])
+	}
+	return b[:n:n]
+}
+
+// WorkingBytes is AlignedBytes for memory most of which is written soon: what makes the first
+// touch cheap may keep 1 MiB more resident.
+func WorkingBytes(n int) []byte {
+	if !largePages || n < hugePage/2 {
+		return AlignedBytes(n)
+	}
+	large := (n + hugePage/2) &^ (hugePage - 1)
+	b := from(make([]byte, max(n, large)+hugePage-1), hugePage)
+	adviseHuge(b[:large])
+	return b[:n:n]
+}
+
+// from is b from its first byte on that is aligned to a power of two.
+func from(b []byte, align int) []byte {
+	return b[int(-uintptr(unsafe.Pointer(unsafe.SliceData(b)))&uintptr(align-1)):]
 }
 
 // New allocates a zeroed tensor. It panics on an invalid type or shape: shapes

@@ -57,7 +57,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 				return usage("--iters must be at least 1 and --threads at least 0")
 			}
 			t0 := time.Now()
-			done := calm()
+			done := calm(memory.low())
 			defer done()
 			f, err := modelfile.Open(args[0], "")
 			if err != nil {

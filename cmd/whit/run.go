@@ -48,7 +48,7 @@ are summarised on the terminal.`,
 			if len(inputs) == 0 && !seeded {
 				return usage("give --input or --seed-input")
 			}
-			defer calm()()
+			defer calm(memory.low())()
 			f, err := modelfile.Open(args[0], cardFlag)
 			if err != nil {
 				return err
