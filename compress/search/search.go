@@ -20,6 +20,7 @@ import (
 var Methods = []*method.Method{
 	prune.Scan,
 	prune.Magnitude,
+	prune.Fisher,
 	prune.Channels,
 	prune.ThiNet,
 	prune.Reconstruct,
@@ -28,6 +29,7 @@ var Methods = []*method.Method{
 	prune.Recalibrate,
 	quant.Codebook,
 	quant.RDO,
+	quant.Trained,
 	quant.Fold,
 	quant.Equalise,
 	quant.Round,
