@@ -10,6 +10,8 @@ import (
 	"whit/card"
 	"whit/compress/method"
 	"whit/compress/search"
+	"whit/entropy"
+	"whit/train"
 )
 
 const retrainRecipe = `recipe: 1
@@ -17,6 +19,8 @@ name: retrain
 steps:
   - {method: fisher, keep: 120, epochs: 6, batch: 32, lr: 0.005, ema: 0.9, price: bits, grow: 0.2, every: 0.25, distill: 0.5}
   - {method: trained, levels: {fc1: 3, "*": 4}, bytes: 70, epochs: 8, batch: 32, lr: 0.005, ema: 0.9, distill: 0.5}
+  - {method: order, tries: 30}
+  - {method: descend, lambda: 0.1, images: 200, rounds: 2}
 `
 
 // TestRetrain holds what pruning and levels within training promise: how many weights are left, how many
@@ -66,6 +70,47 @@ func TestRetrain(t *testing.T) {
 	}
 	if _, _, n := s.Bytes(); n > 300 {
 		t.Errorf("%d bytes under Huffman's code", n)
+	}
+	code := func() float64 { // bits of what the coder takes
+		cost, bits := entropy.NewCost(), 0.0
+		for _, l := range s.Layers {
+			for _, h := range []*method.Held{&l.Weight, l.Bias} {
+				syms := make([]int32, h.Len())
+				for i, x := range h.Data() {
+					syms[i] = int32(math.Round(float64(x / h.Step)))
+				}
+				bits += cost.Start(entropy.Block{Dims: entropy.DimsOf(h.Value.Type.Shape), Syms: syms})
+				for _, q := range syms {
+					bits += cost.Take(q)
+				}
+			}
+		}
+		return bits
+	}
+	first := code()
+	if err := s.Step(ctx, steps[2], search.Methods); err != nil {
+		t.Fatal(err)
+	}
+	ordered, err := s.Measure(ctx, s.Graph)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := code(); b >= first || ordered.Error != after.Error || math.Abs(ordered.Loss-after.Loss) > 1e-5 {
+		t.Errorf("in order: %.0f bits of %.0f, error %v of %v, loss %v of %v", b, first, ordered.Error, after.Error, ordered.Loss, after.Loss)
+	}
+	sum := func() float64 { // what descend makes less
+		e, err := train.Evaluate(ctx, s.Graph, method.First(s.Train, 200), train.EvalOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Loss + 0.1*code()/8000
+	}
+	before200 := sum()
+	if err := s.Step(ctx, steps[3], search.Methods); err != nil {
+		t.Fatal(err)
+	}
+	if now := sum(); now >= before200 {
+		t.Errorf("loss and bytes %v after descending, %v before", now, before200)
 	}
 	for name, src := range map[string]string{
 		"no epochs": "{method: fisher, epochs: 0}",
