@@ -166,3 +166,30 @@ func TestRetrainResumes(t *testing.T) {
 		}
 	}
 }
+
+// With Whole a recipe sees all but the test part, and a search may not have it.
+func TestWhole(t *testing.T) {
+	g := mlp(t)
+	d := Data{Set: blobs{n: 400}}
+	r, err := newRun(context.Background(), g, card.Card{}, d, Options{Recipe: parse(t, toyRecipe), Whole: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	test, err := r.open(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := r.state.Train.Len() + test.Len(); n != 400 {
+		t.Errorf("%d images to train on, %d to test", r.state.Train.Len(), test.Len())
+	}
+	for i := range test.Len() {
+		for k := range r.state.Train.Len() {
+			if test.Hash(i) == r.state.Train.Hash(k) {
+				t.Fatal("a test image is trained on")
+			}
+		}
+	}
+	if _, err := newRun(context.Background(), g, card.Card{}, d, Options{Whole: true}); err == nil {
+		t.Error("a search trains on what it chooses by")
+	}
+}
