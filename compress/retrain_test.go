@@ -20,7 +20,7 @@ steps:
   - {method: fisher, keep: 120, epochs: 6, batch: 32, lr: 0.005, ema: 0.9, price: bits, grow: 0.2, every: 0.25, distill: 0.5}
   - {method: trained, levels: {fc1: 3, "*": 4}, bytes: 70, epochs: 8, batch: 32, lr: 0.005, ema: 0.9, distill: 0.5}
   - {method: order, tries: 30}
-  - {method: descend, lambda: 0.1, images: 200, rounds: 2}
+  - {method: descend, lambda: 0.1, images: 200, rounds: 2, distill: 0.5, temperature: 1}
 `
 
 // TestRetrain holds what pruning and levels within training promise: how many weights are left, how many
@@ -98,12 +98,27 @@ func TestRetrain(t *testing.T) {
 	if b := code(); b >= first || ordered.Error != after.Error || math.Abs(ordered.Loss-after.Loss) > 1e-5 {
 		t.Errorf("in order: %.0f bits of %.0f, error %v of %v, loss %v of %v", b, first, ordered.Error, after.Error, ordered.Loss, after.Loss)
 	}
+	soft, err := train.Evaluate(ctx, s.Float, method.First(s.Train, 200), train.EvalOptions{Logits: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	sum := func() float64 { // what descend makes less
-		e, err := train.Evaluate(ctx, s.Graph, method.First(s.Train, 200), train.EvalOptions{})
+		e, err := train.Evaluate(ctx, s.Graph, method.First(s.Train, 200), train.EvalOptions{Logits: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e.Loss + 0.1*code()/8000
+		taught := 0.0
+		for at := 0; at < len(e.Logits); at += e.Classes {
+			p, q := 0.0, 0.0
+			for k := range e.Classes {
+				p += math.Exp(float64(e.Logits[at+k]))
+				q += math.Exp(float64(soft.Logits[at+k]))
+			}
+			for k := range e.Classes {
+				taught -= math.Exp(float64(soft.Logits[at+k])) / q * (float64(e.Logits[at+k]) - math.Log(p)) / 200
+			}
+		}
+		return 0.5*e.Loss + 0.5*taught + 0.1*code()/8000
 	}
 	before200 := sum()
 	if err := s.Step(ctx, steps[3], search.Methods); err != nil {

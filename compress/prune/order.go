@@ -19,13 +19,13 @@ import (
 // That hidden units may change places is R. Hecht-Nielsen's: On the algebraic structure of feedforward network weight spaces, 1990.
 // The search is our own: units come one after the other, each the one whose
 // weights are most like the last one's (their places count, blurred along the row, and their signs), and then
-// single units move, and runs of units are turned round, as long as the code of the layer and of what reads it gets shorter.
+// single units move, and runs of units are turned round, as long as the code gets shorter.
 var Order = &method.Method{
 	Name: "order",
 	Doc:  "orders the units of layers so that the file's coder takes fewer bits; the outputs stay",
 	Params: []method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers' output units: globs, joined by commas"},
-		{Name: "tries", Kind: method.Int, Default: 200, Min: 0, Max: 1e6, Doc: "moves of units that are tried, a layer"},
+		{Name: "tries", Kind: method.Int, Default: 500, Min: 0, Max: 1e6, Doc: "moves of units that are tried, a layer"},
 	},
 	Apply: order,
 }
@@ -62,7 +62,8 @@ type ordering struct {
 	l     *method.Layer
 	units []Atom
 	held  []*moved
-	perm  []int // perm[j] is the unit that comes j-th
+	code  []*moved // all that is coded, in the file's order; what does not move has no slots
+	perm  []int    // perm[j] is the unit that comes j-th
 	first float64
 	bits  float64
 }
@@ -120,6 +121,20 @@ func newOrder(s *method.State, y *Surgery, l *method.Layer) *ordering {
 	for i := range o.units {
 		o.perm = append(o.perm, i)
 	}
+	for _, k := range s.Layers {
+		for _, h := range []*method.Held{&k.Weight, k.Bias} {
+			if h == nil || h.As != nil {
+				continue
+			}
+			m := &moved{h: h}
+			if i := slices.IndexFunc(o.held, func(m *moved) bool { return m.h == h }); i >= 0 {
+				m = o.held[i]
+			} else {
+				m.syms = symbols(h)
+			}
+			o.code = append(o.code, m)
+		}
+	}
 	return o
 }
 
@@ -161,12 +176,15 @@ func arrange[T any](m *moved, dst, src []T, perm []int) {
 	}
 }
 
-// price is the bits of the constants that move, in that order.
+// price is the bits of all layers' code with the units in that order.
 func (o *ordering) price(perm []int) (bits float64) {
 	cost := entropy.NewCost()
-	for _, m := range o.held {
-		syms := make([]int32, len(m.syms))
-		arrange(m, syms, m.syms, perm)
+	for _, m := range o.code {
+		syms := m.syms
+		if m.slot != nil {
+			syms = make([]int32, len(m.syms))
+			arrange(m, syms, m.syms, perm)
+		}
 		bits += cost.Start(entropy.Block{Dims: entropy.DimsOf(m.h.Value.Type.Shape), Syms: syms})
 		for _, q := range syms {
 			bits += cost.Take(q)

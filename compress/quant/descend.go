@@ -10,6 +10,7 @@ import (
 
 	"whit/compress/method"
 	"whit/entropy"
+	"whit/internal/kern"
 	"whit/train"
 )
 
@@ -18,7 +19,7 @@ import (
 //
 //	g d + ½ h d² + lambda (bits(level + d) - bits(level))
 //
-// with the gradient g, its Fisher information h (Y. LeCun, J. S. Denker, S. A. Solla: Optimal brain damage, 1990, with the information
+// with the gradient g of that loss, its Fisher information h (Y. LeCun, J. S. Denker, S. A. Solla: Optimal brain damage, 1990, with the information
 // in the Hessian's place) and the coder's prices; the best are made together and judged by the loss measured and the code's
 // true length; where that is no gain, either half is tried alone.
 //
@@ -26,14 +27,13 @@ import (
 var Descend = &method.Method{
 	Name: "descend",
 	Doc:  "changes single levels as long as the loss on training images and the bytes get less together",
-	Params: []method.Param{
+	Params: append([]method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas; those without levels are left alone"},
 		{Name: "lambda", Kind: method.Float, Default: 0.01, Min: 0, Max: 1e3, Doc: "nats of loss that a kilobyte is worth"},
 		{Name: "images", Kind: method.Int, Default: 10000, Min: 1, Max: 1e6, Doc: "images of the training part that the loss is measured on"},
 		{Name: "rounds", Kind: method.Int, Default: 4, Min: 1, Max: 1000, Doc: "rounds, each with gradients of its own"},
 		{Name: "changes", Kind: method.Int, Default: 256, Min: 1, Max: 1 << 20, Doc: "changes that are tried in a round"},
-		{Name: "augment", Kind: method.String, Default: "none", Doc: "what is done to images for the gradients, as for whit train"},
-	},
+	}, method.DistillParams...),
 	Apply: descend,
 }
 
@@ -50,15 +50,20 @@ func descend(ctx context.Context, s *method.State, a method.Args) error {
 			}
 		}
 	}
+	method.Distilled(a, &d.opt)
+	s.Teach(&d.opt)
 	if d.parts == nil {
 		return errors.New("descend: no layer is held as levels with one step")
+	}
+	if err := d.learn(ctx); err != nil {
+		return fmt.Errorf("descend: %w", err)
 	}
 	if err := d.measure(ctx); err != nil {
 		return fmt.Errorf("descend: %w", err)
 	}
 	for round := range a.Int("rounds") {
 		began := d.sum
-		if err := d.gradients(ctx, a.String("augment")); err != nil {
+		if err := d.gradients(ctx); err != nil {
 			return fmt.Errorf("descend: %w", err)
 		}
 		cs := d.candidates()
@@ -81,7 +86,9 @@ func descend(ctx context.Context, s *method.State, a method.Args) error {
 type descending struct {
 	s      *method.State
 	set    train.Dataset
-	lambda float64 // of a bit
+	opt    train.Options // what the loss is
+	soft   []float32     // the teacher's softened decisions on set
+	lambda float64       // of a bit
 	parts  []*stepped
 
 	loss, bits, sum float64 // sum is what is minimised
@@ -114,9 +121,22 @@ type change struct {
 
 // measure finds the loss and the bits of the levels as they are.
 func (d *descending) measure(ctx context.Context) error {
-	e, err := train.Evaluate(ctx, d.s.Graph, d.set, train.EvalOptions{Threads: d.s.Threads})
+	e, err := train.Evaluate(ctx, d.s.Graph, d.set, train.EvalOptions{Threads: d.s.Threads, Logits: d.soft != nil})
 	if err != nil {
 		return err
+	}
+	loss := e.Loss
+	if d.soft != nil {
+		taught, t := 0.0, d.opt.Temperature
+		p := make([]float32, e.Classes)
+		for at := 0; at < len(d.soft); at += len(p) {
+			soften(p, e.Logits[at:], t)
+			for k, q := range d.soft[at : at+len(p)] {
+				taught -= float64(float64(q) * math.Log(max(float64(p[k]), 1e-30)))
+			}
+		}
+		taught *= float64(t*t) / float64(d.set.Len())
+		loss = float64((1-d.opt.Distill)*loss) + float64(d.opt.Distill*taught)
 	}
 	cost := entropy.NewCost()
 	bits := 0.0
@@ -127,9 +147,38 @@ func (d *descending) measure(ctx context.Context) error {
 			bits += cost.Take(q)
 		}
 	}
-	d.loss, d.bits = e.Loss, bits
-	d.sum = e.Loss + float64(d.lambda*bits)
+	d.loss, d.bits = loss, bits
+	d.sum = loss + float64(d.lambda*bits)
 	return nil
+}
+
+// learn runs the teacher, if there is one.
+func (d *descending) learn(ctx context.Context) error {
+	if d.opt.Distill == 0 {
+		return nil
+	}
+	e, err := train.Evaluate(ctx, d.opt.Teachers[0], d.set, train.EvalOptions{Threads: d.s.Threads, Logits: true})
+	if err != nil {
+		return err
+	}
+	d.soft = e.Logits
+	for at := 0; at < len(d.soft); at += e.Classes {
+		soften(d.soft[at:at+e.Classes], d.soft[at:at+e.Classes], d.opt.Temperature)
+	}
+	return nil
+}
+
+// soften is softmax(z / t).
+func soften(p, z []float32, t float64) {
+	top := slices.Max(z[:len(p)])
+	sum := float32(0)
+	for k := range p {
+		p[k] = kern.Exp((z[k] - top) / float32(t))
+		sum += p[k]
+	}
+	for k := range p {
+		p[k] /= sum
+	}
 }
 
 func (p *stepped) symbols() []int32 {
@@ -140,8 +189,11 @@ func (p *stepped) symbols() []int32 {
 	return syms
 }
 
+// memory is how much of the means of gradients stays at a step: all of a pass counts about alike.
+const memory = 0.9999
+
 // gradients looks up the mean gradient by every level, and the Fisher information: a pass of training that stands still.
-func (d *descending) gradients(ctx context.Context, augment string) error {
+func (d *descending) gradients(ctx context.Context) error {
 	t := *d.s
 	t.Train, t.Memo = d.set, nil
 	t.Progress = nil
@@ -149,7 +201,8 @@ func (d *descending) gradients(ctx context.Context, augment string) error {
 	for _, p := range d.parts {
 		of[p.h] = p
 	}
-	o := train.Options{Epochs: 1, LR: 1e-12, Schedule: "constant", Beta1: 0.9999, Beta2: 0.9999, Augment: augment}
+	o := d.opt
+	o.Epochs, o.LR, o.Schedule, o.Beta1, o.Beta2 = 1, 1e-12, "constant", memory, memory
 	back := func(l *method.Live) error {
 		for _, y := range l.Parts {
 			if p := of[y.Held]; p != nil {
@@ -184,7 +237,7 @@ func (d *descending) gradients(ctx context.Context, augment string) error {
 	_, steps := l.Progress()
 	seen := 1.0
 	for range steps {
-		seen *= 0.9999
+		seen *= memory
 	}
 	seen = 1 - seen
 	for _, y := range l.Parts {
