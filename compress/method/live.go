@@ -52,6 +52,8 @@ type Rewrite struct {
 	Begin func(l *Live) error
 	// After is called after each training step.
 	After func(l *Live) error
+	// Note, if not nil, is what progress says beside the loss, after each epoch.
+	Note func() string
 }
 
 // Teach makes the float model the teacher where the options want one.
@@ -171,7 +173,11 @@ func (l *Live) train(ctx context.Context, name string, o train.Options, w Rewrit
 					return err
 				}
 			}
-			l.s.Tell(Event{Stage: name, Done: float64(epoch), Total: float64(l.Options().Epochs), Message: fmt.Sprintf("loss %.4f", sum/float64(n))})
+			m := fmt.Sprintf("loss %.4f", sum/float64(n))
+			if w.Note != nil {
+				m += ", " + w.Note()
+			}
+			l.s.Tell(Event{Stage: name, Done: float64(epoch), Total: float64(l.Options().Epochs), Message: m})
 			sum, n = 0, 0
 		}
 	}
