@@ -67,6 +67,10 @@ type Options struct {
 	// Recipe, if set, is followed instead of searching.
 	Recipe *Recipe
 
+	// Whole lets a recipe, all of whose choices are made, train on the choice part too; the
+	// figures of stages are then of images that were trained on. The test part stays closed as ever.
+	Whole bool
+
 	// Out is the .whit file to write; "": none, the result is measured on a file in
 	// WorkDir or in memory.
 	Out string

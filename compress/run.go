@@ -107,6 +107,13 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	if err != nil {
 		return nil, err
 	}
+	decides := "every decision"
+	if o.Whole {
+		if o.Recipe == nil {
+			return nil, errors.New("a search needs images to choose by: training on the whole is for recipes")
+		}
+		tr, decides = union(d.Set, tr, choice), "the figures of stages; trained on too"
+	}
 	r := &run{open: open, labels: c.Labels}
 	r.g, _ = g.Clone()
 	method.FreeBatch(r.g, d.Set.Shape())
@@ -158,7 +165,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	if o.NoFinetune {
 		use = "codebooks; nothing was trained"
 	}
-	r.res.Splits = []Split{{"train", use, tr.Len(), splitHash(tr)}, {"choice", "every decision", choice.Len(), splitHash(choice)}}
+	r.res.Splits = []Split{{"train", use, tr.Len(), splitHash(tr)}, {"choice", decides, choice.Len(), splitHash(choice)}}
 	if r.metric == method.Agreement {
 		if tr, choice, err = r.taught(ctx, tr, choice); err != nil {
 			return nil, err

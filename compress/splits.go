@@ -55,6 +55,23 @@ func splits(d Data) (tr, choice data.Dataset, open func(context.Context) (data.D
 	return tr, choice, open, nil
 }
 
+// union is the samples of set that are in either part, in its order.
+func union(set, a, b data.Dataset) data.Dataset {
+	in := map[[32]byte]bool{}
+	for _, p := range []data.Dataset{a, b} {
+		for i := range p.Len() {
+			in[p.Hash(i)] = true
+		}
+	}
+	var idx []int
+	for i := range set.Len() {
+		if in[set.Hash(i)] {
+			idx = append(idx, i)
+		}
+	}
+	return data.Subset(set, idx)
+}
+
 // splitHash is the SHA-256 over the samples' hashes, sorted.
 func splitHash(d data.Dataset) string {
 	hs := make([][32]byte, d.Len())

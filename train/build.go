@@ -99,13 +99,25 @@ func build(g *graph.Graph, shape []int, o *Options) (*built, error) {
 		}
 	}
 	total := loss
+	if o.Distill > 0 {
+		d, err := distillation(c, in, logits, labels, o)
+		if err != nil {
+			return nil, err
+		}
+		share := func(v *graph.Value, x float64) *graph.Value {
+			return c.Add("", "Mul", nil, v, c.NewConst("", tensor.Scalar(float32(x))))
+		}
+		if total = share(d, o.Distill); o.Distill < 1 {
+			total = c.Add("", "Add", nil, total, share(loss, 1-o.Distill))
+		}
+	}
 	if o.Extra != nil {
 		x, err := o.Extra(Loss{Graph: c, Input: in, Labels: labels, Logits: logits, Params: byName})
 		if err != nil {
 			return nil, err
 		}
 		if x != nil {
-			total = c.Add("", "Add", nil, loss, x)
+			total = c.Add("", "Add", nil, total, x)
 		}
 	}
 	inferTypes(c)

@@ -35,7 +35,7 @@ type Snapshot struct {
 func (t *Trainer) Snapshot() *Snapshot {
 	s := &Snapshot{Epoch: t.epoch, Step: t.step, sum: t.sum, id: t.id, vars: map[string]*tensor.Tensor{}}
 	for _, name := range t.varNames() {
-		s.vars[name] = t.prog.Var(name).Clone()
+		s.vars[name] = t.Var(name).Clone()
 	}
 	return s
 }
@@ -51,12 +51,12 @@ func (t *Trainer) Restore(s *Snapshot) error {
 		return fmt.Errorf("%w: %d variables at epoch %d, step %d", ErrCheckpoint, len(s.vars), s.Epoch, s.Step)
 	}
 	for _, name := range names {
-		if v := s.vars[name]; v == nil || !v.Type.Equal(t.prog.Var(name).Type) {
+		if v := s.vars[name]; v == nil || !v.Type.Equal(t.Var(name).Type) {
 			return fmt.Errorf("%w: variable %q", ErrCheckpoint, name)
 		}
 	}
 	for _, name := range names {
-		copy(t.prog.Var(name).Bytes(), s.vars[name].Bytes())
+		copy(t.Var(name).Bytes(), s.vars[name].Bytes())
 	}
 	t.epoch, t.step, t.sum = s.Epoch, s.Step, s.sum
 	return nil
@@ -68,8 +68,8 @@ func (t *Trainer) Restore(s *Snapshot) error {
 func (t *Trainer) Adopt(s *Snapshot) int {
 	n := 0
 	for _, name := range t.varNames() {
-		if v := s.vars[name]; v != nil && v.Type.Equal(t.prog.Var(name).Type) {
-			copy(t.prog.Var(name).Bytes(), v.Bytes())
+		if v := s.vars[name]; v != nil && v.Type.Equal(t.Var(name).Type) {
+			copy(t.Var(name).Bytes(), v.Bytes())
 			n++
 		}
 	}
@@ -86,6 +86,9 @@ func (t *Trainer) varNames() []string {
 			names = append(names, v.Name)
 		}
 	}
+	for name := range t.kept {
+		names = append(names, name)
+	}
 	slices.Sort(names)
 	return names
 }
@@ -100,6 +103,15 @@ func identity(g *graph.Graph, ds Dataset, o *Options) (id [32]byte, err error) {
 		if v.Data != nil {
 			fmt.Fprintf(h, "%q %v\n", v.Name, v.Type)
 			h.Write(v.Data.Bytes())
+		}
+	}
+	for _, m := range o.Teachers {
+		fmt.Fprintf(h, "teacher\n%s", m)
+		for _, v := range m.Values() {
+			if x := v.Tensor(); x != nil {
+				fmt.Fprintf(h, "%q %v\n", v.Name, v.Type)
+				h.Write(x.Bytes())
+			}
 		}
 	}
 	j, err := json.Marshal(o)

@@ -66,9 +66,16 @@ type Options struct {
 	// shiftP and cutoutP in pixels, rotateD and shearD in degrees, scaleP in percent,
 	// flip. "" or "none": nothing.
 	Augment string `json:"augment,omitempty"`
+	// Distill is the share of the loss that is taken against the softened decisions of
+	// Teachers at Temperature (0: 1), and not against the labels: 0..1.
+	Distill     float64 `json:"distill,omitempty"`
+	Temperature float64 `json:"temperature,omitempty"`
 	// ExtraID names what Extra adds, for the identity of checkpoints.
 	ExtraID string `json:"extra,omitempty"`
 
+	// Teachers are models of the same input and as many logits; they are not changed, and
+	// part of a checkpoint's identity.
+	Teachers []*graph.Graph `json:"-"`
 	// Extra returns a scalar that is added to the loss; it appends nodes to l.Graph.
 	Extra func(l Loss) (*graph.Value, error) `json:"-"`
 	// Threads is the number of workers, 0: the physical cores.
@@ -173,7 +180,7 @@ func (o Options) WithDefaults() (Options, error) {
 		{"lr", o.LR, 0, 1e3}, {"momentum", o.Momentum, -1, 1}, {"beta1", o.Beta1, 0, 1}, {"beta2", o.Beta2, 0, 1},
 		{"epsilon", o.Epsilon, 0, 1}, {"warmup", o.Warmup, 0, 1}, {"lr_end", o.LREnd, 0, 1}, {"gamma", o.Gamma, 0, 1},
 		{"weight_decay", o.WeightDecay, 0, 1e3}, {"l1", o.L1, 0, 1e3}, {"l2", o.L2, 0, 1e3},
-		{"label_smoothing", o.LabelSmoothing, 0, 1}, {"ema", o.EMA, 0, 1},
+		{"label_smoothing", o.LabelSmoothing, 0, 1}, {"distill", o.Distill, 0, 1}, {"temperature", o.Temperature, 0, 1e3}, {"ema", o.EMA, 0, 1},
 	} {
 		if !(c.v >= c.lo && c.v <= c.hi) {
 			return bad("%s %v, want %v to %v", c.name, c.v, c.lo, c.hi)
@@ -181,6 +188,11 @@ func (o Options) WithDefaults() (Options, error) {
 	}
 	if o.Beta1 == 1 || o.Beta2 == 1 || o.EMA == 1 {
 		return bad("beta1, beta2 and ema are below 1")
+	}
+	if o.Distill > 0 {
+		if set(&o.Temperature, 1); len(o.Teachers) == 0 {
+			return bad("distill %v without a teacher", o.Distill)
+		}
 	}
 	for _, d := range o.Drops {
 		if !(d >= 0 && d <= 1) {

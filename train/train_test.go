@@ -624,3 +624,61 @@ func TestEvaluateUnlabelled(t *testing.T) {
 		t.Fatalf("%+v, %v", e, err)
 	}
 }
+
+// TestDistillation holds that a student comes to decide as its teacher, and that teachers are part of a checkpoint's identity.
+func TestDistillation(t *testing.T) {
+	teacher := mlp(3, tensor.Float32)
+	g := mlp(1, tensor.Float32)
+	Promote(g)
+	ds := newBlobs(64, 4, 1, 12)
+	agree := func(g *graph.Graph) float64 {
+		same := 0
+		a, err := Evaluate(context.Background(), g, ds, EvalOptions{Logits: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Evaluate(context.Background(), teacher, ds, EvalOptions{Logits: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range ds.Len() {
+			if argmax(a.Logits[4*i:4*i+4]) == argmax(b.Logits[4*i:4*i+4]) {
+				same++
+			}
+		}
+		return float64(same) / float64(ds.Len())
+	}
+	o := Options{Epochs: 60, Batch: 16, LR: 0.01, Distill: 1, Temperature: 2, Teachers: []*graph.Graph{teacher, mlp(3, tensor.Float32)}}
+	before := agree(g)
+	c, _ := g.Clone()
+	if _, err := Run(context.Background(), c, ds, o); err != nil {
+		t.Fatal(err)
+	}
+	// The teacher is not trained itself: its decisions have nothing to do with the labels.
+	if after := agree(c); after < 0.95 || before > 0.6 {
+		t.Errorf("agreement with the teacher %.2f, before %.2f", after, before)
+	}
+	a, err := New(g, ds, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Teachers = []*graph.Graph{mlp(4, tensor.Float32), teacher}
+	b, err := New(g, ds, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Restore(a.Snapshot()); !errors.Is(err, ErrCheckpoint) {
+		t.Errorf("got %v, want %v", err, ErrCheckpoint)
+	}
+	for name, o := range map[string]Options{
+		"no teacher": {Distill: 0.5},
+		"too much":   {Distill: 1.5, Teachers: []*graph.Graph{teacher}},
+	} {
+		if _, err := New(g, ds, o); !errors.Is(err, ErrOptions) {
+			t.Errorf("%s: got %v, want %v", name, err, ErrOptions)
+		}
+	}
+	if _, err := New(g, ds, Options{Distill: 0.5, Teachers: []*graph.Graph{newNet(1, tensor.Float32, 12).fc("fc1", 12, 3).done()}}); err == nil {
+		t.Error("a teacher of other logits was taken")
+	}
+}

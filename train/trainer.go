@@ -21,6 +21,7 @@ type Trainer struct {
 	prog     *plan.Program
 	sessions map[int]*plan.Session
 	data     *batches
+	kept     map[string]*tensor.Tensor // see Keep
 	id       [32]byte
 
 	epoch, step int // finished epochs; finished steps of the current one
@@ -108,9 +109,32 @@ func (t *Trainer) session(n int) (*plan.Session, error) {
 // Params are the names of the params that are trained.
 func (t *Trainer) Params() []string { return append([]string{}, t.built.params...) }
 
-// Var is the live memory of a Param or State of the model, or of one of the
-// optimiser's; nil if there is none. It may be read and written between steps.
-func (t *Trainer) Var(name string) *tensor.Tensor { return t.prog.Var(name) }
+// Var is the live memory of a Param or State of the model, of one of the
+// optimiser's, or of what Keep added; nil if there is none. It may be read and written between steps.
+func (t *Trainer) Var(name string) *tensor.Tensor {
+	if x := t.kept[name]; x != nil {
+		return x
+	}
+	return t.prog.Var(name)
+}
+
+// Moments are the names of the running means of a param's gradient and of its square under Adam.
+func Moments(param string) (first, second string) { return preM + param, preV + param }
+
+// Average is the name of the moving average of a param; see Options.EMA.
+func Average(param string) string { return preEMA + param }
+
+// Keep adds a variable of the caller's to snapshots and checkpoints, for those who rewrite
+// params between steps. Its name must be new. It is to be called before Load and Restore.
+func (t *Trainer) Keep(name string, x *tensor.Tensor) {
+	if t.Var(name) != nil {
+		panic("train: " + name + " is kept twice")
+	}
+	if t.kept == nil {
+		t.kept = map[string]*tensor.Tensor{}
+	}
+	t.kept[name] = x
+}
 
 // Options are the options with defaults filled in.
 func (t *Trainer) Options() Options { return t.opt }

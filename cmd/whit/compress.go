@@ -43,7 +43,7 @@ type compressFlags struct {
 	threads, batch           int
 	optimizer, augment       string
 	resume, asJSON, printRec bool
-	strip                    bool
+	strip, whole             bool
 	shape                    shapes
 }
 
@@ -107,6 +107,7 @@ CLASS/GROUP/. --recipe replays steps instead of searching.`,
 	fl.StringVar(&f.augment, "augment", "", "none, or a list such as shift2,flip")
 	fl.BoolVar(&f.strip, "strip", false, "leave names (but of inputs and outputs), metadata, and of the card all but preprocessing and licence out of the file")
 	fl.Var(f.shape, "shape", "shape of the input, name=1,3,224,224, where the model leaves it open")
+	fl.BoolVar(&f.whole, "whole", false, "with --recipe: train on the images that choices are made by, too")
 	fl.BoolVar(&f.resume, "resume", false, "go on where an interrupted run stopped")
 	fl.BoolVar(&f.asJSON, "json", false, "one line of JSON")
 	return c
@@ -118,7 +119,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 		return usage("give --data: mnist, a folder of images, or an .npz")
 	}
 	o := compress.Options{Metric: f.metric, Minimize: f.minimize, Keep: f.keep, Seed: f.seed, Threads: f.threads, Batch: f.batch,
-		Optimizer: f.optimizer, Augment: f.augment, Resume: f.resume, Images: f.images, Strip: f.strip, Model: filepath.Base(model)}
+		Optimizer: f.optimizer, Augment: f.augment, Resume: f.resume, Images: f.images, Strip: f.strip, Whole: f.whole, Model: filepath.Base(model)}
 	switch f.finetune {
 	case "auto":
 	case "off":

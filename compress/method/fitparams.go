@@ -30,3 +30,16 @@ func FitOptions(a Args) train.Options {
 		LabelSmoothing: a.Float("label_smoothing"), EMA: a.Float("ema"), Augment: a.String("augment"),
 	}
 }
+
+// DistillParams are the parameters of methods that may train against the float model.
+var DistillParams = []Param{
+	{Name: "distill", Kind: Float, Default: 0.0, Min: 0, Max: 1, Doc: "share of the loss that is taken against the float model's decisions instead of the labels"},
+	{Name: "temperature", Kind: Float, Default: 2.0, Min: 0.1, Max: 100, Doc: "temperature at which these are softened"},
+}
+
+// Distilled sets what DistillParams give.
+func Distilled(a Args, o *train.Options) {
+	if o.Distill = a.Float("distill"); o.Distill > 0 {
+		o.Temperature = a.Float("temperature")
+	}
+}

@@ -1,6 +1,6 @@
 // Package prune removes weights and channels: by magnitude with retraining, after a scan of how
 // sensitive each layer is (Han, Pool, Tran, Dally: Learning both Weights and
-// Connections for Efficient Neural Networks, 2015), and without training by surgery on the graph:
+// Connections for Efficient Neural Networks, 2015), by Fisher information within training, and without training by surgery on the graph:
 // what is coupled goes together, and layers that read it are fitted to what they gave.
 //
 // Unstable: the package may change between releases.
