@@ -11,6 +11,7 @@
 //	RANS      static frequencies, four interleaved states: the fastest
 //	Context   mixed adaptive contexts and an arithmetic coder: the smallest
 //
+// Levels of a dependent quantiser ([NextState], [LevelValue]) are symbols too, and Context is told of them.
 // [Streams] cuts what is large into parts that decode side by side. [AppendElements]
 // codes floats and wide integers, whose bytes it splits into planes, [TextWriter] short
 // texts that resemble samples, and [AppendDelta] symbols given older ones. [Cost] says what

@@ -271,7 +271,21 @@ type byteModel struct {
 
 // planeTables are a plane's counters: by the byte so far (256), and that under each
 // value of another byte.
-type planeTables struct{ plain, upper, last, above []counter }
+type planeTables struct {
+	plain              [256]counter
+	upper, last, above byteTable
+}
+
+// byteTable are counters by the byte so far, under each value of another byte; nil: not met yet. Small arrays meet few.
+type byteTable [256]*[256]counter
+
+func (t *byteTable) under(b byte) *[256]counter {
+	if t[b] == nil {
+		t[b] = new([256]counter)
+		resetCounters(t[b][:])
+	}
+	return t[b]
+}
 
 func newByteModel() *byteModel { return &byteModel{bit: newSite(4, 64, 8)} }
 
@@ -298,7 +312,8 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 		}
 		t := m.tables[p]
 		if t == nil {
-			t = &planeTables{newCounters(256), newCounters(1 << 16), newCounters(1 << 16), newCounters(1 << 16)}
+			t = new(planeTables)
+			resetCounters(t.plain[:])
 			m.tables[p] = t
 		}
 		last := byte(0)
@@ -310,15 +325,16 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 			if i >= e.Cols {
 				above = cur[i-e.Cols]
 			}
-			x, v := int(cur[i]), 1
+			byUpper, byLast, byAbove := t.upper.under(upper), t.last.under(last), t.above.under(above)
+			x, v := int(cur[i]), uint8(1)
 			for k := 7; k >= 0; k-- {
 				in[0] = &t.plain[v]
-				in[1] = &t.upper[int(upper)<<8|v]
-				in[2] = &t.last[int(last)<<8|v]
-				in[3] = &t.above[int(above)<<8|v]
-				v = v<<1 | m.bit.code(rc, &in, x>>k&1, p*8+k, p)
+				in[1] = &byUpper[v]
+				in[2] = &byLast[v]
+				in[3] = &byAbove[v]
+				v = v<<1 | uint8(m.bit.code(rc, &in, x>>k&1, p*8+k, p))
 			}
-			cur[i] = byte(v)
+			cur[i] = v
 			last = cur[i]
 		}
 	}

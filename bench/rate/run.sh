@@ -3,7 +3,7 @@
 # a virtual environment outside the repository (it compiles for a minute); it is pinned, and swept over its parameters.
 #   bench/rate/run.sh OUT [MODEL.onnx ...]
 # Without models it takes LeNet-300-100 and LeNet-5 as whit demo trains them, pruned by the recipes that come with whit, less their last step.
-# OUT/NAME.peer/kl.csv and OUT/NAME.whit.csv hold bytes, divergence in nats, test error, setting; table.py prints the comparison.
+# OUT/NAME.peer/kl.csv, OUT/NAME.whit.csv and, of rdo with dependent levels, OUT/NAME.dependent.csv hold bytes, divergence in nats, test error, setting; table.py prints the comparison.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$1
@@ -30,6 +30,9 @@ for model; do
   "$venv/bin/python" bench/rate/peer.py "$out/$name.npz" "$out/$name.peer"
   "$out/rate" kl "$model" "$out/$name.peer"
   "$out/rate" rdo "$model" 5e-5 1e-4 3e-4 1e-3 >"$out/$name.whit.csv"
-  echo "$name"
-  python3 bench/rate/table.py "$out/$name.peer/kl.csv" "$out/$name.whit.csv"
+  "$out/rate" rdo "$model" dependent=1 5e-5 1e-4 3e-4 1e-3 >"$out/$name.dependent.csv"
+  for form in whit dependent; do
+    echo "$name, $form"
+    python3 bench/rate/table.py "$out/$name.peer/kl.csv" "$out/$name.$form.csv"
+  done
 done

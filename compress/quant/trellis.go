@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	minTrellis   = 8  // the columns from which weights have dependent levels: a row begins anew
-	trellisAhead = 20 // weights that are open: of 8 the error is 0.3 dB larger
-	trellisWide  = 64 // and those with the zeros between them
-	trellisSize  = 8  // states
+	minTrellis   = 8   // the columns from which weights have dependent levels: a row begins anew
+	trellisAhead = 20  // weights that are open: of 8 the error is 0.3 dB larger
+	trellisWide  = 512 // and those with the zeros between them
+	trellisSize  = 8   // states
 
 	// The step of a dependent quantiser, of that of one scale. Half of a scale that is 0.99 dB coarser has the same error, 0.56; at
 	// low rates larger ones are better.
@@ -20,8 +20,8 @@ const (
 // path is the best way into a state: the open weights' levels, and what they move by.
 type path struct {
 	cost   float64
-	levels [trellisWide]int32
-	moves  [trellisWide]float64
+	levels [trellisAhead + 1]int32
+	moves  [trellisAhead + 1]float64
 }
 
 // trellis chooses the levels of a dependent quantiser (see [entropy.NextState]), as walk does those of one scale, and returns
@@ -35,8 +35,12 @@ func (q *rounded) trellis(cost *entropy.Cost, lambda, shrink float64) (bits floa
 		q.j.begin(r)
 		t.begin()
 		for i := r * q.cols; i < (r+1)*q.cols; i++ {
+			if t.n == 0 && q.fixed[i] {
+				t.skip(i)
+				continue
+			}
 			t.extend(i)
-			for t.free > trellisAhead || t.n == trellisWide {
+			for t.free > trellisAhead || t.n == trellisWide || t.n > 0 && q.fixed[t.first] {
 				t.settle()
 			}
 		}
@@ -55,9 +59,12 @@ type trellis struct {
 	lambda, shrink float64
 	bits           float64
 	paths, next    [trellisSize]path
-	first, n, free int // the open elements; those that are not fixed
+	first, n       int // the open elements
 	state          int // before them
-	pairs          [trellisWide]float64
+	free           int // those of them that are not fixed
+	open           [trellisAhead + 1]int
+	pairs          [trellisAhead + 1]float64
+	syms           [trellisWide]int32
 }
 
 // begin begins a row.
@@ -67,6 +74,16 @@ func (t *trellis) begin() {
 	}
 	t.paths[0].cost = 0
 	t.n, t.free, t.state = 0, 0, 0
+}
+
+// skip takes the zero i where nothing is open: the one path goes on.
+func (t *trellis) skip(i int) {
+	p := t.paths[t.state]
+	t.paths[t.state].cost = math.Inf(1)
+	t.state = entropy.NextState(t.state, 0)
+	t.paths[t.state] = p
+	t.q.levels[i] = 0
+	t.bits += t.cost.Take(0)
 }
 
 // best is the state of the best path of those with the scale, of all where it is negative.
@@ -96,20 +113,16 @@ func (t *trellis) extend(i int) {
 	if !fixed {
 		h = q.j.norm(i)
 		g = (1 - t.shrink) * (q.j.grad(i) - float64(h*(x-w)))
-		for k := range t.n {
-			t.pairs[k] = 0
-			if e := t.first + k; !q.fixed[e] {
-				t.pairs[k] = (1 - t.shrink) * q.j.pair(e, i)
-			}
+		for k, e := range t.open[:t.free] {
+			t.pairs[k] = (1 - t.shrink) * q.j.pair(e, i)
 		}
-		t.free++
 	}
 	for scale := range 2 {
 		b := t.best(scale)
 		if math.IsInf(t.paths[b].cost, 1) {
 			continue
 		}
-		t.cost.Ahead(t.paths[b].levels[:t.n], b)
+		t.cost.Ahead(t.after(&t.paths[b]), b)
 		var known [8]struct {
 			level int32
 			bits  float64
@@ -177,17 +190,33 @@ func (t *trellis) extend(i int) {
 		}
 		old := &t.paths[from[s]]
 		p.cost -= low
-		copy(p.levels[:t.n], old.levels[:t.n])
-		copy(p.moves[:t.n], old.moves[:t.n])
-		p.levels[t.n], p.moves[t.n] = level[s], move[s]
+		copy(p.levels[:t.free], old.levels[:t.free])
+		copy(p.moves[:t.free], old.moves[:t.free])
+		if !fixed {
+			p.levels[t.free], p.moves[t.free] = level[s], move[s]
+		}
 	}
 	t.paths, t.next = t.next, t.paths
 	t.n++
+	if !fixed {
+		t.open[t.free] = i
+		t.free++
+	}
+}
+
+// after is the open elements' levels on a path.
+func (t *trellis) after(p *path) []int32 {
+	syms := t.syms[:t.n]
+	clear(syms)
+	for k, i := range t.open[:t.free] {
+		syms[i-t.first] = p.levels[k]
+	}
+	return syms
 }
 
 // grad is the gradient of the next element on a path, g where the open elements have not moved.
 func (t *trellis) grad(g float64, p *path) float64 {
-	for k, c := range t.pairs[:t.n] {
+	for k, c := range t.pairs[:t.free] {
 		g += float64(c * p.moves[k])
 	}
 	return g
@@ -195,25 +224,26 @@ func (t *trellis) grad(g float64, p *path) float64 {
 
 // settle takes the first open element from the best path and ends those that have another level there.
 func (t *trellis) settle() {
-	q, i := t.q, t.first
-	l := t.paths[t.best(-1)].levels[0]
+	q, i, l := t.q, t.first, int32(0)
+	t.first++
+	t.n--
+	if !q.fixed[i] {
+		l = t.paths[t.best(-1)].levels[0]
+		t.free--
+		copy(t.open[:t.free], t.open[1:])
+		for s := range t.paths {
+			p := &t.paths[s]
+			if p.levels[0] != l {
+				p.cost = math.Inf(1)
+			}
+			copy(p.levels[:t.free], p.levels[1:])
+			copy(p.moves[:t.free], p.moves[1:])
+		}
+	}
 	q.levels[i] = entropy.LevelValue(t.state, l)
 	t.state = entropy.NextState(t.state, l)
 	t.bits += t.cost.Take(l)
 	if v := q.value(q.levels[i]); v != t.x[i] {
 		q.j.move(i, v-t.x[i])
-	}
-	if !q.fixed[i] {
-		t.free--
-	}
-	t.first++
-	t.n--
-	for s := range t.paths {
-		p := &t.paths[s]
-		if p.levels[0] != l {
-			p.cost = math.Inf(1)
-		}
-		copy(p.levels[:t.n], p.levels[1:])
-		copy(p.moves[:t.n], p.moves[1:])
 	}
 }
