@@ -10,5 +10,8 @@
 //	choice  every decision      methods see it
 //	test    the final figures   opened after the last decision
 //
+// [Compare] is what the test part is opened for: two models sample by sample, the metric with its paired interval, and
+// the classes and groups that lose most. [Scan] measures what each layer can bear.
+//
 // A [Result] holds all that a report needs, and marshals to JSON with "schema": 1.
 package compress

@@ -1,6 +1,6 @@
 // Command memory shows what memory compressing takes, and that more images do not take more:
 //
-//	go run ./bench/memory -whit ./whit [-counts 100,1000] [-recipe FILE] [-limit MIB] [-growth MIB] MODEL.onnx
+//	go run ./bench/memory -whit ./whit [-counts 100,1000] [-recipe FILE] [-preprocess CARD] [-limit MIB] [-growth MIB] MODEL.onnx
 //
 // It draws seeded pictures, follows a recipe with them in a fresh process (by default weights pruned and rounded by obs, which
 // holds second moments of every layer's inputs, then integers by activations, which holds ranges; both look at all images of the training
@@ -36,6 +36,7 @@ var (
 	whit   = flag.String("whit", "./whit", "the program")
 	counts = flag.String("counts", "100,1000", "numbers of pictures")
 	recipe = flag.String("recipe", "", "recipe to follow; none: obs and activations on all images")
+	prep   = flag.String("preprocess", "imagenet", "the pictures' preset or card")
 	side   = flag.Int("side", 224, "side of a picture")
 	limit  = flag.Int("limit", 2048, "most MiB that a run may take")
 	growth = flag.Int("growth", 64, "most MiB that the last run may take beyond the first, the pixels of its pictures aside")
@@ -80,7 +81,7 @@ func run(model string) error {
 		}
 		done = n
 		began := time.Now()
-		cmd := exec.Command(*whit, "compress", model, "--data", pics, "--preprocess", "imagenet", "--finetune", "off", "--recipe", file, "-o", filepath.Join(dir, "out.whit"), "--json")
+		cmd := exec.Command(*whit, "compress", model, "--data", pics, "--preprocess", *prep, "--finetune", "off", "--recipe", file, "-o", filepath.Join(dir, "out.whit"), "--json")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)

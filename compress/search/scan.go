@@ -251,7 +251,7 @@ func (c *scanner) saved(s *method.State) (n int64, err error) {
 			delete(was, data)
 			continue
 		}
-		b, err := h.FileBytes(s.Threads)
+		b, err := fileBytes(h, s.Threads)
 		if err != nil {
 			return 0, err
 		}
@@ -260,7 +260,7 @@ func (c *scanner) saved(s *method.State) (n int64, err error) {
 	for data, h := range was {
 		b, ok := c.sizes[data]
 		if !ok {
-			if b, err = h.FileBytes(s.Threads); err != nil {
+			if b, err = fileBytes(h, s.Threads); err != nil {
 				return 0, err
 			}
 			c.sizes[data] = b
@@ -268,6 +268,15 @@ func (c *scanner) saved(s *method.State) (n int64, err error) {
 		n += b
 	}
 	return n, nil
+}
+
+// fileBytes is what a constant takes in a file; a few elements count as they are, since a coder's models cost more time
+// than they save bytes.
+func fileBytes(h *method.Held, threads int) (int64, error) {
+	if h.Len() < 64 {
+		return int64(len(h.Value.Data.Bytes())), nil
+	}
+	return h.FileBytes(threads)
 }
 
 // constants are how a state holds its constants, by their elements.
