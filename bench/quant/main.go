@@ -75,10 +75,10 @@ var bars = []struct {
 	bits              float64 // on average over the weights, at most
 }{
 	{"int8 weights", `[{method: round, bits: 8}, {method: adaround}]`, "", 0.05, 0.999, 5, 8},
-	{"int8", `[{method: activations, adaround: true, range: outputs, budget: 0.0016}]`,
-		`[{method: activations, adaround: true, range: outputs, budget: 1e-5, images: 48}]`, 0.2, 0.999, 0, 8},
+	{"int8", `[{method: activations, adaround: true, range: outputs, budget: 0.0012}]`,
+		`[{method: activations, adaround: true, budget: 1e-5, images: 48}]`, 0.2, 0.999, 0, 8},
 	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", 0.3, 0.999, 0, 6},
-	{"4 bits on average", `[{method: gptq, average: 3.7}, {method: adaround}]`, "", math.Inf(1), 0.99, 10, 4},
+	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}]`, "", math.Inf(1), 0.99, 10, 4},
 }
 
 func main() {

@@ -48,7 +48,7 @@ var Activations = &method.Method{
 		{Name: "scale", Kind: method.String, Default: string(MSE), Choices: []string{string(Max), string(MSE)}, Doc: "where their levels end, as for round"},
 		{Name: "correct", Kind: method.Bool, Default: true, Doc: "correct the biases; needs images"},
 		{Name: "adaround", Kind: method.Bool, Default: false, Doc: "choose the weights' levels anew on the quantised inputs, as the method adaround does; needs images"},
-		{Name: "budget", Kind: method.Float, Default: 0.0, Min: 0, Max: 1, Doc: "by how much outputs may be off, as a share of their squares (of each sample's, where the metric is cosine): values that do most of it stay float; 0: anything; needs images"},
+		{Name: "budget", Kind: method.Float, Default: 0.0, Min: 0, Max: 1, Doc: "by how much the levels of activations may take outputs off, as a share of their squares (of each sample's, where the metric is cosine): values that do most of it stay float; 0: anything; needs images"},
 		{Name: "outputs", Kind: method.Bool, Default: false, Doc: "quantise what leads to the outputs too"},
 	},
 	Apply: activations,
@@ -214,7 +214,7 @@ func (p *placement) within(ctx context.Context, s *method.State, a method.Args, 
 	}
 	float := map[string]bool{}
 	allowed := budget
-	for try := 0; ; try++ {
+	for {
 		// What may stay is taken by what it costs the outputs for the work it saves.
 		sum := make([]float64, len(s.Graph.Outputs))
 		for _, c := range classes {
@@ -255,36 +255,31 @@ func (p *placement) within(ctx context.Context, s *method.State, a method.Args, 
 				sum[o] -= f
 			}
 		}
-		next := s.Clone()
-		q, err := newPlaced(next, a, float)
+		q, err := newPlaced(s, a, float)
 		if err != nil {
 			return err
 		}
+		g := s.Graph
+		inside := q.members()
 		for _, k := range q.ordered() {
 			q.ranges[k] = ranges[k.Name]
-		}
-		if err := q.apply(ctx, next, a); err != nil {
-			return err
-		}
-		g, err := next.Freeze()
-		if err != nil {
-			return err
+			g = through(g, inside[k], q.ranges[k])
 		}
 		far, err := j.far(ctx, g)
 		if err != nil {
 			return err
 		}
 		now := worst(far)
-		s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%d of %d values stay float: off by %.3g, %.3g are allowed", len(float), len(classes), now, budget)})
-		if now <= budget || len(float) == len(classes) || try == 7 {
-			if now > budget {
-				s.Refuse("the budget of activations", fmt.Sprintf("outputs are off by %.3g with %d of %d values float", now, len(float), len(classes)))
-			}
-			*s = *next
-			return nil
+		s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%d of %d values are quantised: off by %.3g, %.3g are allowed", len(inside), len(classes), now, budget)})
+		if now <= budget || len(inside) == 0 {
+			return q.apply(ctx, s, a)
 		}
-		// Rounded weights take their part, and parts add up to more, or less, than they are alone.
-		allowed = min(allowed*max(0.3, 0.9*budget/now), 0.999*worst(sum))
+		// Parts add up to more, or less, than they are alone.
+		if allowed = min(allowed*max(0.3, 0.9*budget/now), 0.999*worst(sum)); allowed == 0 {
+			for _, c := range classes {
+				float[c.name] = true
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"whit/plan"
 	"whit/stat"
 	"whit/tensor"
+	"whit/train"
 )
 
 // ops are the operators that a model's nodes become.
@@ -50,6 +52,9 @@ func TestActivations(t *testing.T) {
 		{"entropy", map[string]any{"range": "entropy"}, "QuantizeLinear QLinearConv", 0.3},
 		{"percentile", map[string]any{"range": "percentile", "correct": false}, "QuantizeLinear QLinearConv", 0.05},
 		{"adaround", map[string]any{"adaround": true, "bits": method.Uniform(4)}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd", 0.1},
+		{"by outputs", map[string]any{"range": "outputs"}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd whit.QLinearGlobalAveragePool", 0.03},
+		{"within much", map[string]any{"budget": 1.0}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd whit.QLinearGlobalAveragePool", 0.03},
+		{"within little", map[string]any{"budget": 1e-12, "range": "outputs"}, "Conv", 0.03},
 		{"first skipped", map[string]any{"skip": "c1"}, "Conv QuantizeLinear QLinearConv whit.QLinearAdd", 0.03},
 		{"last only", map[string]any{"layers": "fc"}, "Conv", 0.03},
 		{"4 bits", map[string]any{"bits": method.LayerValues{{Glob: "c*", Value: 4}, {Glob: "*", Value: 8}}}, "QuantizeLinear QLinearConv", 0.3},
@@ -94,6 +99,14 @@ func TestActivations(t *testing.T) {
 				t.Errorf("the ONNX file is %v apart", d)
 			}
 		})
+	}
+}
+
+func TestTrainOnIntegers(t *testing.T) {
+	s := stateOf(t, net(rand.New(rand.NewPCG(3, 4))), 64)
+	step(t, Activations, s, nil)
+	if err := s.Fit(t.Context(), "fit", train.Options{Epochs: 1}); !errors.Is(err, train.ErrNoGradient) || !strings.Contains(err.Error(), "before the step activations") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"whit/compress/method"
 )
 
-// Layers have from leastBits to mostBits; what they do to the outputs is measured at tellingBits.
+// Layers have up to mostBits, from 3 on where the average allows that; what they do to the outputs is measured at tellingBits.
 const (
 	leastBits   = 2
 	tellingBits = 4
@@ -20,17 +20,25 @@ const (
 // float model's least: mixed precision, with the measure of Z. Dong et al.: HAWQ-V2 (2020, section 3), a sum over layers,
 // taken from the outputs themselves. Each layer alone is rounded to a few bits and the outputs are compared; with b bits it is taken to miss by
 // as much more or less as its weights do. Bits then go one by one to the layer whose gain a weight is largest.
-// round makes a state's layers such of so many bits.
+// round makes a state's layers such of tellingBits. It sees three quarters of the images and the rest judge: of few
+// images rounding knows how not to show.
 func allot(ctx context.Context, s *method.State, layers []*method.Layer, average float64, images int, round func(s *method.State) error) (method.LayerValues, error) {
 	if !hasImages(s) {
 		return nil, errors.New("there are no images to see what layers do to the outputs")
 	}
-	j, err := newJudge(ctx, s, s.Graph, images)
+	images = min(images, s.Train.Len())
+	held := images / 4
+	judging := *s
+	if held > 0 {
+		judging.Train = part{s.Train, images - held, held}
+	}
+	j, err := newJudge(ctx, &judging, s.Graph, images)
 	if err != nil {
 		return nil, err
 	}
 	quiet := func() *method.State {
 		c := s.Clone()
+		c.Train = part{s.Train, 0, images - held}
 		c.Choice, c.Memo, c.Progress = nil, nil, nil
 		return c
 	}
@@ -84,20 +92,20 @@ func allot(ctx context.Context, s *method.State, layers []*method.Layer, average
 		sizes[i] = float64(l.Weight.Len())
 	}
 	var out method.LayerValues
-	for i, b := range share(far, sizes, average*weights) {
+	for i, b := range share(far, sizes, min(3, max(leastBits, int(average))), average*weights) {
 		out = append(out, method.LayerValue{Glob: layers[i].Name, Value: float64(b)})
 		s.Tell(method.Event{Stage: "bits", Message: fmt.Sprintf("%s: %d bits", layers[i].Name, b)})
 	}
 	return out, nil
 }
 
-// share gives layers of so many weights bits, as many as the room has in all. far is what each is off by with so
+// share gives layers of so many weights bits, from least on as many as the room has in all. far is what each is off by with so
 // many.
-func share(far [][mostBits + 1]float64, sizes []float64, room float64) []int {
+func share(far [][mostBits + 1]float64, sizes []float64, least int, room float64) []int {
 	bits := make([]int, len(far))
 	for i := range bits {
-		bits[i] = leastBits
-		room -= leastBits * sizes[i]
+		bits[i] = least
+		room -= float64(least) * sizes[i]
 	}
 	for {
 		most, to, gain := -1, 0, math.Inf(-1)

@@ -150,6 +150,30 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 	if a == nil || a.ok || err != nil {
 		return a, err
 	}
+	// Values that do most to the outputs stay float: the loosest budget that keeps the promise.
+	var within *attempt
+	for _, budget := range []float64{1e-2, 1e-3, 1e-4, 1e-5} {
+		what := fmt.Sprintf("%sintegers within %g of the outputs", name, budget)
+		if r.late(what) || base.Train == nil {
+			break
+		}
+		set := map[string]any{"budget": budget, "adaround": true, "range": "outputs"}
+		b, err := r.attempt(ctx, what, base, len(steps), append(slices.Clone(steps), method.Step{Method: "activations", Set: set}))
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			r.refuse(what, err.Error())
+			break
+		}
+		if b == nil {
+			break
+		}
+		if b.ok {
+			within = b
+			break
+		}
+	}
 	// What each layer does alone, on a part of the choice split.
 	part := base.Clone()
 	part.Choice = some(base.Choice, samples(base.Choice))
@@ -157,7 +181,7 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 	var names []string
 	for _, l := range part.Layers {
 		if r.late("the layers on integers") {
-			return nil, nil
+			return within, nil
 		}
 		c := part.Clone()
 		if err := c.Step(ctx, method.Step{Method: "activations", Set: map[string]any{"layers": l.Name}}, Methods); err != nil {
@@ -174,7 +198,11 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 		names = append(names, l.Name)
 		r.f.Table = append(r.f.Table, Way{Layer: l.Name, Name: name + "integers", Far: e.Far})
 	}
-	return r.floats(ctx, base, a, far, names, try)
+	b, err := r.floats(ctx, base, a, far, names, try)
+	if within != nil && (b == nil || r.better(within.c, b.c)) {
+		b = within
+	}
+	return b, err
 }
 
 // floats looks for the layers that stay float: the fastest choice that keeps the promise. Each layer costs

@@ -92,14 +92,17 @@ func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Ste
 // fewWeights is how many weights a model may have for levels to be chosen one by one, again and again.
 const fewWeights = 4 << 20
 
+func (m *mixer) weights() (n int) {
+	for _, l := range m.t.base.Layers {
+		n += l.Weight.Len()
+	}
+	return n
+}
+
 // levels lets rdo choose every level by the bytes it costs, after pruning as the best mix prunes and without,
 // and looks for the largest lambda that keeps the promise.
 func (m *mixer) levels(ctx context.Context, steps []method.Step) error {
-	weights := 0
-	for _, l := range m.t.base.Layers {
-		weights += l.Weight.Len()
-	}
-	if find("rdo") == nil || !m.r.may("rdo") || weights > fewWeights {
+	if find("rdo") == nil || !m.r.may("rdo") || m.weights() > fewWeights {
 		return nil
 	}
 	if err := m.lambda(ctx, m.t.base, steps, 3e-5); err != nil {
@@ -352,7 +355,7 @@ func (m *mixer) front(steps []method.Step) {
 }
 
 // repairs are the methods that follow a choice, each with its own defaults.
-var repairs = []string{"refit", "adaround", "correct"}
+var repairs = []string{"refit", "adaround", "correct", "blockwise"}
 
 // finish makes the best choice by its steps and, unless in a hurry, smaller ones as long as repair
 // lets them keep the promise.
@@ -394,6 +397,12 @@ func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hu
 			continue
 		}
 		failed := 0
+		if fix == "blockwise" { // gradients take their time
+			failed = 1
+			if m.weights() > fewWeights {
+				continue
+			}
+		}
 		for q := 0.94; failed < 2 && q > 0.4; q *= 0.94 {
 			pick := f.within(int64(q * float64(m.best.cost)))
 			if pick == nil || m.r.late("repairing a smaller mix") {
