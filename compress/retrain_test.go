@@ -204,6 +204,13 @@ func TestWhole(t *testing.T) {
 			}
 		}
 	}
+	res, err := Run(context.Background(), g, card.Card{}, d, Options{Recipe: parse(t, toyRecipe), Whole: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Splits[0].N+test.Len() != 400 || res.Metric.N != test.Len() {
+		t.Errorf("parts %+v, measured on %d images", res.Splits, res.Metric.N)
+	}
 	if _, err := newRun(context.Background(), g, card.Card{}, d, Options{Whole: true}); err == nil {
 		t.Error("a search trains on what it chooses by")
 	}

@@ -24,4 +24,8 @@ func Example() {
 	// Output:
 	// deep-compression-lenet300 3 steps
 	// deep-compression-lenet5 3 steps
+	// record-lenet300 4 steps
+	// record-lenet300-quick 3 steps
+	// record-lenet5 5 steps
+	// record-lenet5-quick 5 steps
 }

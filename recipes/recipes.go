@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -20,6 +21,7 @@ func Names() []string {
 	for _, e := range es {
 		out = append(out, strings.TrimSuffix(e.Name(), ".yaml"))
 	}
+	slices.Sort(out) // without the ending, which folders are sorted with
 	return out
 }
 

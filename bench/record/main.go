@@ -12,6 +12,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"whit/compress/search"
 	"whit/data"
 	"whit/format"
+	"whit/graph"
 	"whit/onnx"
 )
 
@@ -88,16 +90,7 @@ func run(ctx context.Context, args []string, seed uint64, work, out string, thre
 			if err := s.Step(ctx, st, search.Methods); err != nil {
 				return fmt.Errorf("%s: %w", st.Method, err)
 			}
-			f, err := s.Freeze()
-			if err != nil {
-				return err
-			}
-			delete(f.Meta, card.MetaKey)
-			var b bytes.Buffer
-			if _, err := format.Write(&b, &format.File{Graph: f, Card: yaml}, format.Options{Strip: true}); err != nil {
-				return err
-			}
-			e, err := s.Measure(ctx, f)
+			b, e, err := measure(ctx, s, yaml)
 			if err != nil {
 				return err
 			}
@@ -105,13 +98,34 @@ func run(ctx context.Context, args []string, seed uint64, work, out string, thre
 			for _, l := range s.Layers {
 				stored += fmt.Sprintf(" %s %v %d", l.Name, l.Weight.Value.Type.Shape, l.Weight.Stored())
 			}
-			fmt.Printf("%s %s: %d bytes, %.1fx, error %.2f%%, loss %.4f,%s\n", name, st.Method, b.Len(), float64(method.DenseBytes(g))/float64(b.Len()), 100*e.Error, e.Loss, stored)
+			fmt.Printf("%s %s: %d bytes, %.1fx, error %.2f%%, loss %.4f,%s\n", name, st.Method, len(b), float64(method.DenseBytes(g))/float64(len(b)), 100*e.Error, e.Loss, stored)
 			if out != "" {
-				if err := os.WriteFile(out, b.Bytes(), 0o644); err != nil {
+				if err := os.WriteFile(out, b, 0o644); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// measure is the file of the state as it stands, and its figures on the images to choose by.
+func measure(ctx context.Context, s *method.State, yaml []byte) ([]byte, method.Eval, error) {
+	f, err := s.Freeze()
+	if err != nil {
+		return nil, method.Eval{}, err
+	}
+	var b bytes.Buffer
+	if _, err := format.Write(&b, &format.File{Graph: withoutCard(f), Card: yaml}, format.Options{Strip: true}); err != nil {
+		return nil, method.Eval{}, err
+	}
+	e, err := s.Measure(ctx, f)
+	return b.Bytes(), e, err
+}
+
+// withoutCard is the graph without the card among its metadata: the file has it in a place of its own.
+func withoutCard(g *graph.Graph) *graph.Graph {
+	g.Meta = maps.Clone(g.Meta)
+	delete(g.Meta, card.MetaKey)
+	return g
 }

@@ -6,7 +6,7 @@
 //
 //	codebook:     w[i] = centroids[index[i]]     d loss / d centroid[k] = sum of d loss / d w[i] over index[i] = k
 //	rdo:          w[i] = step level[i]           level[i] = argmin divergence + lambda bits
-//	trained:      w[i] = step level[i]           level[i] = argmin ½ h (v[i] - level)² + lambda bits, after each step of training
+//	trained:      w[i] = step level[i]           zero where ½ h value² < lambda bits; the rest is rounded little by little
 //	equalise:     w1[c] / s, w2[c] s             s = sqrt(r1 / r2): the model stays what it is
 //	round:        w[i] = (level[i] - zero) scale level[i] next to what it was
 //	adaround:     the same                       levels = argmin |y - w x|² over the layer's inputs
