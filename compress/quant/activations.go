@@ -487,7 +487,7 @@ func (p *placement) inner() map[*graph.Value]bool {
 	for again := true; again; {
 		again = false
 		for _, n := range slices.Backward(p.g.Nodes) {
-			leads := p.product(n) != nil || pool(n) && !p.skip(n.Name)
+			leads := p.suited(n) != nil || pool(n) && !p.skip(n.Name)
 			for _, v := range n.Out {
 				leads = leads || v != nil && (in[p.class(v)] || p.outputs)
 			}
