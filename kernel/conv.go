@@ -148,13 +148,18 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	units := y.n * rows * chunks
 	work := max(1, cols/chunks) * k * u.NR
 	nu, np := splitImage(units, len(panels), work, 4*w.sh*w.sw*cols/chunks*x.sw/len(blocks))
-	// A curve follows while what it reads is in the caches: so many units at a time, of all
-	// panels if there are units enough, so that its runs are long.
-	most, curveFloats := units, 0
+	// A curve follows while what it reads is in the caches. A tile has all channels, if their weights
+	// stay in a second-level cache, and the curve runs over the image, else over pixels of the tile's
+	// channels that lie side by side in scratch.
+	const cache = 32 << 10 // floats
+	curveFloats, near := 0, 0
 	if cv != nil {
-		nu, np = splitFrom(1, 1, units, len(panels), work)
-		const cache = 128 << 10
-		most, curveFloats = max(1, cache*chunks/(4*cols*y.c)), cv.floats()+curveChunk
+		if 4*k*y.c <= 192<<10 {
+			nu, np = splitFrom(1, 1, units, len(panels), work)
+		}
+		most := (len(panels) + np - 1) / np * u.NR
+		near = (max(cache, (cols/chunks+1)*most) + most + 15) &^ 15
+		curveFloats = near + cv.floats() + curveChunk
 		p.Kernel += "_curve"
 	}
 	// run computes units u0 to u1 of panels p0 to p1, whose weights lie in packed from base on.
@@ -167,6 +172,12 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 		if add >= 0 {
 			sum = f32s(c.In[add])
+		}
+		c0 := panels[p0].c
+		channels := panels[p1-1].c + panels[p1-1].n - c0
+		most, apart := units, false
+		if cv != nil {
+			most, apart = max(1, cache*chunks/(cols*channels)), channels < y.c
 		}
 		if p0 == 0 {
 			for i := u0; i < u1; i++ {
@@ -193,12 +204,17 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 			i += n
 			img, oy := line/rows, line%rows
 			xa := x.at + img*x.sn + (oy*w.sh-w.ph)*x.sh - w.pw*x.sw + from*t.RSA
-			ya := y.at + img*y.sn + oy*y.sh + from*t.LDC
+			ya := y.at + img*y.sn + oy*y.sh + from*y.sw
 			ra := r.at + img*r.sn + oy*r.sh + from*t.LDR
+			dst, dstLine, dstFirst := out[ya:], y.sh, 0
+			if apart {
+				t.LDC = channels
+				dst, dstLine, dstFirst = tmp[:near], (to-from)*channels, c0
+			}
 			for j, kb := range blocks {
 				kb.set(&t, flags, j == 0, j == len(blocks)-1)
 				for _, pn := range panels[p0:p1] {
-					t.N, t.A, t.B, t.C = pn.n, in[xa+pn.a:], packed[pn.b-base+kb.at:], out[ya+pn.c:]
+					t.N, t.A, t.B, t.C = pn.n, in[xa+pn.a:], packed[pn.b-base+kb.at:], dst[pn.c-dstFirst:]
 					if bias {
 						t.Col = b[pn.c:]
 					}
@@ -208,13 +224,21 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 					if slopes != nil {
 						t.Slope = slopes[pn.c:]
 					}
-					u.Image(&t, to-from, lines, w.sh*x.sh, y.sh, r.sh)
+					u.Image(&t, to-from, lines, w.sh*x.sh, dstLine, r.sh)
 				}
 			}
-			if cv != nil {
-				c0, floats := panels[p0].c, panels[p1-1].c+panels[p1-1].n-panels[p0].c
+			switch {
+			case apart:
+				all := dst[:lines*dstLine]
+				cv.run(flat, all, all, tmp[near:])
 				for l := range lines {
-					cv.pixels(flat, out[ya+l*y.sh+c0:], to-from, floats, y.sw, tmp)
+					for j := range to - from {
+						copy(out[ya+l*y.sh+j*y.sw+c0:][:channels], all[l*dstLine+j*channels:])
+					}
+				}
+			case cv != nil:
+				for l := range lines {
+					cv.pixels(flat, out[ya+l*y.sh:], to-from, channels, y.sw, tmp[near:])
 				}
 			}
 		}

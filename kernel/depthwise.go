@@ -15,12 +15,11 @@ func init() {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_depthwise", Priority: 20, Parts: true,
 			Match: func(n *graph.Node, _ *Env) bool {
-				_, _, ok := depthwiseOf(n)
+				_, _, _, ok := depthwiseOf(n)
 				return ok
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-				m, _, _ := unfuseSum(n, "Conv")
-				w, _ := convWindow(m)
+				_, _, w, _ := depthwiseOf(n)
 				return Layouts{In: []graph.Layout{nhwc(w.halo())}, Out: []graph.Layout{nhwc([4]int{})}}
 			},
 			Prepare: prepareDepthwise,
@@ -28,22 +27,22 @@ func init() {
 	}
 }
 
-// depthwiseOf is a depthwise convolution of constant weights, alone or with an activation,
-// as if it stood alone, and its window.
-func depthwiseOf(n *graph.Node) (m *graph.Node, w window, ok bool) {
-	m, _, add := unfuseSum(n, "Conv")
+// depthwiseOf is a depthwise convolution of constant weights, alone or with an activation or a
+// curve (cv is nil where there is none), as if it stood alone, and its window.
+func depthwiseOf(n *graph.Node) (m *graph.Node, cv *curve, w window, ok bool) {
+	m, _, add, cv := unfuseCurve(n, "Conv")
 	if m == nil || add >= 0 || !f32Node(m) || !m.In[1].IsConst() || m.In[1].Type.Shape.NumElements() == 0 {
-		return nil, w, false
+		return nil, nil, w, false
 	}
 	w, ok = convWindow(m)
 	s := m.In[1].Type.Shape
-	return m, w, ok && s[1] == 1 && s[0] > 1 && int(m.Int("group", 1)) == s[0]
+	return m, cv, w, ok && s[1] == 1 && s[0] > 1 && int(m.Int("group", 1)) == s[0]
 }
 
 func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
-	n, act, _ := unfuseSum(fn, "Conv")
+	n, act, _, cv := unfuseCurve(fn, "Conv")
 	w, _ := convWindow(n)
-	u := kern.DW(e.CPU)
+	u, flat := kern.DW(e.CPU), kern.FlatOf(e.CPU)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	nt, width := w.kh*w.kw, u.Width
 	// Weights: [block][tap][width]. Channels that fill no vector are taken with some
@@ -67,7 +66,13 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 		return kern.Bytes(d)
 	}))
-	p := &Prepared{Kernel: u.Name, Packed: []int{1}, Scratch: 4 * (y.c + width)}
+	p := &Prepared{Kernel: u.Name, Packed: []int{1}}
+	biases := (y.c + width + 15) &^ 15
+	p.Scratch = 4 * biases
+	if cv != nil {
+		p.Kernel += "_curve"
+		p.Scratch += 4 * (cv.floats() + curveChunk)
+	}
 	d := kern.Depthwise{RSX: w.sw * x.sw, LDY: y.sw, Pixels: w.ow, Lo: act.lo, Hi: act.hi, Flags: act.flags()}
 	for i := range w.kh {
 		for j := range w.kw {
@@ -92,7 +97,7 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}
 		if bias { // with zeros beyond the channels
-			d.Bias = kern.Floats(scratch)
+			d.Bias = kern.Floats(scratch)[:biases]
 			clear(d.Bias[copy(d.Bias, f32s(c.In[2])):])
 		}
 		bs := d.Bias
@@ -114,6 +119,13 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 			run(xr, yr, b0*width, min(y.c, (b1-b0)*width), b0)
 			if rest > 0 && b1 == blocks {
 				run(xr, yr, rest, width, blocks)
+			}
+			if cv != nil { // the row is near
+				ch, end := b0*width, min(y.c, b1*width)
+				if b1 == blocks {
+					end = y.c
+				}
+				cv.pixels(flat, out[yr+ch:], w.ow, end-ch, y.sw, kern.Floats(scratch)[biases:])
 			}
 		}
 	}}}

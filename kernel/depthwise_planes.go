@@ -20,7 +20,7 @@ func init() {
 
 // planarDepthwise reports whether a node is a depthwise convolution of this file.
 func planarDepthwise(n *graph.Node) bool {
-	m, w, ok := depthwiseOf(n)
+	m, _, w, ok := depthwiseOf(n)
 	return ok && !m.In[0].IsConst() && m.In[0].Type.Shape.NumElements() > 0 &&
 		w.kh*w.kw <= 49 && w.sh <= 2 && w.sw <= 2 && (w.ow+w.kw)*(w.kh+1)*w.sh*w.sw <= depthwisePlane
 }
@@ -31,13 +31,28 @@ const (
 )
 
 func prepareDepthwisePlanes(fn *graph.Node, e *Env) (*Prepared, error) {
-	n, act, _ := unfuseSum(fn, "Conv")
+	n, act, _, cv := unfuseCurve(fn, "Conv")
+	p := depthwisePlanes(n, act, e)
+	if cv != nil { // over what is one long row
+		size, flat := n.Out[0].Type.Shape.NumElements(), kern.FlatOf(e.CPU)
+		const chunk = 8 * curveChunk
+		p.Scratch = max(p.Scratch, 4*cv.floats())
+		p.Phases = append(p.Phases, Phase{Tiles: (size + chunk - 1) / chunk, Run: func(c *Call, tile int, scratch []byte) {
+			y := f32s(c.Out[0])[tile*chunk : min(size, (tile+1)*chunk)]
+			cv.run(flat, y, y, kern.Floats(scratch))
+		}})
+	}
+	return p, nil
+}
+
+// depthwisePlanes is the convolution n and what limits it.
+func depthwisePlanes(n *graph.Node, act activation, e *Env) *Prepared {
 	w, _ := convWindow(n)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	u, rowsOf, nt := kern.SparseOf(e.CPU), kern.CopierOf(e.CPU), w.kh*w.kw
 	if kern.HaveDWPlanes(e.CPU) && nt == 9 && w.kh == 3 && w.sh == w.sw && w.dh == 1 && w.dw == 1 && w.oh >= kern.DWPlanesRows && w.ph <= 1 && w.pw <= 1 &&
 		w.halo()[2] <= 1 && w.halo()[3] <= 1 {
-		return prepareDepthwise3x3(n, act, &w, rowsOf), nil
+		return prepareDepthwise3x3(n, act, &w, rowsOf)
 	}
 	g := sparseTiling{nx: 1, cols: w.ow, rows: w.oh}
 	var rh, rw int
@@ -100,7 +115,7 @@ func prepareDepthwisePlanes(fn *graph.Node, e *Env) (*Prepared, error) {
 			rowsOf.Copy(&kern.Rows{Dst: out[img*y.sn+c0*y.sc+r0*w.ow:], Src: dst, Planes: ch, Rows: r1 - r0, N: w.ow,
 				DPlane: y.sc, DRow: w.ow, SPlane: d.LDY, SRow: g.wq, Step: 1})
 		}
-	}}}}, nil
+	}}}}
 }
 
 // prepareDepthwise3x3 is the case for which there is a kernel that needs no copies, but for

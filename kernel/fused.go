@@ -40,19 +40,11 @@ func (a activation) slopes(c, more int) []float32 {
 	return s
 }
 
-// unfuse looks at a node of operator name, alone or as the first node of a
+// unfuseSum looks at a node of operator name, alone or as the first node of a
 // whit.Fused that ends in an activation. It returns the operator's node as if it
-// stood alone, with n's inputs and outputs, and the limits. nil: n is something else.
-func unfuse(n *graph.Node, name string) (*graph.Node, activation) {
-	m, act, add := unfuseSum(n, name)
-	if add >= 0 || act.slope != nil {
-		return nil, activation{}
-	}
-	return m, act
-}
-
-// unfuseSum is unfuse for kernels that know slopes and can add an input of n to the
-// result before the activation: add is the input's index, -1 if there is none.
+// stood alone, with n's inputs and outputs, and the activation. Before that an input of n
+// may be added to the result: add is the input's index, -1 if there is none. nil: n is
+// something else.
 func unfuseSum(n *graph.Node, name string) (m *graph.Node, act activation, add int) {
 	if m, act, add, cv := unfuseCurve(n, name); cv == nil {
 		return m, act, add
@@ -116,6 +108,9 @@ func Fuses(n *graph.Node, e *Env) bool {
 		return false
 	}
 	m, _, _, _ := unfuseCurve(n, "Conv")
+	if m == nil {
+		m, _, _, _ = unfuseCurve(n, "Gemm")
+	}
 	if m == nil {
 		return true
 	}

@@ -15,7 +15,7 @@ func init() {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_gemm", Priority: 10,
 			Match: func(n *graph.Node, _ *Env) bool {
-				m, _ := unfuse(n, "Gemm")
+				m, _, _ := unfuseGemm(n)
 				return m != nil && f32Node(m)
 			},
 			Prepare: prepareGemm,
@@ -130,9 +130,18 @@ func (f *finish) run(y, c []float32, ldc, m0, m1, n0, n1 int) {
 	}
 }
 
+// unfuseGemm is a Gemm, alone or with limits or a curve (nil where there is none), as if it stood alone.
+func unfuseGemm(n *graph.Node) (m *graph.Node, act activation, cv *curve) {
+	m, act, add, cv := unfuseCurve(n, "Gemm")
+	if add >= 0 || act.slope != nil {
+		return nil, activation{}, nil
+	}
+	return m, act, cv
+}
+
 func prepareGemm(fn *graph.Node, e *Env) (*Prepared, error) {
-	n, act := unfuse(fn, "Gemm")
-	u := kern.F32(e.CPU)
+	n, act, cv := unfuseGemm(fn)
+	u, flat := kern.F32(e.CPU), kern.FlatOf(e.CPU)
 	y := n.Out[0].Type.Shape
 	g := &kern.GEMM{M: y[0], N: y[1], TransA: n.Int("transA", 0) != 0, TransB: n.Int("transB", 0) != 0,
 		Alpha: n.Float("alpha", 1), Lo: act.lo, Hi: act.hi, Flags: act.flags()}
@@ -174,28 +183,39 @@ func prepareGemm(fn *graph.Node, e *Env) (*Prepared, error) {
 		p.Packed = []int{1}
 	}
 	g.Init(u)
-	p.Scratch = 4 * g.Scratch()
-	// run computes a tile with B as it is, or by its panels.
+	curveFloats := 0
+	if cv != nil {
+		curveFloats = cv.floats() + curveChunk
+		p.Kernel += "_curve"
+	}
+	p.Scratch = 4 * (g.Scratch() + curveFloats)
+	// run computes a tile with B as it is, or by its panels; scratch is g's and then the curve's.
 	run := func(c *Call, tile int, b []float32, panel func(p, k0, k int) []float32, scratch []byte) {
-		var cv, rv, cc []float32
+		var bias, rv, cc []float32
 		if len(c.In) > 2 {
 			cc = f32s(c.In[2])
 		}
 		if col {
-			cv = cc
+			bias = cc
 		}
 		if row {
 			rv = cc
 		}
 		out := f32s(c.Out[0])
 		if panel != nil {
-			g.RunPanels(tile, f32s(c.In[0]), panel, out, cv, rv)
+			g.RunPanels(tile, f32s(c.In[0]), panel, out, bias, rv)
 		} else {
-			g.Run(tile, f32s(c.In[0]), b, out, cv, rv, kern.Floats(scratch))
+			g.Run(tile, f32s(c.In[0]), b, out, bias, rv, kern.Floats(scratch))
 		}
 		if fin != nil {
 			m0, m1, n0, n1 := g.Region(tile)
 			fin.run(out, cc, g.LDC, m0, m1, n0, n1)
+		}
+		if cv != nil {
+			m0, m1, n0, n1 := g.Region(tile)
+			if m1 > m0 && n1 > n0 {
+				cv.pixels(flat, out[m0*g.LDC+n0:], m1-m0, n1-n0, g.LDC, kern.Floats(scratch[len(scratch)-4*curveFloats:]))
+			}
 		}
 	}
 	p.Phases = []Phase{{Tiles: g.Tiles(), Run: func(c *Call, tile int, scratch []byte) {
@@ -203,13 +223,14 @@ func prepareGemm(fn *graph.Node, e *Env) (*Prepared, error) {
 		if !g.PackedB {
 			b = f32s(c.In[1])
 		}
-		run(c, tile, b, nil, scratch)
+		run(c, tile, b, nil, scratch[:4*(g.Scratch()+curveFloats)])
 	}}}
 	if g.PackedB && g.TransB && pk.worthFirst() && g.M <= directRows {
 		r := newPanelReader(u, n.In[1], g.K, g.N)
-		p.Scratch = 4*piece + r.scratch
+		own := 4*piece + r.scratch
+		p.Scratch = own + 4*curveFloats
 		p.First = []Phase{{Tiles: g.Tiles(), Run: func(c *Call, tile int, scratch []byte) {
-			packed, raw := kern.Floats(scratch[:4*piece]), scratch[4*piece:]
+			packed, raw := kern.Floats(scratch[:4*piece]), scratch[4*piece:own]
 			at, from, to := -1, 0, 0 // what packed holds
 			run(c, tile, nil, func(p, k0, k int) []float32 {
 				if p != at || k0 < from || k0+k > to {
@@ -218,7 +239,7 @@ func prepareGemm(fn *graph.Node, e *Env) (*Prepared, error) {
 					u.PackB(packed, src, true, ld, to-from, min(u.NR, g.N-p*u.NR))
 				}
 				return packed[(k0-from)*u.NR:]
-			}, nil)
+			}, scratch[own:][:4*curveFloats])
 		}}}
 	}
 	return p, nil

@@ -21,11 +21,11 @@ func init() {
 		Register(Kernel{
 			Domain: on[0], Op: on[1], Name: "f32_winograd", Priority: 15, Parts: true,
 			Match: func(n *graph.Node, e *Env) bool {
-				m, _, _ := unfuseSum(n, "Conv")
+				m, _, _, _ := unfuseCurve(n, "Conv")
 				return m != nil && winogradTile(m, e) > 0
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-				m, _, add := unfuseSum(n, "Conv")
+				m, _, add, _ := unfuseCurve(n, "Conv")
 				w, _ := convWindow(m)
 				halo := w.halo()
 				// Tiles may hang over the image, whichever size is chosen.
@@ -307,8 +307,21 @@ func (p *outputs) finish(c *Call, mm, tmp []float32, start, rows, panel int) {
 	}
 }
 
+// curve runs over channels ch0 to ch1 of rows tiles from start on, which are finished.
+func (p *outputs) curve(cv *curve, flat kern.Flat, c *Call, tmp []float32, start, rows, ch0, ch1 int) {
+	dst, m := f32s(c.Out[0]), p.wino.M
+	for i := start; i < start+rows; {
+		img, row, col := p.at(i)
+		n := min(start+rows-i, p.tx-col/m) // tiles side by side
+		i += n
+		for y := row; y < min(p.w.oh, row+m); y++ {
+			cv.pixels(flat, dst[p.y.at+img*p.y.sn+y*p.y.sh+col*p.y.sw+ch0:], min(p.w.ow, col+n*m)-col, ch1-ch0, p.y.sw, tmp)
+		}
+	}
+}
+
 func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
-	n, act, add := unfuseSum(fn, "Conv")
+	n, act, add, cv := unfuseCurve(fn, "Conv")
 	w, _ := convWindow(n)
 	u, wino := kern.F32(e.CPU), kern.WinogradOf(e.CPU, winogradTile(n, e))
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
@@ -344,13 +357,19 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	perStrip = (blocks + strips - 1) / strips
 	p.Temp = 4 * perStrip * places * ldv
 	tmp := places * ldm
-	p.Scratch = 4 * (tmp + kern.WinogradTmp)
+	own := tmp + kern.WinogradTmp
+	curveFloats, flat := 0, kern.FlatOf(e.CPU)
+	if cv != nil {
+		curveFloats = cv.floats() + curveChunk
+		p.Kernel += "_curve"
+	}
+	p.Scratch = 4 * (own + curveFloats)
 	panels := (cout + u.NR - 1) / u.NR
 
 	// A first run transforms filters once a strip.
 	without := strips <= 4 && panels >= 4 && pk.worthFirst()
 	ldf := firstChannels*u.NR + 16
-	firstScratch := 4*(perStrip*places*ldm+places*ldf+kern.WinogradTmp) + fp.raw
+	firstScratch := 4*(perStrip*places*ldm+places*ldf+kern.WinogradTmp+curveFloats) + fp.raw
 	if without {
 		p.Scratch = max(p.Scratch, firstScratch)
 	}
@@ -392,6 +411,9 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 					}
 					out.finish(c, mm, mm[tmp:], start, rows, pn)
 				}
+				if cv != nil {
+					out.curve(cv, flat, c, mm[own:], start, rows, pan0*u.NR, min(cout, pan1*u.NR))
+				}
 			}
 		}})
 		if !without {
@@ -421,7 +443,11 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 			}
 			for b := range b1 - b0 {
 				start := (b0 + b) * blockRows
-				out.finish(c, mm[b*places*ldm:], f, start, min(blockRows, tiles-start), pn)
+				rows := min(blockRows, tiles-start)
+				out.finish(c, mm[b*places*ldm:], f, start, rows, pn)
+				if cv != nil {
+					out.curve(cv, flat, c, f[kern.WinogradTmp:], start, rows, pn*u.NR, min(cout, (pn+1)*u.NR))
+				}
 			}
 		}})
 	}

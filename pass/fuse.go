@@ -41,7 +41,7 @@ func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 				continue
 			}
 		}
-		if act := reader(n, activations...); act != nil && fuseChain(g, accept, n, act) || n.Op == "Gemm" {
+		if act := reader(n, activations...); act != nil && fuseChain(g, accept, n, act) {
 			continue
 		}
 		fuseCurve(g, accept, uses, n.Out[0], n)
