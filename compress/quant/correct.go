@@ -12,6 +12,7 @@ import (
 	"whit/graph"
 	"whit/stat"
 	"whit/tensor"
+	"whit/weight"
 )
 
 // Correct adds to each bias what rounding took from the mean of the layer's outputs (M. Nagel,
@@ -182,6 +183,19 @@ func (p *placement) refit(ctx context.Context, s *method.State, images int) erro
 		}
 		jobs = append(jobs, j)
 	}
+	for _, n := range p.floats { // their weights are levels too
+		l := p.suited(n)
+		if _, err := fit.RowsOf(l); err != nil || l.Node != n {
+			continue
+		}
+		if _, ok := l.Weight.As.(weight.Int8); ok {
+			free := n.Op != "MatMul" && (n.Input(2) == nil || n.Input(2).IsConst())
+			jobs = append(jobs, job{l: l, centred: free, scales: true, bias: func(y []float32) { setBias(p.g, n, l, y) }})
+		}
+	}
+	slices.SortStableFunc(jobs, func(a, b job) int {
+		return slices.Index(p.g.Nodes, a.l.Node) - slices.Index(p.g.Nodes, b.l.Node)
+	})
 	const passes, damp = 20, 0.01 // as adaround has them
 	return refitAll(ctx, s, s.Base, jobs, images, passes, damp)
 }
