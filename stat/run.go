@@ -144,10 +144,10 @@ func fixed(rs []*runner, shape []int, batch int) (int, error) {
 // runner runs one probe.
 type runner struct {
 	declared int // batch; 0: open
-	points []Point
-	in     string
-	prog   *plan.Program // nil: only the input is looked at
-	s      *plan.Session
+	points   []Point
+	in       string
+	prog     *plan.Program // nil: only the input is looked at
+	s        *plan.Session
 }
 
 func newRunner(p Probe, threads int) (*runner, error) {

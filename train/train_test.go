@@ -642,7 +642,7 @@ func TestDistillation(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range ds.Len() {
-			if argmax(a.Logits[4*i:4*i+4]) == argmax(b.Logits[4*i:4*i+4]) {
+			if Argmax(a.Logits[4*i:4*i+4]) == Argmax(b.Logits[4*i:4*i+4]) {
 				same++
 			}
 		}
