@@ -57,7 +57,7 @@ def vgg_s():
     layers, before = [], 3
     for width in (32, 32, 0, 64, 64, 0, 128, 128):
         if width:
-            layers += [nn.Conv2d(before, width, 3, 1, 1), nn.ReLU()]
+            layers += [nn.Conv2d(before, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             before = width
         else:
             layers.append(nn.MaxPool2d(2))
