@@ -47,6 +47,22 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// TestPartsOfBatch splits a batch of NHWC images: nothing lies within anything, for
+// only channels are side by side there.
+func TestPartsOfBatch(t *testing.T) {
+	g := graph.New("batch")
+	x := g.AddInput("x", tensor.Float32, 2, 5, 4, 3)
+	up := g.Add("", "Resize", nil, x, nil, g.NewConst("", optest.F32([]float32{1, 1, 2, 2}, 4)))
+	g.Outputs = append(g.AddN("", "Split", map[string]any{"axis": int64(0)}, 2, up, g.NewConst("", tensor.Ints(1, 1))), up)
+	in := map[string]*tensor.Tensor{"x": optest.Rand(1, tensor.Float32, 2, 5, 4, 3)}
+	want, got := run(t, g, Options{References: true}, in), run(t, g, Options{Threads: 2}, in)
+	for i := range want {
+		if d := optest.Diff(got[i], want[i]); d != 0 {
+			t.Errorf("output %d differs by %g", i, d)
+		}
+	}
+}
+
 func partsGraph(seed uint64) (*graph.Graph, map[string]*tensor.Tensor) {
 	r := rand.New(rand.NewPCG(seed, 3))
 	g := graph.New("parts")

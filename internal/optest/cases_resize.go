@@ -118,10 +118,14 @@ func init() {
 
 func init() {
 	image := Rand(8, tensor.Float32, 2, 5, 4, 3)
-	for name, attrs := range map[string]map[string]any{
-		"asymmetric": {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
-		"half pixel": {"mode": "nearest"},
+	for _, c := range []struct {
+		name  string
+		attrs map[string]any
+	}{
+		{"asymmetric", map[string]any{"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}},
+		{"half pixel", map[string]any{"mode": "nearest"}},
 	} {
+		name, attrs := c.name, c.attrs
 		Add(Case{Name: "nhwc/resize/" + name, Op: "Resize", Attrs: attrs, In: []*tensor.Tensor{image, nil, F32([]float32{1, 1, 2, 2}, 4)}, ConstIn: []int{2}, F32Only: true},
 			Case{Name: "nhwc/resize/down " + name, Op: "Resize", Attrs: attrs, In: []*tensor.Tensor{image, nil, nil, tensor.Ints(2, 5, 3, 7)}, ConstIn: []int{3}, F32Only: true})
 	}
