@@ -20,7 +20,7 @@ func registerConcat[T element](name string, bits int, of func(*tensor.Tensor) []
 		},
 		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 			l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, 1)}
-			if len(n.Out[0].Type.Shape) != 4 || concatAxis(n) != 1 {
+			if len(n.Out[0].Type.Shape) != 4 || PartsAxis(n) != 1 {
 				return l
 			}
 			images, ok := 0, true
@@ -42,7 +42,8 @@ func registerConcat[T element](name string, bits int, of func(*tensor.Tensor) []
 	})
 }
 
-func concatAxis(n *graph.Node) int {
+// PartsAxis is the axis, from 0 on, along which a Concat joins or a Split splits.
+func PartsAxis(n *graph.Node) int {
 	a := int(n.Int("axis", 0))
 	if a < 0 {
 		a += len(n.Out[0].Type.Shape)
@@ -85,7 +86,7 @@ func prepareConcat[T element](n *graph.Node, of func(*tensor.Tensor) []T) (*Prep
 		}}}
 		return p, nil
 	}
-	axis, s := concatAxis(n), out.Type.Shape
+	axis, s := PartsAxis(n), out.Type.Shape
 	outer, row := s[:axis].NumElements(), s[axis:].NumElements()
 	runs := make([]int, len(n.In))
 	for i, v := range n.In {

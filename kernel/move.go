@@ -317,10 +317,7 @@ func moveOf(n *graph.Node, i int) move {
 		}
 		m.src, m.dst = xst, yst
 	case "Split":
-		axis := int(n.Int("axis", 0))
-		if axis < 0 {
-			axis += len(xs)
-		}
+		axis := PartsAxis(n)
 		for _, v := range n.Out[:i] {
 			m.sat += v.Type.Shape[axis] * xst[axis]
 		}

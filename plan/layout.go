@@ -141,7 +141,7 @@ func placeParts(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel) {
 				}
 				at += v.Type.Shape[1]
 			}
-		case n.Op == "Split" && n.In[0].Layout.Order == graph.NHWC && slices.Contains([]int64{1, 1 - 4}, n.Int("axis", 0)):
+		case n.Op == "Split" && n.In[0].Layout.Order == graph.NHWC && kernel.PartsAxis(n) == 1:
 			at := 0
 			for _, v := range n.Out {
 				if v.Within == nil {
