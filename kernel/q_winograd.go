@@ -135,9 +135,9 @@ func packQWinograd(n *graph.Node, first, count []int, m, kpad int) Packing {
 	cin := n.In[3].Type.Shape[1]
 	raw, flip := rawWeights(n)
 	size := 2 * (m + 2) * (m + 2) * 16 * kpad
-	filters := quarterFilters
+	transform := quarterFilter
 	if m == 4 {
-		filters = wideFilters
+		transform = wideFilter
 	}
 	return Packing{Bytes: size * len(first), Parts: len(first),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
@@ -150,45 +150,41 @@ func packQWinograd(n *graph.Node, first, count []int, m, kpad int) Packing {
 			for c0 := 0; c0 < cin; c0 += near {
 				for l, j := range kern.I8Lanes {
 					if j < count[p] {
-						filters(dst[2*l:], kpad*16, raw[(first[p]+j)*9*cin:], flip, c0, min(cin, c0+near))
+						winoFilters(transform, dst[2*l:], kpad*16, raw[(first[p]+j)*9*cin:], flip, c0, min(cin, c0+near))
 					}
 				}
 			}
 		}}
 }
 
-// quarterFilters transforms the filters of input channels c0 to c1 of w for a lane of dst, whose matrices are ld apart.
-func quarterFilters(dst []int16, ld int, w []byte, flip byte, c0, c1 int) {
+// winoFilters transforms the filters of input channels c0 to c1 of w for a lane of dst, whose matrices are ld apart.
+func winoFilters(transform func(d []int16, ld int, g [9]int16), dst []int16, ld int, w []byte, flip byte, c0, c1 int) {
 	for c := c0; c < c1; c++ {
 		f := (*[9]byte)(w[9*c:])
 		var g [9]int16
 		for i, v := range f {
 			g[i] = int16(int8(v ^ flip))
 		}
-		d := dst[c&^1*16+c%2:]
-		// A row of G g, times 2, and the rest of it.
-		row := func(at int, a, m, z int16) {
-			d[at], d[at+ld], d[at+2*ld], d[at+3*ld] = 2*a, a+m+z, a-m+z, 2*z
-		}
-		row(0, 2*g[0], 2*g[1], 2*g[2])
-		row(4*ld, g[0]+g[3]+g[6], g[1]+g[4]+g[7], g[2]+g[5]+g[8])
-		row(8*ld, g[0]-g[3]+g[6], g[1]-g[4]+g[7], g[2]-g[5]+g[8])
-		row(12*ld, 2*g[6], 2*g[7], 2*g[8])
+		transform(dst[c&^1*16+c%2:], ld, g)
 	}
 }
 
-// wideFilters is quarterFilters for tiles of 4x4.
-func wideFilters(dst []int16, ld int, w []byte, flip byte, c0, c1 int) {
-	for c := c0; c < c1; c++ {
-		f := (*[9]byte)(w[9*c:])
-		var g [9]int16
-		for i, v := range f {
-			g[i] = int16(int8(v ^ flip))
-		}
-		d := dst[c&^1*16+c%2:]
-		for i, u := range kern.WinoFilter4(&g) {
-			d[i*ld] = u
-		}
+// quarterFilter transforms a filter for tiles of 2x2.
+func quarterFilter(d []int16, ld int, g [9]int16) {
+	// A row of G g, times 2, and the rest of it.
+	row := func(at int, a, m, z int16) {
+		d[at], d[at+ld], d[at+2*ld], d[at+3*ld] = 2*a, a+m+z, a-m+z, 2*z
+	}
+	row(0, 2*g[0], 2*g[1], 2*g[2])
+	row(4*ld, g[0]+g[3]+g[6], g[1]+g[4]+g[7], g[2]+g[5]+g[8])
+	row(8*ld, g[0]-g[3]+g[6], g[1]-g[4]+g[7], g[2]-g[5]+g[8])
+	row(12*ld, 2*g[6], 2*g[7], 2*g[8])
+}
+
+// wideFilter transforms a filter for tiles of 4x4.
+func wideFilter(d []int16, ld int, g [9]int16) {
+	for i, u := range kern.WinoFilter4(&g) {
+		d[i*ld] = u
 	}
 }
 
