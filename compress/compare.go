@@ -11,6 +11,7 @@ import (
 	"whit/compress/method"
 	"whit/data"
 	"whit/graph"
+	"whit/train"
 )
 
 // Part is what the metric does on the samples of one class or group.
@@ -77,21 +78,20 @@ func Compare(ctx context.Context, before, after *graph.Graph, ds data.Dataset, m
 	if !m.Decides() {
 		return compareScores(ctx, before, after, ds, m, labels, threads)
 	}
-	was, wasRight, err := decisions(ctx, before, ds, threads, m.Top())
+	b, err := decisions(ctx, before, ds, threads, m.Top())
 	if err != nil {
 		return nil, err
 	}
-	now, nowRight := was, wasRight
+	a := b
 	if after != before {
-		if now, nowRight, err = decisions(ctx, after, ds, threads, m.Top()); err != nil {
+		if a, err = decisions(ctx, after, ds, threads, m.Top()); err != nil {
 			return nil, err
 		}
 	}
-	c := &Comparison{Metric: Metric{Name: metric}, Flips: []Flip{}, truth: was}
+	was, now := b.class, a.class
+	c := &Comparison{Metric: Metric{Name: metric}, Flips: []Flip{}, truth: b.label}
 	if m == method.Agreement {
-		wasRight, nowRight = agree(was, was), agree(now, was)
-	} else if c.truth, err = classesOf(ctx, ds); err != nil {
-		return nil, err
+		c.truth, b.right, a.right = was, agree(was, was), agree(now, was)
 	}
 	classes, groups := byClass(labels), byGroup(ds)
 	all := &tally{}
@@ -105,7 +105,7 @@ func Compare(ctx context.Context, before, after *graph.Graph, ds data.Dataset, m
 		}
 		for _, t := range []*tally{all, classes.of(i, y), groups.of(i, y)} {
 			if t != nil {
-				t.add(y >= 0, was[i] != now[i], wasRight[i], nowRight[i])
+				t.add(y >= 0, was[i] != now[i], b.right[i], a.right[i])
 			}
 		}
 	}
@@ -172,10 +172,7 @@ func compareScores(ctx context.Context, before, after *graph.Graph, ds data.Data
 		c.Verification = &Verification{verifiedOf(was.Verified), verifiedOf(now.Verified)}
 		return c, nil
 	}
-	y, err := classesOf(ctx, ds)
-	if err != nil {
-		return nil, err
-	}
+	y := now.Labels
 	classes, groups := byClass(labels), byGroup(ds)
 	for i, v := range now.Score {
 		if math.IsNaN(v) {
@@ -289,25 +286,22 @@ func (p *parts) of(i int, y int32) *tally {
 	return p.at[name]
 }
 
-// ByPart is what a model gets right of each class and group of ds, the worst first: right says of which samples it has
-// the label. Before and After are the same.
-func ByPart(ctx context.Context, ds data.Dataset, right []bool, labels []string) (classes, groups []Part, err error) {
+// ByPart is what a model gets right of each class and group of ds, the worst first: e is its evaluation on all of
+// ds. Before and After are the same.
+func ByPart(ds data.Dataset, e train.Eval, labels []string) (classes, groups []Part) {
 	if labels == nil {
 		labels = ds.Labels()
 	}
-	y, err := classesOf(ctx, ds)
-	if err != nil || len(right) != len(y) {
-		return nil, nil, errors.Join(err, fmt.Errorf("%d verdicts on %d samples", len(right), len(y)))
-	}
 	c, g := byClass(labels), byGroup(ds)
-	for i, ok := range right {
-		for _, t := range []*tally{c.of(i, y[i]), g.of(i, y[i])} {
+	for i, ok := range e.Correct {
+		y := e.Labels[i]
+		for _, t := range []*tally{c.of(i, y), g.of(i, y)} {
 			if t != nil {
-				t.add(y[i] >= 0, false, ok, ok)
+				t.add(y >= 0, false, ok, ok)
 			}
 		}
 	}
-	return c.list(), g.list(), nil
+	return c.list(), g.list()
 }
 
 // list gives the parts, those that lose most first, and of these the worst.

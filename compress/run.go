@@ -218,11 +218,11 @@ const minFinetune = 500
 func (r *run) taught(ctx context.Context, tr, choice data.Dataset) (a, b data.Dataset, err error) {
 	out := []data.Dataset{tr, choice}
 	for i, ds := range out {
-		y, _, err := decisions(ctx, r.g, ds, r.o.Threads, 1)
+		d, err := decisions(ctx, r.g, ds, r.o.Threads, 1)
 		if err != nil {
 			return nil, nil, err
 		}
-		out[i] = relabelled{ds, y}
+		out[i] = relabelled{ds, d.class}
 	}
 	return out[0], out[1], nil
 }
@@ -651,18 +651,18 @@ func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metr
 		case same:
 			s.Test = res.Stages[len(res.Stages)-1].Test
 		default:
-			got, right, err := decisions(ctx, st.Graph, ds, r.o.Threads, r.metric.Top())
+			got, err := decisions(ctx, st.Graph, ds, r.o.Threads, r.metric.Top())
 			if err != nil {
 				return err
 			}
 			if r.metric == method.Agreement {
-				right = agree(got, truth)
+				got.right = agree(got.class, truth)
 			}
 			wrong, n := 0, 0
 			for k, y := range truth {
 				if y >= 0 {
 					n++
-					if !right[k] {
+					if !got.right[k] {
 						wrong++
 					}
 				}

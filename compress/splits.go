@@ -124,8 +124,15 @@ func (r relabelled) Read(ctx context.Context, idx []int, x []float32, y []int32)
 	return nil
 }
 
-// decisions are a model's classes for all samples of d, and whether their labels are among the top largest logits.
-func decisions(ctx context.Context, g *graph.Graph, d data.Dataset, threads, top int) (out []int32, right []bool, err error) {
+// decided is what a model makes of all samples of a dataset.
+type decided struct {
+	class []int32
+	right []bool  // the label is among the top largest logits
+	label []int32 // the dataset's, -1: none
+}
+
+// decisions are a model's on d.
+func decisions(ctx context.Context, g *graph.Graph, d data.Dataset, threads, top int) (out decided, err error) {
 	const chunk = 4096
 	for at := 0; at < d.Len(); at += chunk {
 		idx := make([]int, min(chunk, d.Len()-at))
@@ -134,33 +141,12 @@ func decisions(ctx context.Context, g *graph.Graph, d data.Dataset, threads, top
 		}
 		e, err := train.Evaluate(ctx, g, data.Subset(d, idx), train.EvalOptions{Threads: threads, Logits: true, Top: top})
 		if err != nil {
-			return nil, nil, err
+			return out, err
 		}
 		for i := range idx {
-			out = append(out, int32(train.Argmax(e.Logits[i*e.Classes:(i+1)*e.Classes])))
+			out.class = append(out.class, int32(train.Argmax(e.Logits[i*e.Classes:(i+1)*e.Classes])))
 		}
-		right = append(right, e.Correct...)
+		out.right, out.label = append(out.right, e.Correct...), append(out.label, e.Labels...)
 	}
-	return out, right, nil
-}
-
-// classesOf are the classes that the data give.
-func classesOf(ctx context.Context, d data.Dataset) ([]int32, error) {
-	const chunk = 1024
-	size := 1
-	for _, k := range d.Shape() {
-		size *= k
-	}
-	x := make([]float32, min(chunk, d.Len())*size)
-	y := make([]int32, d.Len())
-	for at := 0; at < d.Len(); at += chunk {
-		idx := make([]int, min(chunk, d.Len()-at))
-		for i := range idx {
-			idx[i] = at + i
-		}
-		if err := d.Read(ctx, idx, x[:len(idx)*size], y[at:at+len(idx)]); err != nil {
-			return nil, err
-		}
-	}
-	return y, nil
+	return out, nil
 }

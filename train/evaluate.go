@@ -29,6 +29,8 @@ type Eval struct {
 	N     int     `json:"n"`     // samples with a label
 	Error float64 `json:"error"` // of them, those whose largest logit is not the label's, 0..1; see EvalOptions.Top
 	Loss  float64 `json:"loss"`  // mean cross-entropy over them
+	// Labels are the samples' classes, -1: none.
+	Labels []int32 `json:"-"`
 	// Correct tells for every sample of the dataset whether it was right; false without a label.
 	Correct []bool `json:"-"`
 	// Margin is, for every sample, the label's logit less the largest other one (with Top k, the
@@ -77,8 +79,8 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 	for _, d := range ds.Shape() {
 		sample *= d
 	}
-	e.Correct, e.Margin = make([]bool, ds.Len()), make([]float32, ds.Len())
-	idx, y := make([]int, 0, o.Batch), make([]int32, o.Batch)
+	e.Labels, e.Correct, e.Margin = make([]int32, ds.Len()), make([]bool, ds.Len()), make([]float32, ds.Len())
+	idx := make([]int, 0, o.Batch)
 	var s *plan.Session
 	size, wrong := 0, 0
 	for at := 0; at < ds.Len(); at += o.Batch {
@@ -103,10 +105,11 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 		for i := range n {
 			idx = append(idx, at+i)
 		}
-		if err := ds.Read(ctx, idx, tensor.Of[float32](s.Input(in.Name))[:n*sample], y[:n]); err != nil {
+		y := e.Labels[at : at+n]
+		if err := ds.Read(ctx, idx, tensor.Of[float32](s.Input(in.Name))[:n*sample], y); err != nil {
 			return e, err
 		}
-		copy(tensor.Of[int32](s.Input(nameLabels)), y[:n])
+		copy(tensor.Of[int32](s.Input(nameLabels)), y)
 		if err := s.Run(ctx); err != nil {
 			return e, err
 		}

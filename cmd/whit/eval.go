@@ -142,9 +142,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 				if f.Card != nil {
 					labels = f.Card.Labels
 				}
-				if r.Classes, r.Groups, err = compress.ByPart(c.Context(), set, e.Correct, labels); err != nil {
-					return err
-				}
+				r.Classes, r.Groups = compress.ByPart(set, e, labels)
 				return printJSON(c.OutOrStdout(), r)
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%%, loss %.4f on %d samples (%s), %.0f samples/s\n", f.Base, 100*r.Error, r.Loss, r.N, name, r.Speed)

@@ -94,6 +94,8 @@ type Eval struct {
 
 	Error float64 // share of wrong decisions, 0..1; else 1 - Value, in dB minus Value
 	Loss  float64 // mean cross-entropy; else Far
+	// Labels are the samples' classes, -1: none. Measure leaves them out.
+	Labels []int32
 	// Correct tells for every image whether the decision was right.
 	Correct []bool
 	// Margin is by how much each image's label beats the other classes, in logits; kept
@@ -130,6 +132,7 @@ func (s *State) Measure(ctx context.Context, g *graph.Graph) (Eval, error) {
 	if err != nil {
 		return e, err
 	}
+	e.Labels = nil
 	if s.Choice.Len() > SmallSplit {
 		e.Margin = nil
 	}
@@ -169,13 +172,12 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 	}
 	e := Eval{}
 	var emb []float32 // of all samples
-	if m == Verification {
-		emb = []float32{}
-	}
 	var off, on, peak float64
 	elements := 0
 	var truth []float32
-	err := sideBySide(ctx, g, float, ds, ref, threads, func(at, n int, got, want []*tensor.Tensor) error {
+	err := sideBySide(ctx, g, float, ds, ref, threads, func(at int, y []int32, got, want []*tensor.Tensor) error {
+		n := len(y)
+		e.Labels = append(e.Labels, y...)
 		for i, w := range want {
 			a, b := tensor.Of[float32](got[i]), tensor.Of[float32](w)
 			if len(a) != len(b) {
@@ -241,15 +243,11 @@ func Score(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Metri
 		return e, err
 	}
 	if m == Verification {
-		y, err := classes(ctx, ds)
-		if err != nil {
-			return e, err
-		}
 		var ps []Pair
 		if p, ok := ds.(interface{ Pairs() []Pair }); ok { // of a list
 			ps = p.Pairs()
 		}
-		switch v, err := Verify(emb, y, ps); {
+		switch v, err := Verify(emb, e.Labels, ps); {
 		case err == nil:
 			e.Verified, e.Score = v, v.Pseudo
 			v.Pseudo = nil
@@ -294,20 +292,6 @@ func span(at, n int) []int {
 		idx[i] = at + i
 	}
 	return idx
-}
-
-// classes are a dataset's.
-func classes(ctx context.Context, ds train.Dataset) ([]int32, error) {
-	const chunk = 256
-	size := tensor.Shape(ds.Shape()).NumElements()
-	x, y := make([]float32, min(chunk, ds.Len())*size), make([]int32, ds.Len())
-	for at := 0; at < ds.Len(); at += chunk {
-		n := min(chunk, ds.Len()-at)
-		if err := ds.Read(ctx, span(at, n), x[:n*size], y[at:at+n]); err != nil {
-			return nil, err
-		}
-	}
-	return y, nil
 }
 
 // row is sample i of n.
@@ -368,7 +352,7 @@ func decided(ctx context.Context, g, float *graph.Graph, ds train.Dataset, m Met
 	if err != nil {
 		return Eval{}, err
 	}
-	e := Eval{N: r.N, Value: 1 - r.Error, Error: r.Error, Loss: r.Loss, Correct: r.Correct, Margin: r.Margin}
+	e := Eval{N: r.N, Value: 1 - r.Error, Error: r.Error, Loss: r.Loss, Labels: r.Labels, Correct: r.Correct, Margin: r.Margin}
 	var want []float32
 	if float != nil {
 		if ref == nil {
@@ -436,7 +420,7 @@ func logSum(x []float32) float64 {
 }
 
 // sideBySide shows f the outputs of g and of the float model, batch by batch: of ds's samples at..at+n.
-func sideBySide(ctx context.Context, g, float *graph.Graph, ds train.Dataset, ref *Reference, threads int, f func(at, n int, got, want []*tensor.Tensor) error) error {
+func sideBySide(ctx context.Context, g, float *graph.Graph, ds train.Dataset, ref *Reference, threads int, f func(at int, y []int32, got, want []*tensor.Tensor) error) error {
 	if ref == nil {
 		ref = &Reference{}
 	}
@@ -458,8 +442,8 @@ func sideBySide(ctx context.Context, g, float *graph.Graph, ds train.Dataset, re
 	}
 	for at := 0; at < ds.Len(); at += a.batch {
 		n := min(a.batch, ds.Len()-at)
-		x := a.x[:n*a.size]
-		if err := ds.Read(ctx, span(at, n), x, nil); err != nil {
+		x, labels := a.x[:n*a.size], make([]int32, n)
+		if err := ds.Read(ctx, span(at, n), x, labels); err != nil {
 			return err
 		}
 		got, err := a.run(ctx, x, n)
@@ -496,7 +480,7 @@ func sideBySide(ctx context.Context, g, float *graph.Graph, ds train.Dataset, re
 				keep, ref.outs = false, make([][]float32, len(want))
 			}
 		}
-		if err := f(at, n, got, want); err != nil {
+		if err := f(at, labels, got, want); err != nil {
 			return err
 		}
 	}
