@@ -778,7 +778,7 @@ func (r *run) histograms() {
 		}
 		used := map[uint16]bool{}
 		for i, v := range b {
-			if l.Weight.Mask == nil || l.Weight.Mask[i/64]>>(i%64)&1 == 1 {
+			if l.Weight.Kept(i) {
 				h.After[bin(v)]++
 				if l.Weight.Centroids != nil {
 					used[l.Weight.Index[i]] = true

@@ -35,7 +35,7 @@ func (s *State) Fit(ctx context.Context, name string, o train.Options) error {
 	if s.NoFinetune {
 		return ErrNoFinetune
 	}
-	if s.onIntegers() {
+	if s.OnIntegers() {
 		return fmt.Errorf("%s: %w: the model runs on integers; what trains comes before the step activations", name, train.ErrNoGradient)
 	}
 	s.fits++
@@ -72,13 +72,10 @@ func (s *State) Fit(ctx context.Context, name string, o train.Options) error {
 		}
 		for _, v := range g.Values() {
 			if v.Kind == graph.Param || v.Kind == graph.State {
-				x := tensor.Of[float32](v.Data)
-				for _, y := range x {
-					if math.IsNaN(float64(y)) || math.IsInf(float64(y), 0) {
-						return fmt.Errorf("%s: training diverged: %q is not finite", name, v.Name)
-					}
+				if err := diverged(v); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
 				}
-				f.Names, f.Values = append(f.Names, v.Name), append(f.Values, x)
+				f.Names, f.Values = append(f.Names, v.Name), append(f.Values, tensor.Of[float32](v.Data))
 			}
 		}
 		if err := s.Memo.Put(key, f); err != nil {
@@ -91,6 +88,16 @@ func (s *State) Fit(ctx context.Context, name string, o train.Options) error {
 		}
 	}
 	return s.absorb(f, binds)
+}
+
+// diverged is an error where not all of a variable is finite.
+func diverged(v *graph.Value) error {
+	for _, x := range tensor.Of[float32](v.Data) {
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			return fmt.Errorf("training diverged: %q is not finite", v.Name)
+		}
+	}
+	return nil
 }
 
 // identity is the options that decide a fit's result, as text.

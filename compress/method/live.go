@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"slices"
 
 	"whit/graph"
@@ -235,10 +234,8 @@ func (l *Live) write() error {
 		if v.Kind != graph.Param && v.Kind != graph.State {
 			continue
 		}
-		for _, x := range tensor.Of[float32](v.Data) {
-			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-				return fmt.Errorf("training diverged: %q is not finite", v.Name)
-			}
+		if err := diverged(v); err != nil {
+			return err
 		}
 		got[v.Name] = v.Data
 	}

@@ -188,7 +188,7 @@ func (l *Layer) SizeOf() PaperSize {
 		count[symbols-1] = fillers
 	}
 	for i, k := range l.Weight.Index {
-		if l.Weight.Mask == nil || l.Weight.Mask[i/64]>>(i%64)&1 == 1 {
+		if l.Weight.Kept(i) {
 			count[k]++
 		}
 	}

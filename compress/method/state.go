@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"whit/entropy"
 	"whit/graph"
 	"whit/tensor"
 	"whit/train"
@@ -118,6 +119,19 @@ func (h *Held) Data() []float32 { return tensor.Of[float32](h.Value.Data) }
 // Len is the number of elements.
 func (h *Held) Len() int { return h.Value.Type.Shape.NumElements() }
 
+// Code takes the constant as syms through cost, after what has been coded before, and returns bits and the bits that it takes. ask,
+// if not nil, may ask for prices before each element.
+func (h *Held) Code(cost *entropy.Cost, syms []int32, bits float64, ask func(i int)) float64 {
+	bits += cost.Start(entropy.Block{Dims: entropy.DimsOf(h.Value.Type.Shape), Syms: syms})
+	for i, q := range syms {
+		if ask != nil {
+			ask(i)
+		}
+		bits += cost.Take(q)
+	}
+	return bits
+}
+
 // Stored is the number of elements that the mask keeps.
 func (h *Held) Stored() int {
 	if h.Mask == nil {
@@ -125,6 +139,9 @@ func (h *Held) Stored() int {
 	}
 	return popcount(h.Mask)
 }
+
+// Kept reports whether the mask, if there is one, keeps element i.
+func (h *Held) Kept(i int) bool { return h.Mask == nil || h.Mask[i/64]>>(i%64)&1 == 1 }
 
 // Hold holds the constant as w, which has its shape.
 func (h *Held) Hold(w weight.Weight) {
@@ -141,7 +158,7 @@ func (h *Held) Set(x []float32) {
 	h.As = nil
 	if h.Mask != nil {
 		for i := range x {
-			if h.Mask[i/64]>>(i%64)&1 == 0 {
+			if !h.Kept(i) {
 				x[i] = 0
 			}
 		}
@@ -240,7 +257,7 @@ func (h *Held) freeze() (weight.Weight, error) {
 	if h.Mask != nil {
 		index = nil
 		for i, k := range h.Index {
-			if h.Mask[i/64]>>(i%64)&1 == 1 {
+			if h.Kept(i) {
 				index = append(index, k)
 			}
 		}
@@ -458,7 +475,7 @@ func (s *State) Stage(ctx context.Context, name string, bytes int64) (Stage, err
 		return Stage{}, err
 	}
 	m := s.Graph
-	if s.onIntegers() {
+	if s.OnIntegers() {
 		m = g // only levels run on integers
 	}
 	e, err := s.Measure(ctx, m)
@@ -487,8 +504,8 @@ func (s *State) StageShared(ctx context.Context) error {
 	return nil
 }
 
-// onIntegers reports whether activations are quantised.
-func (s *State) onIntegers() bool {
+// OnIntegers reports whether activations are quantised.
+func (s *State) OnIntegers() bool {
 	return slices.ContainsFunc(s.Graph.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "QuantizeLinear" })
 }
 

@@ -186,65 +186,62 @@ func (f *fishing) prune(t float64) {
 	if f.grow > 0 && t < 1 {
 		f.regrow(int(f.grow * left * float64(min(keep, f.stored()))))
 	}
-	type item struct {
-		value float64
-		w, i  int32
-	}
-	var in []item
-	for k, w := range f.weights {
-		if !f.pruned(w) {
-			continue
-		}
+	in := f.ranked(1, func(w *fished) func(i int) float64 {
 		var price []float64
 		if f.price {
 			price = prices(w)
 		}
-		for i, m := range w.mask {
-			if m == 0 {
-				continue
-			}
+		return func(i int) float64 {
 			x, g := float64(w.p.Elems[i]), float64(w.p.Second[i])
+			if x == 0 { // it has just come back
+				return math.Inf(1)
+			}
 			v := float64(x*x) * g
 			if price != nil {
 				v /= price[i]
 			}
-			if x == 0 { // it has just come back
-				v = math.Inf(1)
-			}
-			in = append(in, item{v, int32(k), int32(i)})
+			return v
 		}
-	}
-	slices.SortFunc(in, func(a, b item) int {
-		return cmp.Or(cmp.Compare(a.value, b.value), cmp.Compare(a.w, b.w), cmp.Compare(a.i, b.i))
 	})
 	for _, x := range in[:max(0, len(in)-keep)] {
-		f.weights[x.w].mask[x.i] = 0
+		x.w.mask[x.i] = 0
 	}
 	f.bury()
 }
 
-// regrow lets n weights come back where the loss falls most steeply; they begin at 0.
-func (f *fishing) regrow(n int) {
-	type item struct {
-		slope float32
-		w, i  int32
-	}
-	var out []item
-	for k, w := range f.weights {
+// ranked is a weight among others.
+type ranked struct {
+	value float64
+	w     *fished
+	i     int32
+}
+
+// ranked are the weights whose mask is so, the least value first, then in their order; value is made for each constant.
+func (f *fishing) ranked(mask uint8, value func(w *fished) func(i int) float64) (out []ranked) {
+	for _, w := range f.weights {
 		if !f.pruned(w) {
 			continue
 		}
+		of := value(w)
 		for i, m := range w.mask {
-			if g := float32(math.Abs(float64(w.p.First[i]))); m == 0 && g > 0 {
-				out = append(out, item{g, int32(k), int32(i)})
+			if m == mask {
+				out = append(out, ranked{of(i), w, int32(i)})
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b item) int {
-		return cmp.Or(cmp.Compare(b.slope, a.slope), cmp.Compare(a.w, b.w), cmp.Compare(a.i, b.i))
+	slices.SortStableFunc(out, func(a, b ranked) int { return cmp.Compare(a.value, b.value) })
+	return out
+}
+
+// regrow lets n weights come back where the loss falls most steeply; they begin at 0.
+func (f *fishing) regrow(n int) {
+	out := f.ranked(0, func(w *fished) func(i int) float64 {
+		return func(i int) float64 { return -math.Abs(float64(w.p.First[i])) }
 	})
 	for _, x := range out[:min(n, len(out))] {
-		f.weights[x.w].mask[x.i] = 1
+		if x.value < 0 {
+			x.w.mask[x.i] = 1
+		}
 	}
 }
 
@@ -269,13 +266,11 @@ func prices(w *fished) []float64 {
 		}
 	}
 	cost := entropy.NewCost()
-	cost.Start(entropy.Block{Dims: entropy.DimsOf(w.p.Held.Value.Type.Shape), Syms: syms})
-	for i, q := range syms {
-		if q != 0 {
+	w.p.Held.Code(cost, syms, 0, func(i int) {
+		if q := syms[i]; q != 0 {
 			out[i] = max(0.5, cost.Bits(q)-cost.Bits(0))
 		}
-		cost.Take(q)
-	}
+	})
 	return out
 }
 

@@ -185,10 +185,7 @@ func (o *ordering) price(perm []int) (bits float64) {
 			syms = make([]int32, len(m.syms))
 			arrange(m, syms, m.syms, perm)
 		}
-		bits += cost.Start(entropy.Block{Dims: entropy.DimsOf(m.h.Value.Type.Shape), Syms: syms})
-		for _, q := range syms {
-			bits += cost.Take(q)
-		}
+		bits = m.h.Code(cost, syms, bits, nil)
 	}
 	return bits
 }
@@ -352,7 +349,7 @@ func (m *moved) apply(perm []int) {
 	if h.Mask != nil {
 		was, now := make([]bool, h.Len()), make([]bool, h.Len())
 		for i := range was {
-			was[i] = h.Mask[i/64]>>(i%64)&1 == 1
+			was[i] = h.Kept(i)
 		}
 		arrange(m, now, was, perm)
 		h.Mask = make([]uint64, weight.MaskWords(len(now)))

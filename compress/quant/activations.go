@@ -741,16 +741,20 @@ func fits(w weight.Int8, x Grid, bias []float64) bool {
 	return true
 }
 
+// both are new nodes, in no order yet, that take v to the grid's levels and back.
+func (r Grid) both(g *graph.Graph, v *graph.Value) (q, dq *graph.Node) {
+	scale, zero := g.NewConst(g.NewName(v.Name+"_scale"), tensor.Scalar(r.Scale)), g.NewConst(g.NewName(v.Name+"_zero_point"), r.zeroPoint())
+	q = g.NewNode("", "QuantizeLinear", nil, 1, v, scale, zero)
+	return q, g.NewNode("", "DequantizeLinear", nil, 1, q.Out[0], scale, zero)
+}
+
 // insert puts the nodes in.
 func (p *placement) insert() {
 	g := p.g
 	after := map[*graph.Value]*graph.Value{} // what a value is after both
 	var nodes []*graph.Node
 	both := func(v *graph.Value) {
-		r := p.ranges[p.class(v)]
-		scale, zero := g.NewConst(g.NewName(v.Name+"_scale"), tensor.Scalar(r.Scale)), g.NewConst(g.NewName(v.Name+"_zero_point"), r.zeroPoint())
-		q := g.NewNode("", "QuantizeLinear", nil, 1, v, scale, zero)
-		dq := g.NewNode("", "DequantizeLinear", nil, 1, q.Out[0], scale, zero)
+		q, dq := p.ranges[p.class(v)].both(g, v)
 		nodes = append(nodes, q, dq)
 		after[v] = dq.Out[0]
 	}

@@ -64,10 +64,7 @@ func allot(ctx context.Context, s *method.State, layers []*method.Layer, average
 		if err != nil {
 			return nil, err
 		}
-		sum := 0.0
-		for _, f := range outs {
-			sum += f
-		}
+		sum := total(outs)
 		var miss [mostBits + 1]float64 // of the weights
 		x := l.Weight.Data()
 		each := setsOf(l, "channel", 0)

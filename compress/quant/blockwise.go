@@ -49,7 +49,7 @@ func blockwise(ctx context.Context, s *method.State, a method.Args) error {
 	if s.Train == nil || s.Train.Len() < 8 {
 		return errors.New("blockwise: it takes at least 8 images")
 	}
-	if slices.ContainsFunc(s.Graph.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "QuantizeLinear" }) {
+	if s.OnIntegers() {
 		return errors.New("blockwise: the model runs on integers; it comes before the step activations")
 	}
 	foldNorms(s)
@@ -381,7 +381,7 @@ func (w *blocks) graph(b *piece, shape tensor.Shape, xs, size int) (*graph.Graph
 	if ms == nil {
 		return nil, nil, fmt.Errorf("%w: nothing in it can move", train.ErrNoGradient)
 	}
-	for _, n := range c.Nodes[:b.to] {
+	for at, n := range c.Nodes[:b.to] {
 		constant := true
 		for i, v := range n.In {
 			if y := now[v]; y != nil {
@@ -391,7 +391,7 @@ func (w *blocks) graph(b *piece, shape tensor.Shape, xs, size int) (*graph.Graph
 		for _, v := range n.In {
 			constant = constant && (v == nil || v.IsConst())
 		}
-		if i := slices.Index(c.Nodes, n); i >= b.from || constant && !slices.Contains(n.Out, old) {
+		if at >= b.from || constant && !slices.Contains(n.Out, old) {
 			sub.Nodes = append(sub.Nodes, n)
 		}
 	}
@@ -436,10 +436,8 @@ func trainable(g *graph.Graph, l *method.Layer, of map[*graph.Value]*graph.Value
 			sc[k] = q.Scale[k%len(q.Scale)]
 		}
 		m.scale, m.fixed = sc, make([]bool, n)
-		if k := l.Weight.Mask; k != nil {
-			for i := range m.fixed {
-				m.fixed[i] = k[i/64]>>(i%64)&1 == 0
-			}
+		for i := range m.fixed {
+			m.fixed[i] = !l.Weight.Kept(i)
 		}
 		m.u = v.Name + ":levels"
 		s := g.NewConst("", tensor.From(slices.Clone(sc), along...))
@@ -455,7 +453,7 @@ func trainable(g *graph.Graph, l *method.Layer, of map[*graph.Value]*graph.Value
 		}
 		k := make([]float32, n) // of a move; 0 where it is pruned
 		for i := range k {
-			if l.Weight.Mask == nil || l.Weight.Mask[i/64]>>(i%64)&1 == 1 {
+			if l.Weight.Kept(i) {
 				k[i] = float32(size)
 			}
 		}

@@ -36,7 +36,7 @@ func codebook(ctx context.Context, s *method.State, a method.Args) error {
 		if h.Mask != nil {
 			x = nil
 			for i, v := range h.Data() {
-				if h.Mask[i/64]>>(i%64)&1 == 1 {
+				if h.Kept(i) {
 					x = append(x, v)
 				}
 			}
@@ -51,7 +51,7 @@ func codebook(ctx context.Context, s *method.State, a method.Args) error {
 			index = make([]uint16, h.Len())
 			k := 0
 			for i := range index {
-				if h.Mask[i/64]>>(i%64)&1 == 1 {
+				if h.Kept(i) {
 					index[i] = short[k]
 					k++
 				}

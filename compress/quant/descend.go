@@ -141,11 +141,7 @@ func (d *descending) measure(ctx context.Context) error {
 	cost := entropy.NewCost()
 	bits := 0.0
 	for _, p := range d.parts {
-		syms := p.symbols()
-		bits += cost.Start(entropy.Block{Dims: entropy.DimsOf(p.h.Value.Type.Shape), Syms: syms})
-		for _, q := range syms {
-			bits += cost.Take(q)
-		}
+		bits = p.h.Code(cost, p.symbols(), bits, nil)
 	}
 	d.loss, d.bits = loss, bits
 	d.sum = loss + float64(d.lambda*bits)
@@ -259,31 +255,31 @@ func (d *descending) candidates() (cs []change) {
 	cost := entropy.NewCost()
 	for _, p := range d.parts {
 		syms := p.symbols()
-		cost.Start(entropy.Block{Dims: entropy.DimsOf(p.h.Value.Type.Shape), Syms: syms})
-		for i, q := range syms {
-			if p.free && p.slope != nil {
-				now := cost.Bits(q)
-				best := change{p: p, i: i}
-				for _, to := range [...]int32{0, q - 1, q + 1} {
-					by := float64(to - q)
-					if by == 0 || to < -127 || to > 127 {
-						continue
-					}
-					h := float64(p.squares[i])
-					v := float64(float64(p.slope[i])*by) + float64(h*by*by)/2
-					if q == 0 && v >= 0 {
-						continue // bits that buy nothing need no price
-					}
-					if v += float64(d.lambda * (cost.Bits(to) - now)); v < best.value {
-						best.to, best.value = int8(to), v
-					}
+		p.h.Code(cost, syms, 0, func(i int) {
+			if !p.free || p.slope == nil {
+				return
+			}
+			q := syms[i]
+			now := cost.Bits(q)
+			best := change{p: p, i: i}
+			for _, to := range [...]int32{0, q - 1, q + 1} {
+				by := float64(to - q)
+				if by == 0 || to < -127 || to > 127 {
+					continue
 				}
-				if best.value < 0 {
-					cs = append(cs, best)
+				h := float64(p.squares[i])
+				v := float64(float64(p.slope[i])*by) + float64(h*by*by)/2
+				if q == 0 && v >= 0 {
+					continue // bits that buy nothing need no price
+				}
+				if v += float64(d.lambda * (cost.Bits(to) - now)); v < best.value {
+					best.to, best.value = int8(to), v
 				}
 			}
-			cost.Take(q)
-		}
+			if best.value < 0 {
+				cs = append(cs, best)
+			}
+		})
 	}
 	slices.SortStableFunc(cs, func(a, b change) int { return cmp.Compare(a.value, b.value) })
 	return cs

@@ -131,12 +131,10 @@ func worst(far []float64) float64 { return slices.Max(append([]float64{0}, far..
 // through is a copy of g in which the values named go through the levels of a grid before anyone reads them.
 func through(g *graph.Graph, names []string, r Grid) *graph.Graph {
 	c, _ := g.Clone()
-	scale, zero := c.NewConst(c.NewName("scale"), tensor.Scalar(r.Scale)), c.NewConst(c.NewName("zero_point"), r.zeroPoint())
 	uses := c.Uses()
 	for _, name := range names {
 		v := c.Find(name)
-		q := c.NewNode("", "QuantizeLinear", nil, 1, v, scale, zero)
-		dq := c.NewNode("", "DequantizeLinear", nil, 1, q.Out[0], scale, zero)
+		q, dq := r.both(c, v)
 		var first *graph.Node
 		for _, u := range uses[v] {
 			if u.Node == nil {

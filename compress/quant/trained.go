@@ -242,13 +242,11 @@ func (t *training) walk(ask func(c *trainedPart, i int, cost *entropy.Cost)) (bi
 		for i, q := range c.level {
 			syms[i] = int32(q)
 		}
-		bits += cost.Start(entropy.Block{Dims: entropy.DimsOf(c.p.Held.Value.Type.Shape), Syms: syms})
-		for i, q := range syms {
-			if ask != nil {
-				ask(c, i, cost)
-			}
-			bits += cost.Take(q)
+		var each func(i int)
+		if ask != nil {
+			each = func(i int) { ask(c, i, cost) }
 		}
+		bits = c.p.Held.Code(cost, syms, bits, each)
 	}
 	return bits
 }
