@@ -17,7 +17,8 @@ import (
 //	dW       GEMM xᵀ·dy, or dyᵀ·x with few output channels, over images and pixels, in
 //	         chunks of images whose sums are added from the first to the last
 //
-// Every element is one chain of FMA in an order that depends on shapes only.
+// Every element is one chain of FMA in an order that depends on shapes only. 3x3 windows
+// of stride 1 go by Winograd's algorithm where that is cheaper (train_winograd.go).
 func init() {
 	Register(Kernel{
 		Op: "Conv", Name: "f32_conv_train", Priority: 50,
@@ -277,7 +278,11 @@ func (c *conv) packW(dst, w []float32, g, p int) {
 func (c *conv) panels(n int) int { return (n + c.u.NR - 1) / c.u.NR }
 
 func prepareTrainConv(n *graph.Node, e *Env) (*Prepared, error) {
-	return trainConvOf(n, e, n.In[0], n.In[1], n.Out[0]).forward(n.Out[0], n.Input(2) != nil, (*conv).packW), nil
+	c, bias := trainConvOf(n, e, n.In[0], n.In[1], n.Out[0]), n.Input(2) != nil
+	if c.winogradPays(e) {
+		return c.winograd(e, n.Out[0], bias, func(o, i int) int { return (o*c.cin + i) * 9 }, false), nil
+	}
+	return c.forward(n.Out[0], bias, (*conv).packW), nil
 }
 
 // forward is the convolution of input 0 with the weights that pack brings into panels.
@@ -367,6 +372,9 @@ func (c *conv) packTurned(dst, w []float32, g, p int) {
 func prepareTrainConvGradX(n *graph.Node, e *Env) (*Prepared, error) {
 	c := trainConvOf(n, e, n.Out[0], n.In[1], n.In[0])
 	if t, ok := c.turned(); ok {
+		if t.winogradPays(e) {
+			return t.winograd(e, n.Out[0], false, func(o, i int) int { return (i*t.cout + o) * 9 }, true), nil
+		}
 		return t.forward(n.Out[0], false, (*conv).packTurned), nil
 	}
 	out, nr := n.Out[0], c.u.NR
@@ -467,6 +475,9 @@ func (c *conv) spread(dx, prod []float32, img, g, oy, ld int) {
 // panels; then the chunks' sum in W's order.
 func prepareTrainConvGradW(n *graph.Node, e *Env) (*Prepared, error) {
 	c := trainConvOf(n, e, n.In[1], n.In[2], n.In[0])
+	if chunks := c.winogradGradChunks(e); chunks > 0 {
+		return c.winogradGradW(e, chunks), nil
+	}
 	if c.cout >= 8 {
 		return c.gradW(), nil
 	}

@@ -83,6 +83,67 @@ func (w Winograd) In(t *WinogradIn) {
 	w.in(t)
 }
 
+// Grad is the adjoint of Out for F(4x4), without its epilogue: V = A d Aᵀ of a tile d of
+// 4x4 numbers a channel, the gradients of the outputs. It panics where a slice is too
+// short. All variants give the same bits.
+func (w Winograd) Grad(t *WinogradIn) {
+	if w.M != 4 || t.N < 8 || t.N%8 != 0 {
+		panic("kern: Winograd channels")
+	}
+	_ = t.X[3*(t.SH+t.SW)+t.N-1]
+	_ = t.V[35*t.LDP+t.N-1]
+	_ = t.Tmp[WinogradTmp-1]
+	w.grad(t)
+}
+
+// FilterGrad is the adjoint of Filters for F(4x4): Gᵀ u G of the 36 places of u, in
+// float64 and rounded once.
+func FilterGrad(u *[36]float32) (g [9]float32) {
+	var t [6][3]float64
+	for i := range 6 {
+		t[i] = winogradGT(float64(u[6*i]), float64(u[6*i+1]), float64(u[6*i+2]), float64(u[6*i+3]), float64(u[6*i+4]), float64(u[6*i+5]))
+	}
+	for j := range 3 {
+		for i, v := range winogradGT(t[0][j], t[1][j], t[2][j], t[3][j], t[4][j], t[5][j]) {
+			g[3*i+j] = float32(v)
+		}
+	}
+	return g
+}
+
+// winogradGT is Gᵀ of a column; products are rounded, never fused.
+func winogradGT(a, b, c, d, e, f float64) [3]float64 {
+	s, t := float64((b+c)*(-1.0/6)), d+e
+	return [3]float64{
+		float64(a*0.25) + s + float64(t*(1.0/24)),
+		float64((c-b)*(1.0/6)) + float64((d-e)*(1.0/12)),
+		s + float64(t*(1.0/6)) + f,
+	}
+}
+
+// winogradAT is A·d.
+func winogradAT(d [4]float32) [6]float32 {
+	s, t := d[0]+d[2], d[1]+d[3]
+	u, v := d[0]+float32(4*d[2]), float32(2*(d[1]+float32(4*d[3])))
+	return [6]float32{d[0], s + t, s - t, u + v, u - v, d[3]}
+}
+
+func (w Winograd) gradGo(t *WinogradIn) {
+	for c := range t.N {
+		var d [6][4]float32
+		for j := range 4 {
+			for i, v := range winogradAT([4]float32{t.X[j*t.SW+c], t.X[t.SH+j*t.SW+c], t.X[2*t.SH+j*t.SW+c], t.X[3*t.SH+j*t.SW+c]}) {
+				d[i][j] = v
+			}
+		}
+		for i := range d {
+			for j, v := range winogradAT(d[i]) {
+				t.V[(i*6+j)*t.LDP+c] = v
+			}
+		}
+	}
+}
+
 // Out transforms an output tile. It panics where a slice is too short.
 func (w Winograd) Out(t *WinogradOut) {
 	a := w.M + 2

@@ -32,6 +32,17 @@ func (w Winograd) out(t *WinogradOut) {
 	}
 }
 
+func (w Winograd) grad(t *WinogradIn) {
+	switch w.isa {
+	case isaGo:
+		w.gradGo(t)
+	case isaAVX512:
+		f32WinoGrad416AVX512(t)
+	default:
+		f32WinoGrad48AVX2(t)
+	}
+}
+
 func (w Winograd) filters(dst, g []float32, ldd, ldg, n int) {
 	if w.M == 4 {
 		f32WinoFilter44AVX2(&dst[0], &g[0], ldd, ldg, n)

@@ -24,6 +24,14 @@ func (w Winograd) out(t *WinogradOut) {
 	}
 }
 
+func (w Winograd) grad(t *WinogradIn) {
+	if w.isa != isaNEON {
+		w.gradGo(t)
+		return
+	}
+	f32WinoGrad44NEON(t)
+}
+
 func (w Winograd) filters([]float32, []float32, int, int, int) { panic("kern: no assembly") }
 
 func (w Winograd) filterRows([]float32, []float32, int, int, int) { panic("kern: no assembly") }

@@ -114,3 +114,55 @@ func winogradCase(t *testing.T, w Winograd, flags, ny, nx, n int) (bits uint32) 
 	}
 	return crc32.ChecksumIEEE(Bytes(y))
 }
+
+// TestWinogradGrad checks the adjoints: <Out(m), d> = <m, Grad(d)> and <Filters(g), u> =
+// <g, FilterGrad(u)>, and that every variant of Grad gives portable Go's bits.
+func TestWinogradGrad(t *testing.T) {
+	const n, sw, ldp = 40, 43, 45
+	sh := 5 * sw
+	d := random(1, 4*sh)
+	grad := func(w Winograd) []float32 {
+		v := random(9, 36*ldp)
+		w.Grad(&WinogradIn{X: d, SH: sh, SW: sw, V: v, LDP: ldp, N: n, Tmp: make([]float32, WinogradTmp)})
+		return v
+	}
+	want := grad(WinogradGo(4))
+	for _, i := range []isa{isaAVX2, isaAVX512, isaNEON} {
+		t.Run(micros[i].Name, func(t *testing.T) {
+			if !canRun(micros[i]) {
+				t.Skip("NOT RUN: this CPU or build lacks it")
+			}
+			if !slices.Equal(Bytes(grad(Winograd{4, i})), Bytes(want)) {
+				t.Error("bits differ from portable Go's")
+			}
+		})
+	}
+	m, y := random(2, 36*ldp), make([]float32, 16*n)
+	WinogradGo(4).Out(&WinogradOut{M: m, LDP: ldp, Y: y, SH: 4 * n, SW: n, N: n, NY: 4, NX: 4, Tmp: make([]float32, WinogradTmp)})
+	g, u := random(3, 9*n), make([]float32, 36*n)
+	WinogradGo(4).Filters(u, g, n, n, n)
+	for c := range n {
+		var a, b float64
+		for i := range 16 {
+			a += float64(y[i*n+c]) * float64(d[i/4*sh+i%4*sw+c])
+		}
+		var p [36]float32
+		for q := range p {
+			p[q] = m[q*ldp+c]
+			b += float64(p[q]) * float64(want[q*ldp+c])
+		}
+		if math.Abs(a-b) > 1e-4*max(1, math.Abs(a)) {
+			t.Errorf("channel %d: <Out(m), d> = %g, <m, Grad(d)> = %g", c, a, b)
+		}
+		a, b = 0, 0
+		for q, v := range p {
+			a += float64(v) * float64(u[q*n+c])
+		}
+		for k, v := range FilterGrad(&p) {
+			b += float64(v) * float64(g[k*n+c])
+		}
+		if math.Abs(a-b) > 1e-5*max(1, math.Abs(a)) {
+			t.Errorf("channel %d: <Filters(g), u> = %g, <g, FilterGrad(u)> = %g", c, a, b)
+		}
+	}
+}

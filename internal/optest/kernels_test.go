@@ -24,10 +24,10 @@ func TestKernels(t *testing.T) {
 		if c.Err {
 			continue
 		}
-		for _, consts := range [][]int{c.ConstIn, nil} {
-			name := c.Name
-			if consts == nil { // weights and biases as constants
-				name += "/const"
+		for _, constant := range []bool{false, true} {
+			name, consts := c.Name, c.ConstIn
+			if constant { // weights and biases as constants
+				name, consts = name+"/const", nil
 				for i := 1; i < len(c.In); i++ {
 					consts = append(consts, i)
 				}

@@ -37,9 +37,11 @@ func init() {
 	for _, m := range []int{4, 2} {
 		in, out := fmt.Sprintf("f32WinoIn%d4NEON", m), fmt.Sprintf("f32WinoOut%d4NEON", m)
 		armKernels = append(armKernels,
-			armKernel{fmt.Sprintf("f32_winoin%d_4_neon", m), in, "t *WinogradIn", in + winogradInDoc(m, "4 channels at a time"), func(a *arm) { armWinogradIn(a, m) }},
+			armKernel{fmt.Sprintf("f32_winoin%d_4_neon", m), in, "t *WinogradIn", in + winogradInDoc(m, "4 channels at a time"), func(a *arm) { armWinogradIn(a, m, m+2, winogradB) }},
 			armKernel{fmt.Sprintf("f32_winoout%d_4_neon", m), out, "t *WinogradOut", out + winogradOutDoc(m, "4 channels at a time"), func(a *arm) { armWinogradOut(a, m) }})
 	}
+	armKernels = append(armKernels, armKernel{"f32_winograd4_4_neon", "f32WinoGrad44NEON", "t *WinogradIn",
+		"f32WinoGrad44NEON" + winogradGradDoc(4, "4 channels at a time"), func(a *arm) { armWinogradIn(a, 4, 4, winogradAT) }})
 	for _, o := range []struct{ name, goOp string }{{"Add", "a + b"}, {"Sub", "a - b"}, {"Mul", "a * b"}, {"Div", "a / b"}, {"PRelu", "a, or a * b where a < 0"}, {"Clamp", "min(b[4], max(b[0], a)) of all, NaN stays"}} {
 		name := "f32Vec" + o.name + "NEON"
 		armKernels = append(armKernels, armKernel{"f32_vec" + lower(o.name) + "_neon", name, "t *flatNEON", name + ` is, with t.n a multiple of 4 and sa, sb 16 or 0:
@@ -206,9 +208,9 @@ func armDepthwise(a *arm) {
 	a.op("RET")
 }
 
-// armWinogradIn: R0 X, R1 and R2 its strides, R3 V, R4 its stride, R5 channels left, R6 Tmp.
-func armWinogradIn(a *arm, m int) {
-	n, v := m+2, armVectors{a}
+// armWinogradIn applies f, from n numbers to m+2, to the columns and then to the rows: R0 X, R1 and R2 its strides, R3 V, R4 its stride, R5 channels left, R6 Tmp.
+func armWinogradIn(a *arm, m, n int, f func(v vectors, m int) []int) {
+	v := armVectors{a}
 	a.op("MOVD %d(R20), R0", wiX)
 	a.bytes(wiSH, "R1")
 	a.bytes(wiSW, "R2")
@@ -228,17 +230,17 @@ func armWinogradIn(a *arm, m int) {
 		for i := range n {
 			a.op("VLD1.P (R8)(R1), [V%d.S4]", i)
 		}
-		for i, r := range winogradB(v, m) {
+		for i, r := range f(v, m) {
 			a.op("FMOVQ F%d, %d(R6)", r, (i*n+j)*16)
 		}
 		a.op("ADD R2, R7")
 	}
 	a.op("MOVD R3, R8")
-	for i := range n {
+	for i := range m + 2 {
 		for j := range n {
 			a.op("FMOVQ %d(R6), F%d", (i*n+j)*16, j)
 		}
-		for _, r := range winogradB(v, m) {
+		for _, r := range f(v, m) {
 			a.op("VST1.P [V%d.S4], (R8)(R4)", r)
 		}
 	}

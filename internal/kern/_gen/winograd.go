@@ -42,11 +42,14 @@ const (
 func init() {
 	for _, m := range []int{4, 2} {
 		kernels = append(kernels,
-			kernel{fmt.Sprintf("f32_winoin%d_8_avx2", m), func(c *build.Context) { winogradIn(c, m, false) }},
+			kernel{fmt.Sprintf("f32_winoin%d_8_avx2", m), func(c *build.Context) { winogradIn(c, m, m+2, "In", winogradB, winogradInDoc, false) }},
 			kernel{fmt.Sprintf("f32_winoout%d_8_avx2", m), func(c *build.Context) { winogradOut(c, m, false) }},
-			kernel{fmt.Sprintf("f32_winoin%d_16_avx512", m), func(c *build.Context) { winogradIn(c, m, true) }},
+			kernel{fmt.Sprintf("f32_winoin%d_16_avx512", m), func(c *build.Context) { winogradIn(c, m, m+2, "In", winogradB, winogradInDoc, true) }},
 			kernel{fmt.Sprintf("f32_winoout%d_16_avx512", m), func(c *build.Context) { winogradOut(c, m, true) }})
 	}
+	kernels = append(kernels,
+		kernel{"f32_winograd4_8_avx2", func(c *build.Context) { winogradIn(c, 4, 4, "Grad", winogradAT, winogradGradDoc, false) }},
+		kernel{"f32_winograd4_16_avx512", func(c *build.Context) { winogradIn(c, 4, 4, "Grad", winogradAT, winogradGradDoc, true) }})
 }
 
 // winogradName is the end of a transform's name, and the doc's words on its width.
@@ -109,6 +112,18 @@ func winogradInDoc(m int, width string) string {
 	}`, m+2, width)
 }
 
+func winogradGradDoc(m int, width string) string {
+	return fmt.Sprintf(` transforms the gradient of one output tile, %[3]s:
+
+	for c := range t.N {
+		for i, row := range A·d·Aᵀ(%[1]d x %[1]d tile d[i][j] = t.X[i*t.SH+j*t.SW+c]) {
+			for j, v := range row {
+				t.V[(i*%[2]d+j)*t.LDP+c] = v
+			}
+		}
+	}`, m, m+2, width)
+}
+
 func winogradOutDoc(m int, width string) string {
 	return fmt.Sprintf(` transforms one output tile, %[2]s:
 
@@ -125,14 +140,15 @@ func winogradOutDoc(m int, width string) string {
 	}`, m+2, width)
 }
 
-func winogradIn(c *build.Context, m int, avx512 bool) {
+// winogradIn applies f, from a numbers to m+2, to the columns and then to the rows of a tile.
+func winogradIn(c *build.Context, m, a int, kind string, f func(v vectors, m int) []int, doc func(m int, width string) string, avx512 bool) {
 	name, width := winogradName(m, avx512)
-	name = "f32WinoIn" + name
+	name = "f32Wino" + kind + name
 	wide := ymm
 	if avx512 {
 		wide = zmm
 	}
-	function(c, name, "func(t *WinogradIn)", name+winogradInDoc(m, width), "WinogradIn")
+	function(c, name, "func(t *WinogradIn)", name+doc(m, width), "WinogradIn")
 	t, x, sh, sw, v, ldp, n, tmp, sh3, second, p := reg.R14, reg.RBX, reg.R8, reg.R9, reg.RSI, reg.R10, reg.RCX, reg.RDI, reg.R11, reg.RDX, reg.R12
 	c.Load(c.Param("t"), t)
 	c.MOVQ(mem(t, wiX), x)
@@ -151,7 +167,6 @@ func winogradIn(c *build.Context, m int, avx512 bool) {
 		spread(c, 5, wide[14])
 		spread(c, 2, wide[15])
 	}
-	a := m + 2
 	eachWidth(c, n, avx512, func(y []reg.VecPhysical, bytes int, _ string) {
 		avo := avoVectors{c, y}
 		c.MOVQ(x, p)
@@ -159,7 +174,7 @@ func winogradIn(c *build.Context, m int, avx512 bool) {
 			for i, at := range line(c, a, p, sh, sh3, second) {
 				c.VMOVUPS(at, y[i])
 			}
-			for i, r := range avo.of(winogradB(avo, m)) {
+			for i, r := range avo.of(f(avo, m)) {
 				c.VMOVUPS(r, mem(tmp, (i*a+j)*bytes))
 			}
 			if j < a-1 {
@@ -167,11 +182,11 @@ func winogradIn(c *build.Context, m int, avx512 bool) {
 			}
 		}
 		c.MOVQ(v, p)
-		for i := range a {
+		for i := range m + 2 {
 			for j := range a {
 				c.VMOVUPS(mem(tmp, (i*a+j)*bytes), y[j])
 			}
-			for _, r := range avo.of(winogradB(avo, m)) {
+			for _, r := range avo.of(f(avo, m)) {
 				c.VMOVUPS(r, mem(p, 0))
 				c.ADDQ(ldp, p)
 			}
@@ -239,6 +254,23 @@ func winogradB(v vectors, m int) []int {
 	v.fnma(3, five, 5) // 4 d1 + (d5 - 5 d3)
 	v.fma(1, four, 5)
 	return []int{6, 9, 7, 12, 8, 5}
+}
+
+// winogradAT is A·d of four d in the first registers, with 4 and 2 in 13 and 15.
+func winogradAT(v vectors, _ int) []int {
+	const four, two = 13, 15
+	v.add(0, 2, 4) // d0 + d2, d1 + d3
+	v.add(1, 3, 5)
+	v.add(4, 5, 6)
+	v.sub(4, 5, 7)
+	v.mov(0, 8) // d0 + 4 d2, d1 + 4 d3
+	v.fma(2, four, 8)
+	v.mov(1, 9)
+	v.fma(3, four, 9)
+	v.mov(8, 10)
+	v.fma(9, two, 8)
+	v.fnma(9, two, 10)
+	return []int{0, 6, 7, 8, 10, 3}
 }
 
 func winogradOut(c *build.Context, m int, avx512 bool) {
