@@ -34,6 +34,7 @@ type batches struct {
 	ds      Dataset
 	seed    uint64
 	aug     augment
+	views   int // augmented versions of a sample, 0: one an epoch
 	size    int // samples a batch
 	steps   int // batches an epoch
 	sample  int // numbers a sample
@@ -58,6 +59,9 @@ type batch struct {
 func newBatches(ds Dataset, o *Options) *batches {
 	b := &batches{ds: ds, seed: o.Seed, size: min(o.Batch, ds.Len()), permOf: -1}
 	b.aug, _ = parseAugment(o.Augment)
+	if b.views = o.Views; b.aug.none() {
+		b.views = 1
+	}
 	b.steps = (ds.Len() + b.size - 1) / b.size
 	if o.DropLast {
 		b.steps = max(1, ds.Len()/b.size)
@@ -140,14 +144,28 @@ func (b *batches) read(ctx context.Context, t *batch, epoch, step int) {
 		b.permOf = epoch
 	}
 	from := step * b.size
-	t.idx = b.perm[from:min(from+b.size, len(b.perm))]
+	t.idx = slices.Clone(b.perm[from:min(from+b.size, len(b.perm))])
 	t.n = len(t.idx)
-	t.idx = slices.Clone(t.idx)
-	if t.err = b.ds.Read(ctx, t.idx, t.x[:t.n*b.sample], t.y[:t.n]); t.err != nil || b.aug.none() {
-		return
+	t.err = b.load(ctx, t.idx, b.version(epoch), t.x, t.y, b.tmp)
+}
+
+// version is which augmented version of samples an epoch takes.
+func (b *batches) version(epoch int) int {
+	if b.views > 0 {
+		return epoch % b.views
+	}
+	return epoch
+}
+
+// load reads a version of samples; tmp holds at least an image's plane.
+func (b *batches) load(ctx context.Context, idx []int, version int, x []float32, y []int32, tmp []float32) error {
+	n := len(idx)
+	if err := b.ds.Read(ctx, idx, x[:n*b.sample], y[:n]); err != nil || b.aug.none() {
+		return err
 	}
 	seed := op.Random(b.seed, streamAugment, 0)
-	for i, s := range t.idx {
-		b.aug.apply(t.x[i*b.sample:(i+1)*b.sample], b.tmp, b.c, b.h, b.w, seed, uint64(epoch), uint64(s))
+	for i, s := range idx {
+		b.aug.apply(x[i*b.sample:(i+1)*b.sample], tmp, b.c, b.h, b.w, seed, uint64(version), uint64(s))
 	}
+	return nil
 }

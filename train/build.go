@@ -15,6 +15,7 @@ const (
 	nameLabels = "train:labels"
 	nameHyper  = "train:hyper"
 	nameStep   = "train:step"
+	nameSoft   = "train:soft"
 	nameLoss   = "train:loss"
 	nameEach   = "train:each"
 	nameLogits = "train:logits"
@@ -29,13 +30,14 @@ type built struct {
 	g       *graph.Graph
 	input   string
 	dropout bool     // has the input nameStep
+	soft    bool     // has the input nameSoft
 	params  []string // trained ones, in the graph's order
 	classes int
 }
 
 // build makes the graph of one training step from the model graph g: forward,
-// loss, backward, updates. shape is one sample's.
-func build(g *graph.Graph, shape []int, o *Options) (*built, error) {
+// loss, backward, updates. shape is one sample's, n how many there are.
+func build(g *graph.Graph, shape []int, n int, o *Options) (*built, error) {
 	if len(g.Inputs) != 1 || len(g.Outputs) == 0 {
 		return nil, fmt.Errorf("train: the model has %d inputs and %d outputs, want one input and logits", len(g.Inputs), len(g.Outputs))
 	}
@@ -100,7 +102,12 @@ func build(g *graph.Graph, shape []int, o *Options) (*built, error) {
 	}
 	total := loss
 	if o.Distill > 0 {
-		d, err := distillation(c, in, logits, labels, o)
+		var soft *graph.Value
+		if b.soft = o.keepsTargets(n, b.classes); b.soft {
+			soft = c.AddInput(nameSoft, tensor.Float32, -1, b.classes)
+			soft.Type = tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{batch, b.classes}}
+		}
+		d, err := distillation(c, in, logits, labels, soft, o)
 		if err != nil {
 			return nil, err
 		}

@@ -66,8 +66,12 @@ type Options struct {
 	// shiftP and cutoutP in pixels, rotateD and shearD in degrees, scaleP in percent,
 	// flip. "" or "none": nothing.
 	Augment string `json:"augment,omitempty"`
+	// Views is how many augmented versions of each image there are, taken in turn epoch by
+	// epoch; 0: a new one every epoch.
+	Views int `json:"views,omitempty"`
 	// Distill is the share of the loss that is taken against the softened decisions of
-	// Teachers at Temperature (0: 1), and not against the labels: 0..1.
+	// Teachers at Temperature (0: 1), and not against the labels: 0..1. Where images are not
+	// augmented or their versions are counted (Views), teachers see each but once.
 	Distill     float64 `json:"distill,omitempty"`
 	Temperature float64 `json:"temperature,omitempty"`
 	// ExtraID names what Extra adds, for the identity of checkpoints.
@@ -203,6 +207,9 @@ func (o Options) WithDefaults() (Options, error) {
 		if !(m >= 0) || math.IsInf(m, 0) {
 			return bad("learning rate factor %v of %q", m, name)
 		}
+	}
+	if o.Views < 0 || o.Views > 1e6 {
+		return bad("%d views", o.Views)
 	}
 	if _, err := parseAugment(o.Augment); err != nil {
 		return o, err

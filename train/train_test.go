@@ -16,6 +16,7 @@ import (
 	"whit/internal/cpu"
 	"whit/internal/optest"
 	"whit/op"
+	"whit/plan"
 	"whit/tensor"
 )
 
@@ -622,6 +623,84 @@ func TestEvaluateUnlabelled(t *testing.T) {
 	e, err := Evaluate(context.Background(), mlp(1, tensor.Float32), ds, EvalOptions{Batch: 3})
 	if err != nil || e.N != 15 {
 		t.Fatalf("%+v, %v", e, err)
+	}
+}
+
+// TestTargets holds that teachers' decisions are kept where the versions of images are counted, that this changes
+// nothing but rounding, and that a run that is resumed gives the same bytes.
+func TestTargets(t *testing.T) {
+	ctx := context.Background()
+	ds := newBlobs(70, 4, 1, 1, 6, 6) // the last batch is smaller
+	net := func(seed uint64) *graph.Graph {
+		return newNet(seed, tensor.Float32, 1, 6, 6).add("Flatten", nil).fc("fc", 36, 4).done()
+	}
+	g := net(1)
+	Promote(g)
+	teacher := net(7)
+	for _, o := range []Options{
+		{Epochs: 5},
+		{Epochs: 5, Augment: "shift1", Views: 2},
+	} {
+		t.Run(fmt.Sprint(o.Views), func(t *testing.T) {
+			o.Batch, o.Distill, o.Temperature, o.Teachers = 16, 0.7, 2, []*graph.Graph{teacher, net(8)}
+			kept, err := New(g, ds, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kept.targets == nil {
+				t.Fatal("no targets are kept")
+			}
+			within, err := New(g, ds, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if within.built, err = build(g, ds.Shape(), 1<<40, &within.opt); err != nil {
+				t.Fatal(err)
+			}
+			if within.prog, err = plan.NewProgram(within.built.g, plan.Options{Training: true}); err != nil {
+				t.Fatal(err)
+			}
+			within.targets, within.sessions = nil, map[int]*plan.Session{}
+			for !kept.Done() {
+				a, err := kept.Step(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := within.Step(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if math.Abs(a.Loss-b.Loss) > 1e-4*b.Loss {
+					t.Fatalf("loss %v with targets that are kept, %v without", a.Loss, b.Loss)
+				}
+			}
+			first, err := New(g, ds, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 17 {
+				if _, err := first.Step(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			second, err := New(g, ds, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := second.Restore(first.Snapshot()); err != nil {
+				t.Fatal(err)
+			}
+			for !second.Done() {
+				if _, err := second.Step(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, p := range kept.Params() {
+				if !bytes.Equal(second.Var(p).Bytes(), kept.Var(p).Bytes()) {
+					t.Errorf("a resumed run gives another %s", p)
+				}
+			}
+		})
 	}
 }
 

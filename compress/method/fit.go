@@ -102,9 +102,9 @@ func diverged(v *graph.Value) error {
 
 // identity is the options that decide a fit's result, as text.
 func identity(o train.Options) string {
-	return fmt.Sprintf("%d %d %d %v %s %v %v %v %v %v %v %v %s %v %v %v %v %v %v %v %v %v %s",
+	return fmt.Sprintf("%d %d %d %v %s %v %v %v %v %v %v %v %s %v %v %v %v %v %v %v %v %v %s %d",
 		o.Epochs, o.Batch, o.Seed, o.DropLast, o.Optimizer, o.LR, o.Momentum, o.Nesterov, o.Beta1, o.Beta2, o.Epsilon, o.LRMult,
-		o.Schedule, o.Warmup, o.LREnd, o.Drops, o.Gamma, o.WeightDecay, o.L1, o.L2, o.LabelSmoothing, o.EMA, o.Augment)
+		o.Schedule, o.Warmup, o.LREnd, o.Drops, o.Gamma, o.WeightDecay, o.L1, o.L2, o.LabelSmoothing, o.EMA, o.Augment, o.Views)
 }
 
 // bind says which trained value a held constant takes its data from.

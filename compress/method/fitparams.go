@@ -18,6 +18,7 @@ func FitParams(epochs int, lr float64) []Param {
 		{Name: "label_smoothing", Kind: Float, Default: 0.0, Min: 0, Max: 0.99, Doc: "share of each label given to the other classes"},
 		{Name: "ema", Kind: Float, Default: 0.0, Min: 0, Max: 0.99999, Doc: "decay of the moving average of weights; 0: none"},
 		{Name: "augment", Kind: String, Default: "none", Doc: "what is done to images, as for whit train"},
+		{Name: "views", Kind: Int, Default: 0, Min: 0, Max: 1000, Doc: "augmented versions of an image, taken in turn, each of which a teacher sees once; 0: a new one every epoch"},
 	}
 }
 
@@ -27,7 +28,7 @@ func FitOptions(a Args) train.Options {
 	return train.Options{
 		Epochs: a.Int("epochs"), Batch: a.Int("batch"), Optimizer: a.String("optimizer"), LR: a.Float("lr"), LREnd: a.Float("lr_end"),
 		Schedule: a.String("schedule"), L1: a.Float("l1"), L2: a.Float("l2"), WeightDecay: a.Float("weight_decay"),
-		LabelSmoothing: a.Float("label_smoothing"), EMA: a.Float("ema"), Augment: a.String("augment"),
+		LabelSmoothing: a.Float("label_smoothing"), EMA: a.Float("ema"), Augment: a.String("augment"), Views: a.Int("views"),
 	}
 }
 
