@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 
 	"whit/compress"
@@ -79,4 +82,37 @@ func every(n, k int) (idx []int) {
 		idx = append(idx, i)
 	}
 	return idx
+}
+
+// TestRace holds that rivals meet with more and more of their epochs, and that the better half goes on.
+func TestRace(t *testing.T) {
+	var all []*rival
+	for i, name := range []string{"a", "b", "c", "d", "e"} {
+		all = append(all, &rival{name: name, recipe: &method.Recipe{Steps: []method.Step{
+			{Method: "order"}, {Method: "fisher", Set: map[string]any{"epochs": 10 + i}},
+		}}})
+	}
+	var ran []string
+	var out bytes.Buffer
+	err := race(&out, all, 3, func(r *rival, steps []method.Step) ([]byte, method.Eval, error) {
+		epochs := steps[1].Set["epochs"].(int)
+		ran = append(ran, fmt.Sprint(r.name, epochs))
+		loss := map[string]float64{"a": 5, "b": 2, "c": 4, "d": 1, "e": 3}[r.name]
+		if r.name == "d" && epochs > 4 {
+			loss = 9 // only good at first
+		}
+		return nil, method.Eval{Loss: loss}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(ran, " "), "a3 b3 c3 d4 e4 d7 b6 e7 b11 e14"; got != want {
+		t.Errorf("ran %s, want %s", got, want)
+	}
+	if n := all[0].recipe.Steps[1].Set["epochs"]; n.(int) < 10 {
+		t.Errorf("a recipe was changed: %v epochs", n)
+	}
+	if !strings.HasPrefix(out.String(), "with 1/4 of the epochs:\n  1. d: ") {
+		t.Errorf("printed %q", out.String())
+	}
 }
