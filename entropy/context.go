@@ -152,22 +152,34 @@ func abs(a int32) int32 {
 func sgn(a int32) int { return int(uint32(-a)>>31 | uint32(a)>>31<<1) }
 
 // octaves is a logarithm of a >= 0 with two steps an octave: 0..3, then 4 for 4 and
-// 5, 5 for 6 and 7, 6 for 8..11; at most 15.
-func octaves(a int32) int {
-	if a < 4 {
-		return int(a)
-	}
-	e := bits.Len32(uint32(a))
-	return min(2*e-2+int(a>>(e-2)&1), 15)
-}
+// 5, 5 for 6 and 7, 6 for 8..11; at most 15, from 192 on.
+func octaves(a int32) int { return int(octaveTab[uint8(min(a, 255))]) }
 
 // quarters is one with four steps an octave: 0..7, then 8 for 8 and 9; at most 63.
 func quarters(a int32) int {
-	if a < 8 {
-		return int(a)
+	if a < int32(len(quarterTab)) {
+		return int(quarterTab[a])
 	}
 	e := bits.Len32(uint32(a))
 	return min(4*e-8+int(a>>(e-3)&3), 63)
+}
+
+var (
+	octaveTab  [256]uint8
+	quarterTab [256]uint8
+)
+
+func init() {
+	for a := range octaveTab {
+		octaveTab[a], quarterTab[a] = uint8(a), uint8(a)
+		e := bits.Len(uint(a))
+		if a >= 4 {
+			octaveTab[a] = uint8(min(2*e-2+a>>(e-2)&1, 15))
+		}
+		if a >= 8 {
+			quarterTab[a] = uint8(4*e - 8 + a>>(e-3)&3)
+		}
+	}
 }
 
 // walk is the model on its way through a block: what it knows of it so far.
@@ -184,6 +196,7 @@ type walk struct {
 	// are clamped to maxMag.
 	cur, prev, prev2    []int32
 	mags, mags1, mags2  []uint8   // their magnitudes, at most 3
+	edges               []edges   // by place in the kernel
 	column, place       []counter // not zero: by column; by place in the kernel, within a row
 	colSign             []counter // negative, by column
 	colMag              []int32   // mean magnitude of the column's non-zeros, in 1/256
@@ -201,6 +214,17 @@ type walk struct {
 	expect              int64 // what kin expects
 	kq                  int   // its steps
 	value               value
+}
+
+// edges says of a place in the kernel which neighbours lie in it: all bits or none.
+type edges struct{ left, right, upper int64 }
+
+// all is all bits or none.
+func all(yes bool) int64 {
+	if yes {
+		return -1
+	}
+	return 0
 }
 
 // value is what a symbol's sign and magnitude are coded by, beside their own first bits.
@@ -239,9 +263,12 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 		model: m, rc: rc, cols: cols, kernel: kernel, width: b.W, far1: far1, far2: far2, beside: beside, dependent: b.Dependent,
 		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
 		mags: make([]uint8, cols+wide), mags1: make([]uint8, cols+wide), mags2: make([]uint8, cols+wide),
-		column: newCounters(cols), place: newCounters(kernel), colSign: newCounters(cols), colMag: make([]int32, cols),
+		edges: make([]edges, kernel), column: newCounters(cols), place: newCounters(kernel), colSign: newCounters(cols), colMag: make([]int32, cols),
 		above: make([]above, cols), logits: make([]int16, cols+wide),
 		kin: newKin(b.Rows, cols), lin: linear{scale: newScale(64)},
+	}
+	for k := range w.edges {
+		w.edges[k] = edges{left: all(k%b.W > 0), right: all(k%b.W < b.W-1), upper: all(k >= b.W && far1 > 0)}
 	}
 	if b.Len() >= minStart {
 		w.start = m.codeStart(rc, b.Syms)
@@ -522,21 +549,10 @@ func (w *walk) negativeInputs(in *[maxInputs]*counter) {
 	x := &w.lin.x
 	*x = [9]int64{0: w.kin.scale.ratio(w.expect) * int64(rowMag) >> 8, 5: int64(n2) << 6, 6: int64(up) << 6}
 	if kernel > 1 {
+		e := &w.edges[k]
+		x[1], x[2], x[3], x[4] = int64(left)<<6&e.left, int64(n1)<<6&e.upper, int64(n1l)<<6&(e.left&e.upper), int64(n1r)<<6&(e.right&e.upper)
 		x[7] = int64(up2) << 6
-		kx := k % w.width
-		if kx > 0 {
-			x[1] = int64(left) << 6
-		}
-		if k >= w.width && w.far1 > 0 {
-			x[2] = int64(n1) << 6
-			if kx > 0 {
-				x[3] = int64(n1l) << 6
-			}
-			if kx < w.width-1 {
-				x[4] = int64(n1r) << 6
-			}
-		}
-		if c >= 2*kernel && 2*kernel <= maxLag {
+		if 2*kernel <= maxLag {
 			x[8] = int64(cur[i-2*kernel]) << 6
 		}
 	} else {

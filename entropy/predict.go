@@ -28,8 +28,16 @@ func (s *scale) ratio(x int64) int64 {
 // of the mean on.
 func (s *scale) steps(x int64) int {
 	n, sign := s.over(x, 8)
-	n = min(n, 64)
-	return min(bits.Len64(n*n), 12) ^ int(sign) - int(sign)
+	return int(stepTab[min(n, 64)]) ^ int(sign) - int(sign)
+}
+
+// stepTab is steps from the ratio in 1/8.
+var stepTab [65]uint8
+
+func init() {
+	for n := range stepTab {
+		stepTab[n] = uint8(min(bits.Len(uint(n*n)), 12))
+	}
 }
 
 func (s *scale) learn(x int64) {
@@ -145,10 +153,11 @@ func (l *linear) learn(hat int64, t, rowMag int32) {
 	e = min(max(e, -1<<22), 1<<22)
 	energy := int64(rowMag)*int64(rowMag) + x[0]*x[0] + x[1]*x[1] + x[2]*x[2] + x[3]*x[3] + x[4]*x[4] + x[5]*x[5] + x[6]*x[6] + x[7]*x[7] + x[8]*x[8]
 	g := e << 27 / energy
-	for i, x := range x {
-		if x != 0 {
-			w[i] = min(max(w[i]+x*g>>16, -1<<20), 1<<20)
-		}
-	}
+	w[0], w[1], w[2] = moved(w[0], x[0]*g), moved(w[1], x[1]*g), moved(w[2], x[2]*g)
+	w[3], w[4], w[5] = moved(w[3], x[3]*g), moved(w[4], x[4]*g), moved(w[5], x[5]*g)
+	w[6], w[7], w[8] = moved(w[6], x[6]*g), moved(w[7], x[7]*g), moved(w[8], x[8]*g)
 	l.scale.learn(hat)
 }
+
+// moved is the weight w after a step.
+func moved(w, step int64) int64 { return min(max(w+step>>16, -1<<20), 1<<20) }
