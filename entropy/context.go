@@ -98,14 +98,7 @@ const (
 type model struct {
 	nonzero, negative, length, mantissa site
 
-	// Not zero, on the first and on the second scale of a dependent quantiser:
-	zFar     [2][256]counter     // by neighbours at both distances, left and upper
-	zDiag    [2][256]counter     // by the three neighbours at the first distance, and left
-	zKernel  [2][16 * 32]counter // by the place in the kernel and what it holds so far
-	zUpper   [2][1 << 14]counter // in matrices: by densities, and two upper neighbours
-	zKin     [2][1 << 10]counter // by the density here and how much kin rows expect
-	zNear    [2][512]counter     // by the density here and around, left and upper neighbour
-	zDensity [2][1 << 10]counter // by densities of column and row
+	zeros [2]zeroTables // not zero, on the first and on the second scale of a dependent quantiser
 
 	sKin, sKinNear, sBoth, sLinear, sCross, sUpper, sRow        []counter // negative
 	lPlain, lDensity, lEst, lNear, lFar, lLinear, lKin, lColumn []counter // length
@@ -114,6 +107,17 @@ type model struct {
 
 	starts     []counter // of the blocks' starts, see walk.start
 	rowDensity []counter // of the rows of the latest matrix, how many are not zero
+}
+
+// zeroTables are the counters of the decision "not zero". Assembly knows their places.
+type zeroTables struct {
+	far     [256]counter     // by neighbours at both distances, left and upper
+	diag    [256]counter     // by the three neighbours at the first distance, and left
+	kernel  [16 * 32]counter // by the place in the kernel and what it holds so far
+	upper   [1 << 14]counter // in matrices: by densities, and two upper neighbours
+	kin     [1 << 10]counter // by the density here and how much kin rows expect
+	near    [512]counter     // by the density here and around, left and upper neighbour
+	density [1 << 10]counter // by densities of column and row
 }
 
 func newModel() *model {
@@ -133,8 +137,9 @@ func newModel() *model {
 	for i := range m.low {
 		m.low[i] |= lowCount
 	}
-	for i := range 2 {
-		for _, c := range [][]counter{m.zFar[i][:], m.zDiag[i][:], m.zKernel[i][:], m.zUpper[i][:], m.zKin[i][:], m.zNear[i][:], m.zDensity[i][:]} {
+	for i := range m.zeros {
+		z := &m.zeros[i]
+		for _, c := range [][]counter{z.far[:], z.diag[:], z.kernel[:], z.upper[:], z.kin[:], z.near[:], z.density[:]} {
 			resetCounters(c)
 		}
 	}
@@ -185,35 +190,56 @@ func init() {
 // walk is the model on its way through a block: what it knows of it so far.
 type walk struct {
 	*model
+	front
 	rc         *rangeCoder
 	cols       int
-	kernel     int    // symbols of one channel
-	width      int    // of the kernel
-	far1, far2 int    // distances of further neighbours, 0: none
-	beside     uint32 // of the neighbours at and beside far1, those that are known
-	start      int    // the length in bits, less 1, that the first decision about a length asks for
+	width      int // of the kernel
+	far1, far2 int // distances of further neighbours, 0: none
+	start      int // the length in bits, less 1, that the first decision about a length asks for
 	// The row and those before, with margins, so that neighbours need no tests; symbols
 	// are clamped to maxMag.
-	cur, prev, prev2    []int32
-	mags, mags1, mags2  []uint8   // their magnitudes, at most 3
-	edges               []edges   // by place in the kernel
-	column, place       []counter // not zero: by column; by place in the kernel, within a row
-	colSign             []counter // negative, by column
-	colMag              []int32   // mean magnitude of the column's non-zeros, in 1/256
-	above               []above   // what the row knows of its columns as it begins
-	logits              []int16   // scratch of look
-	dependent           bool
-	state               int // of a dependent quantiser, else 0
-	kin                 *kin
-	lin                 linear
-	r, c, k             int // the position: row, column, and place in its kernel
-	row                 counter
-	rowMag              int32 // of the row's non-zeros, in 1/256
-	inKernel, inRow     int   // non-zeros so far
-	left, near, density int   // what nonzero sees: left neighbour, flags, densities
-	expect              int64 // what kin expects
-	kq                  int   // its steps
-	value               value
+	cur, prev, prev2   []int32
+	mags, mags1, mags2 []uint8   // their magnitudes, at most 3
+	edges              []edges   // by place in the kernel
+	column, place      []counter // not zero: by column; by place in the kernel, within a row
+	colSign            []counter // negative, by column
+	colMag             []int32   // mean magnitude of the column's non-zeros, in 1/256
+	above              []above   // what the row knows of its columns as it begins
+	logits             []int16   // scratch of look
+	dependent          bool
+	state              int // of a dependent quantiser, else 0
+	lin                linear
+	r                  int   // the row
+	rowMag             int32 // of the row's non-zeros, in 1/256
+	inRow              int   // non-zeros so far
+	value              value
+}
+
+// front is what the decision "not zero" reads of a walk, and what it leaves. Assembly knows
+// its layout. Pointers are to what stands for the row's first column.
+type front struct {
+	z            *zeroTables // of the scale in force
+	sets0, sets1 *mixing
+	atAbove      *above
+	atColumn     *counter
+	atPlace      *counter
+	atCur        *int32
+	atMags       *uint8
+	atFar1       *uint8 // the neighbour at the first distance, less 1
+	atFar2       *uint8
+	kin          *kin
+	c, k         int   // the position: column, and place in its kernel
+	stop         int   // the column that it ends before
+	kernel       int   // symbols of one channel
+	inKernel     int   // non-zeros so far
+	left         int   // the left neighbour's magnitude, at most 3
+	density      int   // of the column and the row
+	expect       int64 // what kin expects
+	kq           int   // its steps
+	row          counter
+	besideFar1   uint32 // of the neighbours at and beside the first distance, those that are known
+	besideFar2   uint32
+	early        uint32 // the row's number, at most 3
 }
 
 // edges says of a place in the kernel which neighbours lie in it: all bits or none.
@@ -254,18 +280,28 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 	if far2 > maxLag {
 		far2 = 0
 	}
-	beside := uint32(0x030303)
-	if far1 == 1 { // the symbol after the neighbour is this one
-		beside = 0x0303
+	beside1, beside2 := uint32(0x030303), uint32(3)
+	switch far1 {
+	case 0:
+		beside1 = 0
+	case 1: // the symbol after the neighbour is this one
+		beside1 = 0x0303
+	}
+	if far2 == 0 {
+		beside2 = 0
 	}
 	const wide = 2 * margin
 	w := &walk{
-		model: m, rc: rc, cols: cols, kernel: kernel, width: b.W, far1: far1, far2: far2, beside: beside, dependent: b.Dependent,
+		model: m, rc: rc, cols: cols, width: b.W, far1: far1, far2: far2, dependent: b.Dependent,
 		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
 		mags: make([]uint8, cols+wide), mags1: make([]uint8, cols+wide), mags2: make([]uint8, cols+wide),
 		edges: make([]edges, kernel), column: newCounters(cols), place: newCounters(kernel), colSign: newCounters(cols), colMag: make([]int32, cols),
 		above: make([]above, cols), logits: make([]int16, cols+wide),
-		kin: newKin(b.Rows, cols), lin: linear{scale: newScale(64)},
+		lin: linear{scale: newScale(64)},
+	}
+	w.front = front{
+		kin: newKin(b.Rows, cols), kernel: kernel, besideFar1: beside1, besideFar2: beside2,
+		atAbove: &w.above[0], atColumn: &w.column[0], atPlace: &w.place[0], sets1: &m.nonzero.sets[1][0],
 	}
 	for k := range w.edges {
 		w.edges[k] = edges{left: all(k%b.W > 0), right: all(k%b.W < b.W-1), upper: all(k >= b.W && far1 > 0)}
@@ -323,12 +359,10 @@ func (m *model) block(rc *rangeCoder, b Block) error {
 	for r := range b.Rows {
 		w.begin(r)
 		syms := b.Syms[r*w.cols:][:w.cols]
-		for c, s := range syms {
-			s, err := w.next(s)
-			if err != nil {
+		for w.c < w.cols {
+			if err := w.next(syms, w.cols); err != nil {
 				return err
 			}
-			syms[c] = s
 		}
 	}
 	return nil
@@ -340,57 +374,99 @@ func (w *walk) begin(r int) {
 	w.mags, w.mags1, w.mags2 = w.mags2, w.mags, w.mags1
 	look(w.above, w.column, w.logits, w.mags1[margin:], w.mags2[margin:], w.far1)
 	resetCounters(w.place)
-	w.r, w.c, w.k = r, 0, 0
-	w.row, w.rowMag, w.inKernel, w.inRow, w.left, w.state = counterHalf, 256, 0, 0, 0, 0
+	w.atCur, w.atMags, w.atFar1, w.atFar2 = &w.cur[margin], &w.mags[margin], &w.mags[margin-1-w.far1], &w.mags[margin-w.far2]
+	w.r, w.c, w.k, w.early = r, 0, 0, uint32(min(r, 3))
+	w.row, w.rowMag, w.inKernel, w.inRow, w.left = counterHalf, 256, 0, 0, 0
+	w.inState(0)
 	w.kin.row(r)
 }
 
-// next codes the row's next symbol s, or decodes and returns it.
-func (w *walk) next(s int32) (int32, error) {
-	var in [maxInputs]*counter
-	w.nonzeroInputs(&in)
-	y := 0
-	if s != 0 {
-		y = 1
+// inState lets a dependent quantiser be in a state.
+func (w *walk) inState(state int) {
+	w.state = state
+	w.z, w.sets0 = &w.zeros[state&1], &w.nonzero.sets[0][state&1<<4]
+}
+
+// next codes symbols of the row from the position on, or decodes them into syms: zeros, and the
+// first that is not zero, or up to column stop.
+func (w *walk) next(syms []int32, stop int) error {
+	if w.dependent {
+		stop = w.c + 1 // the next one may be on another scale
 	}
-	y = w.nonzero.code(w.rc, &in, y, w.state&1<<4|w.near, w.density)
-	w.row.update(int32(y)<<22, 60)
-	i := w.c + margin
-	w.left, w.cur[i] = 0, 0
-	if y != 0 {
+	var in [maxInputs]*counter
+	if w.skip(&in, syms, stop) {
 		w.inKernel++
 		w.inRow++
-		var err error
-		if s, err = w.code(&in, s); err != nil {
-			return 0, err
+		s, err := w.code(&in, syms[w.c])
+		if err != nil {
+			return err
 		}
 		w.left = int(min(uint32(abs(s)), 3))
+		w.mags[w.c+margin] = uint8(w.left)
+		syms[w.c] = s
+		w.pass()
 	}
-	w.mags[i] = uint8(w.left)
 	if w.dependent {
-		w.state = NextState(w.state, s)
+		w.inState(NextState(w.state, syms[w.c-1]))
 	}
+	if w.c == w.cols && w.cols > 1 {
+		w.rowDensity = append(w.rowDensity, counter((2*uint64(w.inRow)+1)<<22/(2*uint64(w.cols)+2)<<10|densityCount))
+	}
+	return nil
+}
+
+// skip codes or decodes zeros up to stop, or to a symbol that is not, and reports whether one was met.
+func (w *walk) skip(in *[maxInputs]*counter, syms []int32, stop int) bool {
+	if simd {
+		w.stop = stop
+		for w.c < stop {
+			met := nonzeroAVX2(&w.front, w.rc, &syms[0])
+			if met&2 != 0 {
+				w.rc.carry()
+			}
+			if w.rc.rng < 1<<32 {
+				w.rc.shift()
+			}
+			if met&1 != 0 {
+				w.cur[w.c+margin] = 0
+				return true
+			}
+		}
+		return false
+	}
+	for w.c < stop {
+		near := w.nonzeroInputs(in)
+		y := 0
+		if syms[w.c] != 0 {
+			y = 1
+		}
+		y = w.nonzero.code(w.rc, in, y&^int(w.rc.dec), w.state&1<<4|near, w.density)
+		w.row.update(int32(y)<<22, 60)
+		i := w.c + margin
+		w.cur[i] = 0
+		if y != 0 {
+			return true
+		}
+		w.left, w.mags[i], syms[w.c] = 0, 0, 0
+		w.pass()
+	}
+	return false
+}
+
+// pass moves the position to the next column.
+func (w *walk) pass() {
 	w.c++
 	if w.k++; w.k == w.kernel {
 		w.k, w.inKernel = 0, 0
-		if w.c == w.cols && w.cols > 1 {
-			w.rowDensity = append(w.rowDensity, counter((2*uint64(w.inRow)+1)<<22/(2*uint64(w.cols)+2)<<10|densityCount))
-		}
 	}
-	return s, nil
 }
 
-// nonzeroInputs sets the inputs of the decision "not zero".
-func (w *walk) nonzeroInputs(in *[maxInputs]*counter) {
-	m, c, k, scale := w.model, w.c, w.k, w.state&1
+// nonzeroInputs sets the inputs of the decision "not zero", and returns its first set.
+func (w *walk) nonzeroInputs(in *[maxInputs]*counter) (near int) {
+	z, c, k := w.z, w.c, w.k
 	over, left, rl := w.above[c], uint(w.left), uint(w.row.logit()+zeroLogit)
-	n1, n2 := uint(0), uint(0)
-	if w.far1 > 0 { // the neighbours at the distance and beside it
-		n1 = uint(binary.LittleEndian.Uint32(w.mags[c+margin-1-w.far1:]) & w.beside)
-	}
-	if w.far2 > 0 {
-		n2 = uint(w.mags[c+margin-w.far2])
-	}
+	n1 := uint(binary.LittleEndian.Uint32(w.mags[c+margin-1-w.far1:]) & w.besideFar1)
+	n2 := uint(w.mags[c+margin-w.far2]) & uint(w.besideFar2)
 	leftFlag, upFlag := (left+3)>>2, uint(over.mags&3+3)>>2
 	expect, kq := int64(0), 0
 	if w.kin.energy != 0 { // else this row is like none so far
@@ -398,21 +474,21 @@ func (w *walk) nonzeroInputs(in *[maxInputs]*counter) {
 		kq = w.kin.scale.steps(expect)
 	}
 	w.expect, w.kq = expect, kq
-	w.near = int(leftFlag<<3|upFlag<<2) | min(w.r, 3)
 	w.density = int(uint(over.density)>>1<<4 | rl>>9)
 
 	in[0] = &w.column[c]
 	in[1] = &w.place[k]
-	in[2] = &m.zFar[scale][(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
-	in[3] = &m.zDiag[scale][(n1>>2|n1>>12|n1<<2|left)&255]
+	in[2] = &z.far[(n1>>2|n2<<4|left<<2|uint(over.mags&3))&255]
+	in[3] = &z.diag[(n1>>2|n1>>12|n1<<2|left)&255]
 	if w.kernel == 1 {
-		in[4] = &m.zUpper[scale][(rl>>8<<9|uint(over.mags))&(1<<14-1)]
+		in[4] = &z.upper[(rl>>8<<9|uint(over.mags))&(1<<14-1)]
 	} else {
-		in[4] = &m.zKernel[scale][min(w.inKernel, 15)<<5|min(k, 31)]
+		in[4] = &z.kernel[min(w.inKernel, 15)<<5|min(k, 31)]
 	}
-	in[5] = &m.zKin[scale][((uint(over.density)+rl>>8)>>1<<5|uint(max(kq, -kq))<<1|leftFlag)&1023]
-	in[6] = &m.zNear[scale][(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
-	in[7] = &m.zDensity[scale][(uint(over.density)<<5|rl>>8)&1023]
+	in[5] = &z.kin[((uint(over.density)+rl>>8)>>1<<5|uint(max(kq, -kq))<<1|leftFlag)&1023]
+	in[6] = &z.near[(uint(over.around)<<2|leftFlag<<1|upFlag)&511]
+	in[7] = &z.density[(uint(over.density)<<5|rl>>8)&1023]
+	return int(leftFlag<<3|upFlag<<2) | int(w.early)
 }
 
 // above is what a row knows of a column as it begins.

@@ -20,7 +20,28 @@ func TestLayout(t *testing.T) {
 		{"rangeCoder.rng", unsafe.Offsetof(rangeCoder{}.rng), 0},
 		{"rangeCoder.at", unsafe.Offsetof(rangeCoder{}.at), 8},
 		{"rangeCoder.dec", unsafe.Offsetof(rangeCoder{}.dec), 16},
+		{"kin.energy", unsafe.Offsetof(kin{}.energy), 0},
+		{"kin.groups", unsafe.Offsetof(kin{}.groups), 8},
+		{"kin.stride", unsafe.Offsetof(kin{}.stride), 16},
+		{"kin.atWhole", unsafe.Offsetof(kin{}.atWhole), 24},
+		{"kin.atColumn", unsafe.Offsetof(kin{}.atColumn), 32},
+		{"kin.atCount", unsafe.Offsetof(kin{}.atCount), 40},
+		{"kin.scale.inv", unsafe.Offsetof(kin{}.scale) + unsafe.Offsetof(scale{}.inv), 56},
+		{"kin.alike", unsafe.Offsetof(kin{}.alike), 64},
 		{"kinColumn.value", unsafe.Offsetof(kinColumn{}.value), 64},
+		{"front.atAbove", unsafe.Offsetof(front{}.atAbove), 3 * 8},
+		{"front.kin", unsafe.Offsetof(front{}.kin), 10 * 8},
+		{"front.c", unsafe.Offsetof(front{}.c), 11 * 8},
+		{"front.stop", unsafe.Offsetof(front{}.stop), 13 * 8},
+		{"front.left", unsafe.Offsetof(front{}.left), 16 * 8},
+		{"front.kq", unsafe.Offsetof(front{}.kq), 19 * 8},
+		{"front.row", unsafe.Offsetof(front{}.row), 20 * 8},
+		{"front.early", unsafe.Offsetof(front{}.early), 20*8 + 12},
+		{"zeros.kernel", unsafe.Offsetof(zeroTables{}.kernel), 4 * 512},
+		{"zeros.density", unsafe.Offsetof(zeroTables{}.density), 4 * (256 + 256 + 512 + 1<<14 + 1<<10 + 512)},
+		{"above", unsafe.Sizeof(above{}), 4},
+		{"above.density", unsafe.Offsetof(above{}.density), 2},
+		{"mixing", unsafe.Sizeof(mixing{}), 256},
 		{"a row of mixVec", unsafe.Sizeof(mixVec[0]), 32},
 	} {
 		if c.got != c.want {
@@ -134,20 +155,33 @@ func TestKinVariants(t *testing.T) {
 	if !simd {
 		t.Skip("this CPU has no AVX2")
 	}
-	r := rand.New(rand.NewPCG(3, 3))
-	for n := range 40 {
-		k := newKin(2, 4)
-		k.count[0] = uint32(n)
-		for i := range k.alike {
-			k.alike[i] = int32(r.Uint32()) >> r.IntN(20)
-		}
-		for i := range min(n, kinDepth) {
-			k.cols[0].row[i], k.cols[0].value[i] = uint16(r.IntN(kinRows)), int8(r.IntN(127)-63)
-		}
-		got, want := k.predict(0), int32(0)
-		portable(func() { want = k.predict(0) })
-		if got != want {
-			t.Errorf("%d entries: %d, want %d", n, got, want)
+	for _, rows := range []int{2, 16, 40, 128, 129, 1200} {
+		for _, density := range []float64{.05, .5, 1} {
+			const cols = 4
+			run := func() (all []int32) {
+				r := rand.New(rand.NewPCG(3, 3))
+				k := newKin(rows, cols)
+				for i := range rows {
+					k.row(i)
+					for c := range cols {
+						p := k.predict(c)
+						all = append(all, p)
+						if r.Float64() < density {
+							k.learn(i, c, int64(p), int32(r.Uint32())>>r.IntN(32)|1)
+						}
+						all = append(all, int32(k.scale.mean))
+					}
+				}
+				return all
+			}
+			got := run()
+			portable(func() {
+				for i, want := range run() {
+					if got[i] != want {
+						t.Fatalf("%d rows of density %v: number %d is %d, want %d", rows, density, i, got[i], want)
+					}
+				}
+			})
 		}
 	}
 }

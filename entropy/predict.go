@@ -51,6 +51,7 @@ func (s *scale) learn(x int64) {
 const (
 	kinDepth = 32  // the non-zeros that are kept of a column
 	kinRows  = 512 // the rows that are told apart
+	kinDense = 128 // the most rows of which assembly keeps columns whole
 )
 
 // kin predicts a symbol from the rows before, each in proportion to how alike it is
@@ -58,15 +59,23 @@ const (
 // inner product, <this, j> of the columns before c. Rows of a layer repeat each other
 // (the matrix is near one of low rank), which no neighbour tells. Values enter as
 // logarithms of their magnitudes with a sign. Of each column the last kinDepth non-zeros
-// are kept, of rows the number modulo kinRows.
+// are kept, of rows the number modulo kinRows. Assembly knows the layout up to norm.
 type kin struct {
-	on     bool
-	alike  [kinRows]int32 // <this, j> / <j, j>, in 1/2^17
-	norm   [kinRows]int32 // 2^24 / <j, j>
-	cols   []kinColumn
-	count  []uint32 // non-zeros of the column so far
-	energy int64    // <this, this> so far
-	scale  scale
+	energy   int64      // <this, this> so far
+	groups   int        // of 16 rows, that hold those before this one
+	stride   int        // bytes of a column in whole
+	atWhole  *int8      // nil: columns are kept as their non-zeros
+	atColumn *kinColumn // the first
+	atCount  *uint32    // its non-zeros so far
+	scale    scale
+	alike    [kinRows]int32     // <this, j> / <j, j>, in 1/2^17
+	norm     [kinRows + 8]int32 // 2^24 / <j, j>
+
+	on      bool
+	columns []kinColumn
+	count   []uint32
+	whole   []int8            // by column and row, 0 for all but a column's last kinDepth
+	last    [][kinDepth]uint8 // by column, the rows of those
 }
 
 // kinColumn are a column's latest non-zeros, by their number modulo kinDepth. Those that
@@ -78,10 +87,19 @@ type kinColumn struct {
 
 func newKin(rows, cols int) *kin {
 	k := &kin{on: rows > 1 && cols >= 4, scale: newScale(1 << 17)}
-	if k.on {
-		k.cols = make([]kinColumn, cols)
-		k.count = make([]uint32, cols)
+	if !k.on {
+		return k
 	}
+	k.count = make([]uint32, cols)
+	k.atCount = &k.count[0]
+	if simd && rows <= kinDense {
+		k.stride = (rows + 15) &^ 15
+		k.whole, k.last = make([]int8, cols*k.stride), make([][kinDepth]uint8, cols)
+		k.atWhole = &k.whole[0]
+		return k
+	}
+	k.columns = make([]kinColumn, cols)
+	k.atColumn = &k.columns[0]
 	return k
 }
 
@@ -93,20 +111,16 @@ func (k *kin) row(r int) {
 	if r > 0 {
 		k.norm[(r-1)%kinRows] = int32(1 << 24 / max(1, k.energy))
 	}
-	k.energy = 0
-	clear(k.alike[:])
+	k.energy, k.groups = 0, (r+15)/16
+	clear(k.alike[:min(r, kinRows)])
 }
 
 // predict is the prediction for column c, in 1/2^17 of values.
 func (k *kin) predict(c int) int32 {
-	col := &k.cols[c]
 	if simd {
-		if k.count[c] > kinDepth/2 {
-			return kin32AVX2(&k.alike, col)
-		}
-		return kin16AVX2(&k.alike, col)
+		return kinAVX2(k, c)
 	}
-	sum := int32(0)
+	sum, col := int32(0), &k.columns[c]
 	for i := range min(k.count[c], kinDepth) {
 		sum += k.alike[col.row[i]%kinRows] * int32(col.value[i])
 	}
@@ -122,12 +136,22 @@ func (k *kin) learn(r, c int, expect int64, t int32) {
 	if t < 0 {
 		v = -v
 	}
-	col, n := &k.cols[c], k.count[c]
-	for i := range min(n, kinDepth) {
-		j := col.row[i] % kinRows
-		k.alike[j] += int32(int64(int32(col.value[i])*v) * int64(k.norm[j]) >> 7)
+	n := k.count[c]
+	if k.whole != nil {
+		column, last := k.whole[c*k.stride:][:k.stride], &k.last[c][n%kinDepth]
+		kinLearnAVX2(&k.alike, &k.norm, &column[0], k.groups, v)
+		if n >= kinDepth {
+			column[*last] = 0
+		}
+		column[r], *last = int8(v), uint8(r)
+	} else {
+		col := &k.columns[c]
+		for i := range min(n, kinDepth) {
+			j := col.row[i] % kinRows
+			k.alike[j] += int32(int64(int32(col.value[i])*v) * int64(k.norm[j]) >> 7)
+		}
+		col.row[n%kinDepth], col.value[n%kinDepth] = uint16(r%kinRows), int8(v)
 	}
-	col.row[n%kinDepth], col.value[n%kinDepth] = uint16(r%kinRows), int8(v)
 	k.count[c]++
 	k.energy += int64(v * v)
 	k.scale.learn(expect)

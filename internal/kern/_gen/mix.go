@@ -41,9 +41,6 @@ func mix(c *build.Context, n int) {
 	function(c, name, "func(rc *rangeCoder, c *[8]*counter, m0, m1 *mixing, y int) int", name+` is mix for n = `+fmt.Sprint(n)+`, but that it leaves the carry and shift of the range
 coder to its caller.`, "rangeCoder", "counter", "mixing")
 	m0, m1, rc, vec, tab, s := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI, reg.RSI
-	symbol := func(n string) operand.Mem {
-		return operand.Mem{Symbol: operand.Symbol{Name: "·" + n}, Base: reg.StaticBase}
-	}
 	c.Load(c.Param("c"), s)
 	c.Load(c.Param("m0"), m0)
 	c.Load(c.Param("m1"), m1)
@@ -68,6 +65,32 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 			c.VPINSRW(operand.U8(i), idx(tab, reg.RCX, 2), words[k], words[k])
 		}
 	}
+	decide(c, n, func() { c.Load(c.Param("y"), tab) }, func() {})
+	for i := range n {
+		c.MOVQ(mem(s, 8*i), reg.RAX)
+		if i%4 == 0 {
+			c.VMOVD(lanes[i/4], mem(reg.RAX, 0))
+		} else {
+			c.VPEXTRD(operand.U8(i%4), lanes[i/4], mem(reg.RAX, 0))
+		}
+	}
+	c.ANDL(operand.U8(1), reg.R15L)
+	c.Store(reg.R15, c.ReturnIndex(0))
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// symbol is a variable of the package.
+func symbol(n string) operand.Mem {
+	return operand.Mem{Symbol: operand.Symbol{Name: "·" + n}, Base: reg.StaticBase}
+}
+
+// decide builds what follows once the inputs are in lanes of X0 and X1, their logits in words of X2 and
+// X3, the sets in R8 and R9, the range coder in R10 and mixVec in R11: the decision, -1 or 0 in R15, the sets'
+// update, and the inputs' new values in X0 and X1. RSI is kept. bit loads an encoder's bit into RDI, and
+// may use R15; added is told where the interval's low end was moved.
+func decide(c *build.Context, n int, bit, added func()) {
+	m0, m1, rc, vec, tab := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI
 	// v is the register of number i with n lanes.
 	v := func(i int) reg.VecPhysical {
 		y := []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11}
@@ -144,7 +167,7 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 		c.CMPQ(reg.R14, reg.RDX)
 		c.SBBQ(operand.Imm(0), reg.R15)
 		c.ANDQ(mem(rc, rcDec), reg.R15)
-		c.Load(c.Param("y"), tab)
+		bit()
 		c.NEGQ(tab)
 		c.ORQ(tab, reg.R15)
 		c.SUBQ(reg.RDX, reg.R13)
@@ -166,10 +189,11 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 		c.SUBQ(reg.RDX, reg.R14)
 		c.JMP(operand.LabelRef("zero"))
 		c.Label("encode")
-		c.Load(c.Param("y"), tab)
+		bit()
 		c.TESTQ(tab, tab)
 		c.JNE(operand.LabelRef("one"))
 		c.ADDQ(reg.RDX, reg.R14)
+		added()
 		c.Label("zero")
 		c.XORL(reg.R15L, reg.R15L)
 		c.JMP(operand.LabelRef("decided"))
@@ -241,16 +265,4 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 	if n == 8 {
 		c.VEXTRACTI128(operand.U8(1), reg.Y0, reg.X1)
 	}
-	for i := range n {
-		c.MOVQ(mem(s, 8*i), reg.RAX)
-		if i%4 == 0 {
-			c.VMOVD(lanes[i/4], mem(reg.RAX, 0))
-		} else {
-			c.VPEXTRD(operand.U8(i%4), lanes[i/4], mem(reg.RAX, 0))
-		}
-	}
-	c.ANDL(operand.U8(1), reg.R15L)
-	c.Store(reg.R15, c.ReturnIndex(0))
-	c.VZEROUPPER()
-	c.RET()
 }
