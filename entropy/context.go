@@ -146,12 +146,8 @@ func newModel() *model {
 	return m
 }
 
-func abs(a int32) int32 {
-	if a < 0 {
-		return -a
-	}
-	return a
-}
+// abs has no branch: signs are not foreseen.
+func abs(a int32) int32 { return a ^ a>>31 - a>>31 }
 
 // sgn is 0, 1 or 2: zero, positive, negative.
 func sgn(a int32) int { return int(uint32(-a)>>31 | uint32(a)>>31<<1) }
@@ -623,11 +619,11 @@ func (w *walk) negativeInputs(in *[maxInputs]*counter) {
 	}
 	rowMag, colMag := w.rowMag, w.colMag[c]
 	x := &w.lin.x
-	*x = [9]int64{0: w.kin.scale.ratio(w.expect) * int64(rowMag) >> 8, 5: int64(n2) << 6, 6: int64(up) << 6}
+	x[0], x[5], x[6] = w.kin.scale.ratio(w.expect)*int64(rowMag)>>8, int64(n2)<<6, int64(up)<<6
 	if kernel > 1 {
 		e := &w.edges[k]
 		x[1], x[2], x[3], x[4] = int64(left)<<6&e.left, int64(n1)<<6&e.upper, int64(n1l)<<6&(e.left&e.upper), int64(n1r)<<6&(e.right&e.upper)
-		x[7] = int64(up2) << 6
+		x[7], x[8] = int64(up2)<<6, 0
 		if 2*kernel <= maxLag {
 			x[8] = int64(cur[i-2*kernel]) << 6
 		}
@@ -638,11 +634,10 @@ func (w *walk) negativeInputs(in *[maxInputs]*counter) {
 	hat := w.lin.predict()
 	hq, kq := w.lin.scale.steps(hat), w.kq
 	near := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
-	w.value = value{
-		hat: hat, hq: hq, rm: octaves(rowMag >> 5), cm: octaves(colMag >> 5),
-		est:   quarters((2*colMag + 2*rowMag + near*25) / 5 >> 4),
-		nearQ: octaves(near), pairUp: octaves(abs(left))<<4 | octaves(abs(up)), pairFar: octaves(abs(n1))<<4 | octaves(abs(n2)),
-	}
+	v := &w.value
+	v.hat, v.hq, v.rm, v.cm = hat, hq, octaves(rowMag>>5), octaves(colMag>>5)
+	v.est = quarters((2*colMag + 2*rowMag + near*25) / 5 >> 4)
+	v.nearQ, v.pairUp, v.pairFar = octaves(near), octaves(abs(left))<<4|octaves(abs(up)), octaves(abs(n1))<<4|octaves(abs(n2))
 
 	in[0] = &m.sKin[(kq+12)*3+sgn(left)]
 	in[1] = &m.sKinNear[((kq+12)*3+sgn(n1))*3+sgn(up)]
