@@ -100,10 +100,23 @@ type model struct {
 
 	zeros [2]zeroTables // not zero, on the first and on the second scale of a dependent quantiser
 
-	sKin, sKinNear, sBoth, sLinear, sCross, sUpper, sRow        []counter // negative
-	lPlain, lDensity, lEst, lNear, lFar, lLinear, lKin, lColumn []counter // length
-	mPlain, mRow, mNear, mLinear                                []counter // mantissa
-	low                                                         []counter // its bits below the second
+	// Negative:
+	sKin                 [25 * 3]counter
+	sKinNear             [25 * 9]counter
+	sBoth                [25 * 25]counter
+	sLinear              [25]counter
+	sCross, sUpper, sRow [81]counter
+	// Length:
+	lPlain               [2 * lengthSteps * 2]counter
+	lDensity             [2 * lengthSteps * 176]counter
+	lEst                 [2 * lengthSteps * 64]counter
+	lNear, lFar, lColumn [lengthSteps * 256]counter
+	lLinear, lKin        [lengthSteps * 16 * 25]counter
+	// Mantissa, and its bits below the second:
+	mPlain      [mantissaSteps * 2]counter
+	mRow, mNear [mantissaSteps * 16]counter
+	mLinear     [mantissaSteps * 25]counter
+	low         [16 * 256 * 2]counter
 
 	starts     []counter // of the blocks' starts, see walk.start
 	rowDensity []counter // of the rows of the latest matrix, how many are not zero
@@ -127,12 +140,15 @@ func newModel() *model {
 		length:   newSite(8, 2*lengthSteps, 16),
 		mantissa: newSite(4, 16*mixedBits, 1),
 
-		sKin: newCounters(25 * 3), sKinNear: newCounters(25 * 9), sBoth: newCounters(25 * 25), sLinear: newCounters(25),
-		sCross: newCounters(81), sUpper: newCounters(27), sRow: newCounters(81),
-		lPlain: newCounters(2 * lengthSteps * 2), lDensity: newCounters(2 * lengthSteps * 176), lEst: newCounters(2 * lengthSteps * 64), lNear: newCounters(lengthSteps * 256),
-		lFar: newCounters(lengthSteps * 256), lLinear: newCounters(lengthSteps * 16 * 25), lKin: newCounters(lengthSteps * 16 * 25), lColumn: newCounters(lengthSteps * 256),
-		mPlain: newCounters(mantissaSteps * 2), mRow: newCounters(mantissaSteps * 16), mNear: newCounters(mantissaSteps * 16), mLinear: newCounters(mantissaSteps * 25),
-		low: newCounters(16 * 256 * 2), starts: newCounters(maxStart),
+		starts: newCounters(maxStart),
+	}
+	m.negative.close = true
+	for _, c := range [][]counter{
+		m.sKin[:], m.sKinNear[:], m.sBoth[:], m.sLinear[:], m.sCross[:], m.sUpper[:], m.sRow[:],
+		m.lPlain[:], m.lDensity[:], m.lEst[:], m.lNear[:], m.lFar[:], m.lColumn[:], m.lLinear[:], m.lKin[:],
+		m.mPlain[:], m.mRow[:], m.mNear[:], m.mLinear[:], m.low[:],
+	} {
+		resetCounters(c)
 	}
 	for i := range m.low {
 		m.low[i] |= lowCount
@@ -544,13 +560,10 @@ func (w *walk) code(in *[maxInputs]*counter, s int32) (int32, error) {
 		tree = min(tree<<1|y, 255)
 	}
 	if rc.dec != 0 {
-		if v > 1<<31 || v == 1<<31 && sign == 0 {
+		if v > 1<<31-1+uint32(sign) {
 			return 0, corrupt("symbol beyond 32 bits")
 		}
-		if sign == 1 {
-			v = -v
-		}
-		s = int32(v)
+		s = int32(v^-uint32(sign)) + int32(sign)
 	}
 	t, c := min(max(s, -maxMag), maxMag), w.c
 	w.cur[c+margin] = t

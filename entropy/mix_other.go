@@ -12,6 +12,10 @@ func mix8AVX2(*rangeCoder, *[maxInputs]*counter, *mixing, *mixing, int) int {
 	panic("entropy: no assembly")
 }
 
+func mix8CloseAVX2(*rangeCoder, *[maxInputs]*counter, *mixing, *mixing, int) int {
+	panic("entropy: no assembly")
+}
+
 func nonzeroAVX2(*front, *rangeCoder, *int32) int { panic("entropy: no assembly") }
 
 func kinAVX2(*kin, int) int32 { panic("entropy: no assembly") }

@@ -41,9 +41,7 @@ func init() {
 }
 
 func (s *scale) learn(x int64) {
-	if x < 0 {
-		x = -x
-	}
+	x = x ^ x>>63 - x>>63
 	s.mean = max(1, s.mean+(min(x, 1<<57)-s.mean)>>7)
 	s.inv = ^uint64(0) / uint64(s.mean)
 }
@@ -133,9 +131,7 @@ func (k *kin) learn(r, c int, expect int64, t int32) {
 		return
 	}
 	v := int32(quarters(abs(t)))
-	if t < 0 {
-		v = -v
-	}
+	v = v ^ t>>31 - t>>31
 	n := k.count[c]
 	if k.whole != nil {
 		column, last := k.whole[c*k.stride:][:k.stride], &k.last[c][n%kinDepth]

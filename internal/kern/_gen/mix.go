@@ -31,13 +31,13 @@ const (
 
 func init() {
 	coders = append(coders,
-		kernel{"mix_4_avx2", func(c *build.Context) { mix(c, 4) }},
-		kernel{"mix_8_avx2", func(c *build.Context) { mix(c, 8) }})
+		kernel{"mix_4_avx2", func(c *build.Context) { mix(c, "mix4AVX2", 4, true) }},
+		kernel{"mix_8_avx2", func(c *build.Context) { mix(c, "mix8AVX2", 8, false) }},
+		kernel{"mix_8close_avx2", func(c *build.Context) { mix(c, "mix8CloseAVX2", 8, true) }})
 }
 
-// mix builds a decision of a site with n inputs.
-func mix(c *build.Context, n int) {
-	name := fmt.Sprintf("mix%dAVX2", n)
+// mix builds a decision of a site with n inputs; close: it is seldom foreseen.
+func mix(c *build.Context, name string, n int, close bool) {
 	function(c, name, "func(rc *rangeCoder, c *[8]*counter, m0, m1 *mixing, y int) int", name+` is mix for n = `+fmt.Sprint(n)+`, but that it leaves the carry and shift of the range
 coder to its caller.`, "rangeCoder", "counter", "mixing")
 	m0, m1, rc, vec, tab, s := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI, reg.RSI
@@ -65,7 +65,7 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 			c.VPINSRW(operand.U8(i), idx(tab, reg.RCX, 2), words[k], words[k])
 		}
 	}
-	decide(c, n, func() { c.Load(c.Param("y"), tab) }, func() {})
+	decide(c, n, close, func() { c.Load(c.Param("y"), tab) }, func() {})
 	for i := range n {
 		c.MOVQ(mem(s, 8*i), reg.RAX)
 		if i%4 == 0 {
@@ -89,7 +89,7 @@ func symbol(n string) operand.Mem {
 // X3, the sets in R8 and R9, the range coder in R10 and mixVec in R11: the decision, -1 or 0 in R15, the sets'
 // update, and the inputs' new values in X0 and X1. RSI is kept. bit loads an encoder's bit into RDI, and
 // may use R15; added is told where the interval's low end was moved.
-func decide(c *build.Context, n int, bit, added func()) {
+func decide(c *build.Context, n int, close bool, bit, added func()) {
 	m0, m1, rc, vec, tab := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI
 	// v is the register of number i with n lanes.
 	v := func(i int) reg.VecPhysical {
@@ -161,8 +161,8 @@ func decide(c *build.Context, n int, bit, added func()) {
 	c.MOVQ(reg.R13, tab)
 	c.SHRQ(operand.U8(16), tab)
 	c.IMULQ(tab, reg.RDX) // where the interval of y = 0 begins
-	if n == 4 {
-		// Without a branch: these are close calls.
+	if close {
+		// Without a branch.
 		c.XORL(reg.R15L, reg.R15L)
 		c.CMPQ(reg.R14, reg.RDX)
 		c.SBBQ(operand.Imm(0), reg.R15)

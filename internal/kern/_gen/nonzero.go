@@ -239,7 +239,7 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 
 	c.LEAQ(symbol("mixVec"), vec)
 	c.Load(c.Param("rc"), reg.R10)
-	decide(c, 8, func() {
+	decide(c, 8, false, func() {
 		c.Load(c.Param("syms"), reg.RDI)
 		c.MOVL(idx(reg.RDI, col, 4), reg.EDI)
 	}, func() {
