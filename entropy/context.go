@@ -100,12 +100,7 @@ type model struct {
 
 	zeros [2]zeroTables // not zero, on the first and on the second scale of a dependent quantiser
 
-	// Negative:
-	sKin                 [25 * 3]counter
-	sKinNear             [25 * 9]counter
-	sBoth                [25 * 25]counter
-	sLinear              [25]counter
-	sCross, sUpper, sRow [81]counter
+	signs signTables
 	// Length:
 	lPlain               [2 * lengthSteps * 2]counter
 	lDensity             [2 * lengthSteps * 176]counter
@@ -133,6 +128,17 @@ type zeroTables struct {
 	density [1 << 10]counter // by densities of column and row
 }
 
+// signTables are the counters of the decision "negative". Assembly knows their places.
+type signTables struct {
+	kin     [25 * 3]counter
+	kinNear [25 * 9]counter
+	both    [25 * 25]counter // what kin and linear expect
+	linear  [25]counter
+	cross   [81]counter // by the neighbours next and at the distances
+	upper   [27]counter
+	row     [81]counter
+}
+
 func newModel() *model {
 	m := &model{
 		nonzero:  newSite(8, 2*16, 176),
@@ -144,7 +150,7 @@ func newModel() *model {
 	}
 	m.negative.close = true
 	for _, c := range [][]counter{
-		m.sKin[:], m.sKinNear[:], m.sBoth[:], m.sLinear[:], m.sCross[:], m.sUpper[:], m.sRow[:],
+		m.signs.kin[:], m.signs.kinNear[:], m.signs.both[:], m.signs.linear[:], m.signs.cross[:], m.signs.upper[:], m.signs.row[:],
 		m.lPlain[:], m.lDensity[:], m.lEst[:], m.lNear[:], m.lFar[:], m.lColumn[:], m.lLinear[:], m.lKin[:],
 		m.mPlain[:], m.mRow[:], m.mNear[:], m.mLinear[:], m.low[:],
 	} {
@@ -210,7 +216,7 @@ type walk struct {
 	start      int // the length in bits, less 1, that the first decision about a length asks for
 	// The row and those before, with margins, so that neighbours need no tests; symbols
 	// are clamped to maxMag.
-	cur, prev, prev2   []int32
+	cur, prev, prev2   []cell
 	mags, mags1, mags2 []uint8   // their magnitudes, at most 3
 	edges              []edges   // by place in the kernel
 	column, place      []counter // not zero: by column; by place in the kernel, within a row
@@ -220,11 +226,8 @@ type walk struct {
 	logits             []int16   // scratch of look
 	dependent          bool
 	state              int // of a dependent quantiser, else 0
-	lin                linear
-	r                  int   // the row
-	rowMag             int32 // of the row's non-zeros, in 1/256
-	inRow              int   // non-zeros so far
-	value              value
+	r                  int // the row
+	inRow              int // non-zeros so far
 }
 
 // front is what the decision "not zero" reads of a walk, and what it leaves. Assembly knows
@@ -235,7 +238,7 @@ type front struct {
 	atAbove      *above
 	atColumn     *counter
 	atPlace      *counter
-	atCur        *int32
+	atCur        *cell
 	atMags       *uint8
 	atFar1       *uint8 // the neighbour at the first distance, less 1
 	atFar2       *uint8
@@ -252,17 +255,39 @@ type front struct {
 	besideFar1   uint32 // of the neighbours at and beside the first distance, those that are known
 	besideFar2   uint32
 	early        uint32 // the row's number, at most 3
+
+	// And the decision "negative":
+	rowMag              int32 // of the row's non-zeros, in 1/256
+	atPrev, atPrev2     *cell
+	atNear1, atNear2    *cell // the neighbours at both distances, else this symbol
+	atSeventh, atEighth *cell // the last features of linear
+	atEdges             *edges
+	atColSign           *counter
+	atColMag            *int32
+	lin                 *linear
+	signs               *signTables
+	signSet0, signSet1  *mixing
+	value               value
 }
 
-// edges says of a place in the kernel which neighbours lie in it: all bits or none.
-type edges struct{ left, right, upper int64 }
+// edges masks the features of linear by whether they lie in the kernel: all bits or none.
+type edges [8]int32
 
-// all is all bits or none.
-func all(yes bool) int64 {
-	if yes {
-		return -1
+// newEdges is that of place k in a kernel.
+func newEdges(k, width, kernel, far1 int) (e edges) {
+	for i := range e {
+		e[i] = -1
 	}
-	return 0
+	left, right, upper := k%width > 0, k%width < width-1, k >= width && far1 > 0
+	if kernel == 1 {
+		left, right, upper = true, true, far1 > 0
+	}
+	for i, in := range []bool{left, upper, left && upper, right && upper} {
+		if !in {
+			e[i] = 0
+		}
+	}
+	return e
 }
 
 // value is what a symbol's sign and magnitude are coded by, beside their own first bits.
@@ -305,18 +330,19 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 	const wide = 2 * margin
 	w := &walk{
 		model: m, rc: rc, cols: cols, width: b.W, far1: far1, far2: far2, dependent: b.Dependent,
-		cur: make([]int32, cols+wide), prev: make([]int32, cols+wide), prev2: make([]int32, cols+wide),
+		cur: make([]cell, cols+wide), prev: make([]cell, cols+wide), prev2: make([]cell, cols+wide),
 		mags: make([]uint8, cols+wide), mags1: make([]uint8, cols+wide), mags2: make([]uint8, cols+wide),
 		edges: make([]edges, kernel), column: newCounters(cols), place: newCounters(kernel), colSign: newCounters(cols), colMag: make([]int32, cols),
 		above: make([]above, cols), logits: make([]int16, cols+wide),
-		lin: linear{scale: newScale(64)},
 	}
 	w.front = front{
 		kin: newKin(b.Rows, cols), kernel: kernel, besideFar1: beside1, besideFar2: beside2,
 		atAbove: &w.above[0], atColumn: &w.column[0], atPlace: &w.place[0], sets1: &m.nonzero.sets[1][0],
+		atEdges: &w.edges[0], atColSign: &w.colSign[0], atColMag: &w.colMag[0], lin: &linear{scale: newScale(64)}, signs: &m.signs,
+		signSet0: &m.negative.sets[0][0], signSet1: &m.negative.sets[1][0],
 	}
 	for k := range w.edges {
-		w.edges[k] = edges{left: all(k%b.W > 0), right: all(k%b.W < b.W-1), upper: all(k >= b.W && far1 > 0)}
+		w.edges[k] = newEdges(k, b.W, kernel, far1)
 	}
 	if b.Len() >= minStart {
 		w.start = m.codeStart(rc, b.Syms)
@@ -387,6 +413,13 @@ func (w *walk) begin(r int) {
 	look(w.above, w.column, w.logits, w.mags1[margin:], w.mags2[margin:], w.far1)
 	resetCounters(w.place)
 	w.atCur, w.atMags, w.atFar1, w.atFar2 = &w.cur[margin], &w.mags[margin], &w.mags[margin-1-w.far1], &w.mags[margin-w.far2]
+	w.atPrev, w.atPrev2, w.atNear1, w.atNear2 = &w.prev[margin], &w.prev2[margin], &w.cur[margin-w.far1], &w.cur[margin-w.far2]
+	w.atSeventh, w.atEighth = w.atPrev2, w.atCur
+	if w.kernel == 1 {
+		w.atSeventh, w.atEighth = &w.cur[margin-2], w.atPrev2
+	} else if 2*w.kernel <= maxLag {
+		w.atEighth = &w.cur[margin-2*w.kernel]
+	}
 	w.r, w.c, w.k, w.early = r, 0, 0, uint32(min(r, 3))
 	w.row, w.rowMag, w.inKernel, w.inRow, w.left = counterHalf, 256, 0, 0, 0
 	w.inState(0)
@@ -440,7 +473,7 @@ func (w *walk) skip(in *[maxInputs]*counter, syms []int32, stop int) bool {
 				w.rc.shift()
 			}
 			if met&1 != 0 {
-				w.cur[w.c+margin] = 0
+				w.cur[w.c+margin] = cell{}
 				return true
 			}
 		}
@@ -452,10 +485,10 @@ func (w *walk) skip(in *[maxInputs]*counter, syms []int32, stop int) bool {
 		if syms[w.c] != 0 {
 			y = 1
 		}
-		y = w.nonzero.code(w.rc, in, y&^int(w.rc.dec), w.state&1<<4|near, w.density)
+		y = w.nonzero.code(w.rc, in, y, w.state&1<<4|near, w.density)
 		w.row.update(int32(y)<<22, 60)
 		i := w.c + margin
-		w.cur[i] = 0
+		w.cur[i] = cell{}
 		if y != 0 {
 			return true
 		}
@@ -503,6 +536,22 @@ func (w *walk) nonzeroInputs(in *[maxInputs]*counter) (near int) {
 	return int(leftFlag<<3|upFlag<<2) | int(w.early)
 }
 
+// cell is a symbol as its neighbours see it.
+type cell struct {
+	value int32  // clamped to maxMag
+	mark  uint32 // its magnitude << 6 | octaves of it << 2 | sgn
+}
+
+func newCell(s int32) cell {
+	t := min(max(s, -maxMag), maxMag)
+	a := abs(t)
+	return cell{t, uint32(a<<6) | uint32(octaves(a)<<2|sgn(t))}
+}
+
+func (c cell) sgn() int     { return int(c.mark & 3) }
+func (c cell) octaves() int { return int(c.mark >> 2 & 15) }
+func (c cell) abs() int32   { return int32(c.mark >> 6) }
+
 // above is what a row knows of a column as it begins.
 type above struct {
 	mags    uint16 // density around << 4 | the second upper neighbour << 2 | the upper one
@@ -540,8 +589,15 @@ func look(to []above, column []counter, logits []int16, prev, prev2 []uint8, far
 // returns it.
 func (w *walk) code(in *[maxInputs]*counter, s int32) (int32, error) {
 	m, rc := w.model, w.rc
-	w.negativeInputs(in)
-	sign := m.negative.code(rc, in, int(uint32(s)>>31), 0, 0)
+	sign := int(uint32(s) >> 31)
+	if simd {
+		before := rc.at
+		sign = negativeAVX2(&w.front, rc, sign)
+		rc.settle(before)
+	} else {
+		w.negativeInputs(in)
+		sign = m.negative.code(rc, in, sign, 0, 0)
+	}
 	a := uint32(s)
 	if s < 0 {
 		a = -a
@@ -565,8 +621,9 @@ func (w *walk) code(in *[maxInputs]*counter, s int32) (int32, error) {
 		}
 		s = int32(v^-uint32(sign)) + int32(sign)
 	}
-	t, c := min(max(s, -maxMag), maxMag), w.c
-	w.cur[c+margin] = t
+	c, cell := w.c, newCell(s)
+	t := cell.value
+	w.cur[c+margin] = cell
 	w.kin.learn(w.r, c, w.expect, t)
 	w.lin.learn(w.value.hat, t, w.rowMag)
 	w.rowMag += (abs(t)*256 - w.rowMag) / 32
@@ -619,47 +676,43 @@ func alone(rc *rangeCoder, c *counter, y int) int {
 
 // negativeInputs sets the inputs of the decision "negative", and value.
 func (w *walk) negativeInputs(in *[maxInputs]*counter) {
-	m, cur, prev, prev2, kernel, c, k := w.model, w.cur, w.prev, w.prev2, w.kernel, w.c, w.k
+	g, cur, prev, prev2, c := w.front.signs, w.cur, w.prev, w.prev2, w.c
 	i := c + margin
-	left, up := cur[i-1], prev[i]
-	left2, up2 := cur[i-2], prev2[i]
-	var n1, n1l, n1r, n2 int32
-	if f := w.far1; f > 0 {
-		n1, n1l, n1r = cur[i-f], cur[i-f-1], cur[i-f+1]
+	left, left2, up, up2, n1, n2 := cur[i-1], cur[i-2], prev[i], prev2[i], cell{}, cell{}
+	e, x := &w.edges[w.k], &w.lin.x
+	if w.far1 > 0 {
+		n1 = cur[i-w.far1]
 	}
-	if f := w.far2; f > 0 {
-		n2 = cur[i-f]
+	if w.far2 > 0 {
+		n2 = cur[i-w.far2]
 	}
-	rowMag, colMag := w.rowMag, w.colMag[c]
-	x := &w.lin.x
-	x[0], x[5], x[6] = w.kin.scale.ratio(w.expect)*int64(rowMag)>>8, int64(n2)<<6, int64(up)<<6
-	if kernel > 1 {
-		e := &w.edges[k]
-		x[1], x[2], x[3], x[4] = int64(left)<<6&e.left, int64(n1)<<6&e.upper, int64(n1l)<<6&(e.left&e.upper), int64(n1r)<<6&(e.right&e.upper)
-		x[7], x[8] = int64(up2)<<6, 0
-		if 2*kernel <= maxLag {
-			x[8] = int64(cur[i-2*kernel]) << 6
+	x[0], x[1], x[2], x[3] = left.value<<6&e[0], n1.value<<6&e[1], cur[i-w.far1-1].value<<6&e[2], cur[i-w.far1+1].value<<6&e[3]
+	x[4], x[5] = n2.value<<6, up.value<<6
+	if w.kernel > 1 {
+		x[6], x[7] = up2.value<<6, 0
+		if 2*w.kernel <= maxLag {
+			x[7] = cur[i-2*w.kernel].value << 6
 		}
 	} else {
-		x[1], x[2], x[3], x[4] = int64(left)<<6, int64(n1)<<6, int64(n1l)<<6, int64(n1r)<<6
-		x[7], x[8] = int64(left2)<<6, int64(up2)<<6
+		x[6], x[7] = left2.value<<6, up2.value<<6
 	}
-	hat := w.lin.predict()
+	rowMag, colMag := w.rowMag, w.colMag[c]
+	hat := w.lin.predict(w.kin.scale.ratio(w.expect) * int64(rowMag) >> 8)
 	hq, kq := w.lin.scale.steps(hat), w.kq
-	near := 2*abs(left) + 2*abs(up) + abs(left2) + abs(up2) + 2*abs(n1) + 2*abs(n2)
+	near := 2*(left.abs()+up.abs()+n1.abs()+n2.abs()) + left2.abs() + up2.abs()
 	v := &w.value
 	v.hat, v.hq, v.rm, v.cm = hat, hq, octaves(rowMag>>5), octaves(colMag>>5)
 	v.est = quarters((2*colMag + 2*rowMag + near*25) / 5 >> 4)
-	v.nearQ, v.pairUp, v.pairFar = octaves(near), octaves(abs(left))<<4|octaves(abs(up)), octaves(abs(n1))<<4|octaves(abs(n2))
+	v.nearQ, v.pairUp, v.pairFar = octaves(near), left.octaves()<<4|up.octaves(), n1.octaves()<<4|n2.octaves()
 
-	in[0] = &m.sKin[(kq+12)*3+sgn(left)]
-	in[1] = &m.sKinNear[((kq+12)*3+sgn(n1))*3+sgn(up)]
-	in[2] = &m.sBoth[(hq+12)*25+kq+12]
-	in[3] = &m.sLinear[hq+12]
+	in[0] = &g.kin[(kq+12)*3+left.sgn()]
+	in[1] = &g.kinNear[((kq+12)*3+n1.sgn())*3+up.sgn()]
+	in[2] = &g.both[(hq+12)*25+kq+12]
+	in[3] = &g.linear[hq+12]
 	in[4] = &w.colSign[c]
-	in[5] = &m.sCross[((sgn(left)*3+sgn(up))*3+sgn(n1))*3+sgn(n2)]
-	in[6] = &m.sUpper[(sgn(up)*3+sgn(up2))*3+sgn(left2)]
-	in[7] = &m.sRow[((sgn(left)*3+sgn(left2))*3+sgn(prev[i-1]))*3+sgn(prev[i+1])]
+	in[5] = &g.cross[((left.sgn()*3+up.sgn())*3+n1.sgn())*3+n2.sgn()]
+	in[6] = &g.upper[(up.sgn()*3+up2.sgn())*3+left2.sgn()]
+	in[7] = &g.row[((left.sgn()*3+left2.sgn())*3+prev[i-1].sgn())*3+prev[i+1].sgn()]
 }
 
 // lengthInputs sets the inputs of the decision q about the length of a symbol of the given

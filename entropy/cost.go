@@ -37,7 +37,7 @@ type place struct{ c, k, left, inKernel, state int }
 // put lets s be the row's next symbol, as far as neighbours tell.
 func (w *walk) put(s int32) {
 	i := w.c + margin
-	w.cur[i] = min(max(s, -maxMag), maxMag)
+	w.cur[i] = newCell(s)
 	w.left = int(min(uint32(abs(s)), 3))
 	w.mags[i] = uint8(w.left)
 	if s != 0 {

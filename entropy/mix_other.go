@@ -18,6 +18,10 @@ func mix8CloseAVX2(*rangeCoder, *[maxInputs]*counter, *mixing, *mixing, int) int
 
 func nonzeroAVX2(*front, *rangeCoder, *int32) int { panic("entropy: no assembly") }
 
+func negativeAVX2(*front, *rangeCoder, int) int { panic("entropy: no assembly") }
+
+func linearAVX2(*linear, int64) { panic("entropy: no assembly") }
+
 func kinAVX2(*kin, int) int32 { panic("entropy: no assembly") }
 
 func kinLearnAVX2(*[kinRows]int32, *[kinRows + 8]int32, *int8, int, int32) {

@@ -526,7 +526,7 @@ decided:
 	MOVQ         56(DI), AX
 	MOVB         DL, (AX)(SI*1)
 	MOVQ         48(DI), AX
-	MOVL         DX, (AX)(SI*4)
+	MOVQ         DX, (AX)(SI*8)
 	MOVQ         syms+16(FP), AX
 	MOVL         DX, (AX)(SI*4)
 	MOVQ         DX, 128(DI)

@@ -156,26 +156,36 @@ func (k *kin) learn(r, c int, expect int64, t int32) {
 // linear predicts a symbol by a sum of 9 features whose weights it learns by normalised
 // least mean squares (B. Widrow, M. Hoff: Adaptive switching circuits, 1960).
 type linear struct {
-	x     [9]int64 // the features in 1/64: kin's prediction, then symbols
-	w     [9]int64 // in 1/65536
-	scale scale
+	x, w   [8]int32 // the features, symbols in 1/64, and their weights in 1/65536
+	x0, w0 int64    // kin's prediction in 1/64, and its weight
+	energy int64    // sum of the squares of all features
+	scale  scale
 }
 
-// predict returns the prediction from x, in 1/64.
-func (l *linear) predict() int64 {
-	x, w := &l.x, &l.w
-	return (x[0]*w[0] + x[1]*w[1] + x[2]*w[2] + x[3]*w[3] + x[4]*w[4] + x[5]*w[5] + x[6]*w[6] + x[7]*w[7] + x[8]*w[8]) >> 16
+// predict returns the prediction from x and x0, in 1/64.
+func (l *linear) predict(x0 int64) int64 {
+	l.x0, l.energy = x0, x0*x0
+	sum := x0 * l.w0
+	for i, x := range l.x {
+		sum += int64(x) * int64(l.w[i])
+		l.energy += int64(x) * int64(x)
+	}
+	return sum >> 16
 }
 
+// learn takes the symbol t, that was predicted to be hat.
 func (l *linear) learn(hat int64, t, rowMag int32) {
-	x, w := &l.x, &l.w
 	e := int64(t)<<6 - hat
 	e = min(max(e, -1<<22), 1<<22)
-	energy := int64(rowMag)*int64(rowMag) + x[0]*x[0] + x[1]*x[1] + x[2]*x[2] + x[3]*x[3] + x[4]*x[4] + x[5]*x[5] + x[6]*x[6] + x[7]*x[7] + x[8]*x[8]
-	g := e << 27 / energy
-	w[0], w[1], w[2] = moved(w[0], x[0]*g), moved(w[1], x[1]*g), moved(w[2], x[2]*g)
-	w[3], w[4], w[5] = moved(w[3], x[3]*g), moved(w[4], x[4]*g), moved(w[5], x[5]*g)
-	w[6], w[7], w[8] = moved(w[6], x[6]*g), moved(w[7], x[7]*g), moved(w[8], x[8]*g)
+	g := e << 27 / (int64(rowMag)*int64(rowMag) + l.energy)
+	l.w0 = moved(l.w0, l.x0*g)
+	if simd && g == int64(int32(g)) {
+		linearAVX2(l, g)
+	} else {
+		for i, x := range l.x {
+			l.w[i] = int32(moved(int64(l.w[i]), int64(x)*g))
+		}
+	}
 	l.scale.learn(hat)
 }
 
