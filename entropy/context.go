@@ -100,13 +100,8 @@ type model struct {
 
 	zeros [2]zeroTables // not zero, on the first and on the second scale of a dependent quantiser
 
-	signs signTables
-	// Length:
-	lPlain               [2 * lengthSteps * 2]counter
-	lDensity             [2 * lengthSteps * 176]counter
-	lEst                 [2 * lengthSteps * 64]counter
-	lNear, lFar, lColumn [lengthSteps * 256]counter
-	lLinear, lKin        [lengthSteps * 16 * 25]counter
+	signs   signTables
+	lengths lengthTables
 	// Mantissa, and its bits below the second:
 	mPlain      [mantissaSteps * 2]counter
 	mRow, mNear [mantissaSteps * 16]counter
@@ -139,6 +134,16 @@ type signTables struct {
 	row     [81]counter
 }
 
+// lengthTables are the counters of decisions about lengths, by their number. Assembly knows their places.
+type lengthTables struct {
+	plain       [2 * lengthSteps * 2]counter
+	density     [2 * lengthSteps * 176]counter
+	est         [2 * lengthSteps * 64]counter
+	near, far   [lengthSteps * 256]counter
+	column      [lengthSteps * 256]counter
+	linear, kin [lengthSteps * 16 * 25]counter
+}
+
 func newModel() *model {
 	m := &model{
 		nonzero:  newSite(8, 2*16, 176),
@@ -151,7 +156,7 @@ func newModel() *model {
 	m.negative.close = true
 	for _, c := range [][]counter{
 		m.signs.kin[:], m.signs.kinNear[:], m.signs.both[:], m.signs.linear[:], m.signs.cross[:], m.signs.upper[:], m.signs.row[:],
-		m.lPlain[:], m.lDensity[:], m.lEst[:], m.lNear[:], m.lFar[:], m.lColumn[:], m.lLinear[:], m.lKin[:],
+		m.lengths.plain[:], m.lengths.density[:], m.lengths.est[:], m.lengths.near[:], m.lengths.far[:], m.lengths.column[:], m.lengths.linear[:], m.lengths.kin[:],
 		m.mPlain[:], m.mRow[:], m.mNear[:], m.mLinear[:], m.low[:],
 	} {
 		resetCounters(c)
@@ -268,6 +273,11 @@ type front struct {
 	signs               *signTables
 	signSet0, signSet1  *mixing
 	value               value
+
+	// And those about a length:
+	lengths                  *lengthTables
+	lengthSets0, lengthSets1 *mixing
+	lengthScale              int // the first number of the scale in force
 }
 
 // edges masks the features of linear by whether they lie in the kernel: all bits or none.
@@ -340,6 +350,7 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 		atAbove: &w.above[0], atColumn: &w.column[0], atPlace: &w.place[0], sets1: &m.nonzero.sets[1][0],
 		atEdges: &w.edges[0], atColSign: &w.colSign[0], atColMag: &w.colMag[0], lin: &linear{scale: newScale(64)}, signs: &m.signs,
 		signSet0: &m.negative.sets[0][0], signSet1: &m.negative.sets[1][0],
+		lengths: &m.lengths, lengthSets0: &m.length.sets[0][0], lengthSets1: &m.length.sets[1][0],
 	}
 	for k := range w.edges {
 		w.edges[k] = newEdges(k, b.W, kernel, far1)
@@ -429,7 +440,7 @@ func (w *walk) begin(r int) {
 // inState lets a dependent quantiser be in a state.
 func (w *walk) inState(state int) {
 	w.state = state
-	w.z, w.sets0 = &w.zeros[state&1], &w.nonzero.sets[0][state&1<<4]
+	w.z, w.sets0, w.lengthScale = &w.zeros[state&1], &w.nonzero.sets[0][state&1<<4], state&1*lengthSteps
 }
 
 // next codes symbols of the row from the position on, or decodes them into syms: zeros, and the
@@ -656,16 +667,22 @@ func firstStep(start int) int {
 
 // step codes a decision about a length, or decodes and returns it.
 func (w *walk) step(in *[maxInputs]*counter, sign, q int, yes bool) bool {
-	w.lengthInputs(in, sign, q)
 	y := 0
 	if yes {
 		y = 1
 	}
+	if simd {
+		before := w.rc.at
+		y = lengthAVX2(&w.front, w.rc, sign, q, y)
+		w.rc.settle(before)
+		return y != 0
+	}
+	w.lengthInputs(in, sign, q)
 	return w.model.length.code(w.rc, in, y, w.lengthSet(q), w.value.rm) != 0
 }
 
 // lengthSet is the number of decision q about a length on the scale in force.
-func (w *walk) lengthSet(q int) int { return w.state&1*lengthSteps + q }
+func (w *walk) lengthSet(q int) int { return w.lengthScale + q }
 
 // alone codes y, or decodes and returns it, by one counter, that forgets as those of a site.
 func alone(rc *rangeCoder, c *counter, y int) int {
@@ -718,16 +735,16 @@ func (w *walk) negativeInputs(in *[maxInputs]*counter) {
 // lengthInputs sets the inputs of the decision q about the length of a symbol of the given
 // sign.
 func (w *walk) lengthInputs(in *[maxInputs]*counter, sign, q int) {
-	m, v := w.model, &w.value
+	t, v := w.front.lengths, &w.value
 	s := w.lengthSet(q)
-	in[0] = &m.lPlain[s<<1|sign]
-	in[1] = &m.lDensity[s*176+w.density]
-	in[2] = &m.lEst[s<<6|v.est]
-	in[3] = &m.lNear[q<<8|v.pairUp]
-	in[4] = &m.lFar[q<<8|v.pairFar]
-	in[5] = &m.lLinear[(q<<4|v.rm)*25+(v.hq^-sign)+sign+12]
-	in[6] = &m.lKin[(q<<4|v.rm)*25+(w.kq^-sign)+sign+12]
-	in[7] = &m.lColumn[(q<<4|v.cm)<<4|v.rm]
+	in[0] = &t.plain[s<<1|sign]
+	in[1] = &t.density[s*176+w.density]
+	in[2] = &t.est[s<<6|v.est]
+	in[3] = &t.near[q<<8|v.pairUp]
+	in[4] = &t.far[q<<8|v.pairFar]
+	in[5] = &t.linear[(q<<4|v.rm)*25+(v.hq^-sign)+sign+12]
+	in[6] = &t.kin[(q<<4|v.rm)*25+(w.kq^-sign)+sign+12]
+	in[7] = &t.column[(q<<4|v.cm)<<4|v.rm]
 }
 
 // mantissaInputs sets the inputs of the next bit below the leading one, of e; tree are

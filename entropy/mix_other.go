@@ -20,6 +20,8 @@ func nonzeroAVX2(*front, *rangeCoder, *int32) int { panic("entropy: no assembly"
 
 func negativeAVX2(*front, *rangeCoder, int) int { panic("entropy: no assembly") }
 
+func lengthAVX2(*front, *rangeCoder, int, int, int) int { panic("entropy: no assembly") }
+
 func linearAVX2(*linear, int64) { panic("entropy: no assembly") }
 
 func kinAVX2(*kin, int) int32 { panic("entropy: no assembly") }

@@ -10,9 +10,9 @@ TEXT ·nonzeroAVX2(SB), NOSPLIT, $72-32
 	XORL AX, AX
 	MOVQ AX, 64(SP)
 	MOVQ w+0(FP), DI
+	MOVQ 88(DI), SI
 
 next:
-	MOVQ  88(DI), SI
 	XORL  AX, AX
 	XORL  R14, R14
 	MOVQ  80(DI), R8

@@ -60,8 +60,8 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	c.XORL(reg.EAX, reg.EAX)
 	c.MOVQ(reg.RAX, slot(8)) // the carry
 	c.Load(c.Param("w"), w)
-	c.Label("next")
 	c.MOVQ(front(frontC), col)
+	c.Label("next")
 
 	// R14: the steps of what kin expects.
 	c.XORL(reg.EAX, reg.EAX)
