@@ -74,9 +74,10 @@ func (Context) Decode(blocks []Block, src []byte) error {
 
 // Largest values of what contexts are made of.
 const (
-	maxLag = 255     // the distances that an encoder may choose
-	margin = 256     // zeros on both sides of a row
-	maxMag = 1 << 15 // magnitudes are clamped to it in contexts
+	maxLag    = 255     // the distances that an encoder may choose
+	margin    = 256     // zeros on both sides of a row
+	lookGroup = 16      // the columns that look takes at a time
+	maxMag    = 1 << 15 // magnitudes are clamped to it in contexts
 )
 
 const (
@@ -343,7 +344,7 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 		cur: make([]cell, cols+wide), prev: make([]cell, cols+wide), prev2: make([]cell, cols+wide),
 		mags: make([]uint8, cols+wide), mags1: make([]uint8, cols+wide), mags2: make([]uint8, cols+wide),
 		edges: make([]edges, kernel), column: newCounters(cols), place: newCounters(kernel), colSign: newCounters(cols), colMag: make([]int32, cols),
-		above: make([]above, cols), logits: make([]int16, cols+wide),
+		above: make([]above, (cols+lookGroup-1)/lookGroup*lookGroup), logits: make([]int16, cols+wide+lookGroup),
 	}
 	w.front = front{
 		kin: newKin(b.Rows, cols), kernel: kernel, besideFar1: beside1, besideFar2: beside2,
@@ -351,6 +352,9 @@ func (m *model) newWalk(rc *rangeCoder, b Block) *walk {
 		atEdges: &w.edges[0], atColSign: &w.colSign[0], atColMag: &w.colMag[0], lin: &linear{scale: newScale(64)}, signs: &m.signs,
 		signSet0: &m.negative.sets[0][0], signSet1: &m.negative.sets[1][0],
 		lengths: &m.lengths, lengthSets0: &m.length.sets[0][0], lengthSets1: &m.length.sets[1][0],
+	}
+	for i := range w.logits {
+		w.logits[i] = zeroLogit
 	}
 	for k := range w.edges {
 		w.edges[k] = newEdges(k, b.W, kernel, far1)
@@ -570,15 +574,15 @@ type above struct {
 	around  uint8  // that and the density around, by 128
 }
 
-// look fills in above; logits is scratch with margins.
+// look fills in above, groups of lookGroup columns; logits is scratch with margins, that hold zeroLogit.
 func look(to []above, column []counter, logits []int16, prev, prev2 []uint8, far int) {
-	for i := range margin {
-		logits[i] = zeroLogit
-		logits[len(logits)-1-i] = zeroLogit
-	}
 	at := logits[margin:][:len(column)]
 	for c := range column {
 		at[c] = int16(column[c].logit() + zeroLogit)
+	}
+	if simd {
+		lookAVX2(&to[0], &at[0], &prev[0], &prev2[0], far, len(to)/lookGroup)
+		return
 	}
 	before, after := logits[margin-1:][:len(at)], logits[margin+1:][:len(at)]
 	before1, after1 := logits[margin-far:][:len(at)], logits[margin+far:][:len(at)]

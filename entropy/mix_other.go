@@ -22,6 +22,8 @@ func negativeAVX2(*front, *rangeCoder, int) int { panic("entropy: no assembly") 
 
 func lengthAVX2(*front, *rangeCoder, int, int, int) int { panic("entropy: no assembly") }
 
+func lookAVX2(*above, *int16, *uint8, *uint8, int, int) { panic("entropy: no assembly") }
+
 func linearAVX2(*linear, int64) { panic("entropy: no assembly") }
 
 func kinAVX2(*kin, int) int32 { panic("entropy: no assembly") }
