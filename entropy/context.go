@@ -99,8 +99,7 @@ const (
 type model struct {
 	nonzero, negative, length, mantissa site
 
-	zeros [2]zeroTables // not zero, on the first and on the second scale of a dependent quantiser
-
+	zeros   [2]zeroTables // on the first and on the second scale of a dependent quantiser
 	signs   signTables
 	lengths lengthTables
 	// Mantissa, and its bits below the second:
@@ -154,7 +153,6 @@ func newModel() *model {
 
 		starts: newCounters(maxStart),
 	}
-	m.negative.close = true
 	for _, c := range [][]counter{
 		m.signs.kin[:], m.signs.kinNear[:], m.signs.both[:], m.signs.linear[:], m.signs.cross[:], m.signs.upper[:], m.signs.row[:],
 		m.lengths.plain[:], m.lengths.density[:], m.lengths.est[:], m.lengths.near[:], m.lengths.far[:], m.lengths.column[:], m.lengths.linear[:], m.lengths.kin[:],

@@ -14,12 +14,11 @@ TEXT ·lengthAVX2(SB), NOSPLIT, $64-48
 	ADDQ         R9, R10
 	MOVQ         352(DI), R8
 	LEAQ         ·stretchTab+0(SB), BX
-	VPXOR        X2, X2, X2
-	VPXOR        X3, X3, X3
 	LEAQ         (SI)(R10*2), AX
 	LEAQ         (R8)(AX*4), AX
 	MOVQ         AX, (SP)
 	MOVL         (AX), CX
+	VPXOR        X2, X2, X2
 	VMOVD        (AX), X0
 	SHRL         $0x14, CX
 	VPINSRW      $0x00, (BX)(CX*2), X2, X2
@@ -55,6 +54,7 @@ TEXT ·lengthAVX2(SB), NOSPLIT, $64-48
 	LEAQ         142080(R8)(AX*4), AX
 	MOVQ         AX, 32(SP)
 	MOVL         (AX), CX
+	VPXOR        X3, X3, X3
 	VMOVD        (AX), X1
 	SHRL         $0x14, CX
 	VPINSRW      $0x00, (BX)(CX*2), X3, X3

@@ -37,6 +37,24 @@ func TestLayout(t *testing.T) {
 		{"front.kq", unsafe.Offsetof(front{}.kq), 19 * 8},
 		{"front.row", unsafe.Offsetof(front{}.row), 20 * 8},
 		{"front.early", unsafe.Offsetof(front{}.early), 20*8 + 12},
+		{"front.rowMag", unsafe.Offsetof(front{}.rowMag), 20*8 + 16},
+		{"front.atPrev", unsafe.Offsetof(front{}.atPrev), 23 * 8},
+		{"front.atEighth", unsafe.Offsetof(front{}.atEighth), 28 * 8},
+		{"front.lin", unsafe.Offsetof(front{}.lin), 32 * 8},
+		{"front.signSet1", unsafe.Offsetof(front{}.signSet1), 35 * 8},
+		{"front.value.hq", unsafe.Offsetof(front{}.value) + unsafe.Offsetof(value{}.hq), 37 * 8},
+		{"front.value.pairFar", unsafe.Offsetof(front{}.value) + unsafe.Offsetof(value{}.pairFar), 43 * 8},
+		{"front.lengthScale", unsafe.Offsetof(front{}.lengthScale), 47 * 8},
+		{"cell.mark", unsafe.Offsetof(cell{}.mark), 4},
+		{"linear.w", unsafe.Offsetof(linear{}.w), 32},
+		{"linear.x0", unsafe.Offsetof(linear{}.x0), 64},
+		{"linear.energy", unsafe.Offsetof(linear{}.energy), 80},
+		{"linear.scale.inv", unsafe.Offsetof(linear{}.scale) + unsafe.Offsetof(scale{}.inv), 96},
+		{"signTables.linear", unsafe.Offsetof(signTables{}.linear), 4 * (75 + 225 + 625)},
+		{"signTables.row", unsafe.Offsetof(signTables{}.row), 4 * (75 + 225 + 625 + 25 + 81 + 27)},
+		{"lengthTables.near", unsafe.Offsetof(lengthTables{}.near), 4 * 2 * lengthSteps * (2 + 176 + 64)},
+		{"lengthTables.column", unsafe.Offsetof(lengthTables{}.column), 4 * lengthSteps * (2*(2+176+64) + 512)},
+		{"lengthTables.kin", unsafe.Offsetof(lengthTables{}.kin), 4 * lengthSteps * (2*(2+176+64) + 768 + 400)},
 		{"zeros.kernel", unsafe.Offsetof(zeroTables{}.kernel), 4 * 512},
 		{"zeros.density", unsafe.Offsetof(zeroTables{}.density), 4 * (256 + 256 + 512 + 1<<14 + 1<<10 + 512)},
 		{"above", unsafe.Sizeof(above{}), 4},
@@ -65,7 +83,9 @@ func TestVariants(t *testing.T) {
 		t.Skip("this CPU has no AVX2")
 	}
 	all := samples()
-	all["deep"] = []Block{random(12, Dims{120, 64, 1, 1}, .4, 9)} // more non-zeros of a column than kin keeps
+	// More non-zeros of a column than kin keeps, in whole columns and in others.
+	all["deep"] = []Block{random(12, Dims{120, 64, 1, 1}, .4, 9), random(15, Dims{140, 32, 1, 1}, .5, 20000)}
+	all["kernels"] = []Block{random(16, Dims{6, 5, 3, 1}, .5, 9), random(17, Dims{20, 3, 5, 5}, .5, 1e5), random(18, Dims{3, 2, 12, 12}, .4, 2)}
 	for name, blocks := range all {
 		t.Run(name, func(t *testing.T) {
 			code, err := Context{}.Append(nil, blocks)
@@ -182,6 +202,26 @@ func TestKinVariants(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+func TestLinearVariants(t *testing.T) {
+	if !simd {
+		t.Skip("this CPU has no AVX2")
+	}
+	r := rand.New(rand.NewPCG(4, 4))
+	for range 2000 {
+		l := linear{scale: newScale(64)}
+		for i := range l.x {
+			l.x[i], l.w[i] = int32(r.Uint32())>>(10+r.IntN(22)), r.Int32N(1<<21+1)-1<<20
+		}
+		got, want := l, l
+		hat, mag, sym := got.predict(0), int32(256+r.IntN(1<<r.IntN(16))), int32(r.Uint32())>>(15+r.IntN(17))
+		got.learn(hat, sym, mag)
+		portable(func() { want.predict(0); want.learn(hat, sym, mag) })
+		if got != want {
+			t.Fatalf("%+v: %+v, want %+v", l, got, want)
 		}
 	}
 }

@@ -12,10 +12,6 @@ func mix8AVX2(*rangeCoder, *[maxInputs]*counter, *mixing, *mixing, int) int {
 	panic("entropy: no assembly")
 }
 
-func mix8CloseAVX2(*rangeCoder, *[maxInputs]*counter, *mixing, *mixing, int) int {
-	panic("entropy: no assembly")
-}
-
 func nonzeroAVX2(*front, *rangeCoder, *int32) int { panic("entropy: no assembly") }
 
 func negativeAVX2(*front, *rangeCoder, int) int { panic("entropy: no assembly") }

@@ -112,9 +112,8 @@ const (
 // of its own, give two logits. Each set learns from its own error. What the mean of
 // the two says is corrected by an adaptive map under the second context.
 type site struct {
-	n     int  // inputs: 4 or 8
-	close bool // its decisions are seldom foreseen: assembly of 8 inputs makes them without a branch
-	sets  [2][]mixing
+	n    int // inputs: 4 or 8
+	sets [2][]mixing
 }
 
 // mixing is what a context of a site has learned.
@@ -149,12 +148,9 @@ func (s *site) code(rc *rangeCoder, c *[maxInputs]*counter, y int, set0, set1 in
 		return mix(rc, s.n, c, m0, m1, y)
 	}
 	before := rc.at
-	switch {
-	case s.n == 4:
+	if s.n == 4 {
 		y = mix4AVX2(rc, c, m0, m1, y)
-	case s.close:
-		y = mix8CloseAVX2(rc, c, m0, m1, y)
-	default:
+	} else {
 		y = mix8AVX2(rc, c, m0, m1, y)
 	}
 	rc.settle(before)

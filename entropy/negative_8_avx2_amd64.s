@@ -200,13 +200,12 @@ estimated:
 	LEAQ         4232(R8)(AX*4), AX
 	MOVQ         AX, 56(SP)
 	LEAQ         ·stretchTab+0(SB), BX
-	VPXOR        X2, X2, X2
-	VPXOR        X3, X3, X3
 	LEAQ         (R11)(R11*2), DX
 	LEAQ         (DX)(R12*1), AX
 	LEAQ         (R8)(AX*4), AX
 	MOVQ         AX, (SP)
 	MOVL         (AX), CX
+	VPXOR        X2, X2, X2
 	VMOVD        (AX), X0
 	SHRL         $0x14, CX
 	VPINSRW      $0x00, (BX)(CX*2), X2, X2
@@ -238,6 +237,7 @@ estimated:
 	LEAQ         (AX)(SI*4), AX
 	MOVQ         AX, 32(SP)
 	MOVL         (AX), CX
+	VPXOR        X3, X3, X3
 	VMOVD        (AX), X1
 	SHRL         $0x14, CX
 	VPINSRW      $0x00, (BX)(CX*2), X3, X3

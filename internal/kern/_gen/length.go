@@ -45,41 +45,29 @@ and shift of the range coder to its caller.`, "front", "rangeCoder")
 	c.ADDQ(q, s)
 	c.MOVQ(front(frontLengths), reg.R8)
 	c.LEAQ(symbol("stretchTab"), tab)
-	lanes := []reg.VecPhysical{reg.X0, reg.X1}
-	words := []reg.VecPhysical{reg.X2, reg.X3}
-	c.VPXOR(reg.X2, reg.X2, reg.X2)
-	c.VPXOR(reg.X3, reg.X3, reg.X3)
-	// at takes the counter of the table at off with number RAX as input i.
-	at := func(i, off int) {
-		x, wd := lanes[i/4], words[i/4]
+	// input takes the counter of the table at off with number RAX.
+	input := func(i, off int) {
 		c.LEAQ(operand.Mem{Base: reg.R8, Index: reg.RAX, Scale: 4, Disp: off}, reg.RAX)
 		c.MOVQ(reg.RAX, slot(i))
-		c.MOVL(mem(reg.RAX, 0), reg.ECX)
-		if i%4 == 0 {
-			c.VMOVD(mem(reg.RAX, 0), x)
-		} else {
-			c.VPINSRD(operand.U8(i%4), mem(reg.RAX, 0), x, x)
-		}
-		c.SHRL(operand.U8(20), reg.ECX)
-		c.VPINSRW(operand.U8(i%4), idx(tab, reg.RCX, 2), wd, wd)
+		gather(c, i, tab)
 	}
 	c.LEAQ(idx(sign, s, 2), reg.RAX)
-	at(0, lengthsPlain)
+	input(0, lengthsPlain)
 	c.IMUL3Q(operand.U32(176), s, reg.RAX)
 	c.ADDQ(front(frontDensity), reg.RAX)
-	at(1, lengthsDensity)
+	input(1, lengthsDensity)
 	c.MOVQ(s, reg.RAX)
 	c.SHLQ(operand.U8(6), reg.RAX)
 	c.ADDQ(front(frontEst), reg.RAX)
-	at(2, lengthsEst)
+	input(2, lengthsEst)
 	c.MOVQ(q, reg.RDX)
 	c.SHLQ(operand.U8(8), reg.RDX)
 	c.MOVQ(front(frontPairUp), reg.RAX)
 	c.ADDQ(reg.RDX, reg.RAX)
-	at(3, lengthsNear)
+	input(3, lengthsNear)
 	c.MOVQ(front(frontPairFar), reg.RAX)
 	c.ADDQ(reg.RDX, reg.RAX)
-	at(4, lengthsFar)
+	input(4, lengthsFar)
 	// RDX: ((q << 4 | rm) * 25 + sign + 12; R12: -sign.
 	c.MOVQ(q, reg.RDX)
 	c.SHLQ(operand.U8(4), reg.RDX)
@@ -93,15 +81,15 @@ and shift of the range coder to its caller.`, "front", "rangeCoder")
 	c.MOVQ(front(frontHatSteps), reg.RAX)
 	c.XORQ(reg.R12, reg.RAX)
 	c.ADDQ(reg.RDX, reg.RAX)
-	at(5, lengthsLinear)
+	input(5, lengthsLinear)
 	c.MOVQ(front(frontSteps), reg.RAX)
 	c.XORQ(reg.R12, reg.RAX)
 	c.ADDQ(reg.RDX, reg.RAX)
-	at(6, lengthsKin)
+	input(6, lengthsKin)
 	c.ADDQ(front(frontCM), reg.R13)
 	c.SHLQ(operand.U8(4), reg.R13)
 	c.LEAQ(idx(reg.R13, reg.R11, 1), reg.RAX)
-	at(7, lengthsColumn)
+	input(7, lengthsColumn)
 	c.MOVQ(front(frontLengthSets0), reg.R8)
 	c.MOVQ(front(frontLengthSets1), reg.R9)
 	c.SHLQ(operand.U8(8), s)
@@ -113,11 +101,7 @@ and shift of the range coder to its caller.`, "front", "rangeCoder")
 	decide(c, 8, false, func() { c.Load(c.Param("y"), reg.RDI) }, func() {})
 	for i := range 8 {
 		c.MOVQ(slot(i), reg.RAX)
-		if i%4 == 0 {
-			c.VMOVD(lanes[i/4], mem(reg.RAX, 0))
-		} else {
-			c.VPEXTRD(operand.U8(i%4), lanes[i/4], mem(reg.RAX, 0))
-		}
+		scatter(c, i)
 	}
 	c.ANDL(operand.U8(1), reg.R15L)
 	c.Store(reg.R15, c.ReturnIndex(0))

@@ -31,13 +31,13 @@ const (
 
 func init() {
 	coders = append(coders,
-		kernel{"mix_4_avx2", func(c *build.Context) { mix(c, "mix4AVX2", 4, true) }},
-		kernel{"mix_8_avx2", func(c *build.Context) { mix(c, "mix8AVX2", 8, false) }},
-		kernel{"mix_8close_avx2", func(c *build.Context) { mix(c, "mix8CloseAVX2", 8, true) }})
+		kernel{"mix_4_avx2", func(c *build.Context) { mix(c, 4) }},
+		kernel{"mix_8_avx2", func(c *build.Context) { mix(c, 8) }})
 }
 
-// mix builds a decision of a site with n inputs; close: it is seldom foreseen.
-func mix(c *build.Context, name string, n int, close bool) {
+// mix builds a decision of a site with n inputs. With 4 they are close calls.
+func mix(c *build.Context, n int) {
+	name := fmt.Sprintf("mix%dAVX2", n)
 	function(c, name, "func(rc *rangeCoder, c *[8]*counter, m0, m1 *mixing, y int) int", name+` is mix for n = `+fmt.Sprint(n)+`, but that it leaves the carry and shift of the range
 coder to its caller.`, "rangeCoder", "counter", "mixing")
 	m0, m1, rc, vec, tab, s := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI, reg.RSI
@@ -48,36 +48,45 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 	c.LEAQ(symbol("mixVec"), vec)
 	c.LEAQ(symbol("stretchTab"), tab)
 
-	// The counters into lanes of 0, their logits into lanes of 4.
-	lanes := []reg.VecPhysical{reg.X0, reg.X1}
-	words := []reg.VecPhysical{reg.X2, reg.X3}
-	for k := range n / 4 {
-		c.VPXOR(words[k], words[k], words[k])
-		for i := range 4 {
-			c.MOVQ(mem(s, 8*(4*k+i)), reg.RAX)
-			c.MOVL(mem(reg.RAX, 0), reg.ECX)
-			if i == 0 {
-				c.VMOVD(mem(reg.RAX, 0), lanes[k])
-			} else {
-				c.VPINSRD(operand.U8(i), mem(reg.RAX, 0), lanes[k], lanes[k])
-			}
-			c.SHRL(operand.U8(20), reg.ECX)
-			c.VPINSRW(operand.U8(i), idx(tab, reg.RCX, 2), words[k], words[k])
-		}
-	}
-	decide(c, n, close, func() { c.Load(c.Param("y"), tab) }, func() {})
 	for i := range n {
 		c.MOVQ(mem(s, 8*i), reg.RAX)
-		if i%4 == 0 {
-			c.VMOVD(lanes[i/4], mem(reg.RAX, 0))
-		} else {
-			c.VPEXTRD(operand.U8(i%4), lanes[i/4], mem(reg.RAX, 0))
-		}
+		gather(c, i, tab)
+	}
+	decide(c, n, n == 4, func() { c.Load(c.Param("y"), tab) }, func() {})
+	for i := range n {
+		c.MOVQ(mem(s, 8*i), reg.RAX)
+		scatter(c, i)
 	}
 	c.ANDL(operand.U8(1), reg.R15L)
 	c.Store(reg.R15, c.ReturnIndex(0))
 	c.VZEROUPPER()
 	c.RET()
+}
+
+// gather takes the counter at RAX as input i: its value into a lane of X0 or X1, its logit into a word of
+// X2 or X3. stretchTab is at tab. It takes RCX.
+func gather(c *build.Context, i int, tab reg.Register) {
+	lanes := []reg.VecPhysical{reg.X0, reg.X1}[i/4]
+	words := []reg.VecPhysical{reg.X2, reg.X3}[i/4]
+	c.MOVL(mem(reg.RAX, 0), reg.ECX)
+	if i%4 == 0 {
+		c.VPXOR(words, words, words)
+		c.VMOVD(mem(reg.RAX, 0), lanes)
+	} else {
+		c.VPINSRD(operand.U8(i%4), mem(reg.RAX, 0), lanes, lanes)
+	}
+	c.SHRL(operand.U8(20), reg.ECX)
+	c.VPINSRW(operand.U8(i%4), idx(tab, reg.RCX, 2), words, words)
+}
+
+// scatter puts the new value of input i to RAX.
+func scatter(c *build.Context, i int) {
+	lanes := []reg.VecPhysical{reg.X0, reg.X1}[i/4]
+	if i%4 == 0 {
+		c.VMOVD(lanes, mem(reg.RAX, 0))
+	} else {
+		c.VPEXTRD(operand.U8(i%4), lanes, mem(reg.RAX, 0))
+	}
 }
 
 // symbol is a variable of the package.
@@ -87,8 +96,8 @@ func symbol(n string) operand.Mem {
 
 // decide builds what follows once the inputs are in lanes of X0 and X1, their logits in words of X2 and
 // X3, the sets in R8 and R9, the range coder in R10 and mixVec in R11: the decision, -1 or 0 in R15, the sets'
-// update, and the inputs' new values in X0 and X1. RSI is kept. bit loads an encoder's bit into RDI, and
-// may use R15; added is told where the interval's low end was moved.
+// update, and the inputs' new values in X0 and X1. RSI is kept. bit loads an encoder's bit into RDI. close: the decision
+// is seldom foreseen, and made without a branch; else added follows where the interval's low end was moved.
 func decide(c *build.Context, n int, close bool, bit, added func()) {
 	m0, m1, rc, vec, tab := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI
 	// v is the register of number i with n lanes.

@@ -267,50 +267,35 @@ shift of the range coder to its caller.`, "front", "rangeCoder")
 	c.MOVQ(reg.RAX, slot(7))
 	tab := reg.RBX
 	c.LEAQ(symbol("stretchTab"), tab)
-	lanes := []reg.VecPhysical{reg.X0, reg.X1}
-	words := []reg.VecPhysical{reg.X2, reg.X3}
-	c.VPXOR(reg.X2, reg.X2, reg.X2)
-	c.VPXOR(reg.X3, reg.X3, reg.X3)
-	gather := func(i int) {
-		x, wd := lanes[i/4], words[i/4]
-		c.MOVL(mem(reg.RAX, 0), reg.ECX)
-		if i%4 == 0 {
-			c.VMOVD(mem(reg.RAX, 0), x)
-		} else {
-			c.VPINSRD(operand.U8(i%4), mem(reg.RAX, 0), x, x)
-		}
-		c.SHRL(operand.U8(20), reg.ECX)
-		c.VPINSRW(operand.U8(i%4), idx(tab, reg.RCX, 2), wd, wd)
-	}
-	at := func(i int) {
+	input := func(i int) {
 		c.MOVQ(reg.RAX, slot(i))
-		gather(i)
+		gather(c, i, tab)
 	}
 	c.LEAQ(idx(reg.R11, reg.R11, 2), reg.RDX)
 	c.LEAQ(idx(reg.RDX, reg.R12, 1), reg.RAX)
 	by(signsKin)
-	at(0)
+	input(0)
 	c.ADDQ(reg.R9, reg.RDX)
 	c.LEAQ(idx(reg.RDX, reg.RDX, 2), reg.RAX)
 	c.ADDQ(reg.R13, reg.RAX)
 	by(signsKinNear)
-	at(1)
+	input(1)
 	c.IMUL3Q(operand.U8(25), reg.R15, reg.RAX)
 	c.ADDQ(reg.R11, reg.RAX)
 	by(signsBoth)
-	at(2)
+	input(2)
 	c.MOVQ(reg.R15, reg.RAX)
 	by(signsLinear)
-	at(3)
+	input(3)
 	c.MOVQ(front(frontColSign), reg.RAX)
 	c.LEAQ(idx(reg.RAX, col, 4), reg.RAX)
-	at(4)
+	input(4)
 	c.MOVL(reg.R14L, reg.EAX)
 	by(signsCross)
-	at(5)
+	input(5)
 	for i := 6; i < 8; i++ {
 		c.MOVQ(slot(i), reg.RAX)
-		gather(i)
+		gather(c, i, tab)
 	}
 	c.MOVQ(front(frontSignSet0), reg.R8)
 	c.MOVQ(front(frontSignSet1), reg.R9)
@@ -319,11 +304,7 @@ shift of the range coder to its caller.`, "front", "rangeCoder")
 	decide(c, 8, true, func() { c.Load(c.Param("y"), reg.RDI) }, func() {})
 	for i := range 8 {
 		c.MOVQ(slot(i), reg.RAX)
-		if i%4 == 0 {
-			c.VMOVD(lanes[i/4], mem(reg.RAX, 0))
-		} else {
-			c.VPEXTRD(operand.U8(i%4), lanes[i/4], mem(reg.RAX, 0))
-		}
+		scatter(c, i)
 	}
 	c.ANDL(operand.U8(1), reg.R15L)
 	c.Store(reg.R15, c.ReturnIndex(0))

@@ -108,21 +108,10 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	c.ADDL(operand.U8(3), reg.R15L)
 	c.SHRL(operand.U8(2), reg.R15L)
 
-	// The counters into lanes of 0 and 1, their logits into lanes of 2 and 3. The address is in RAX.
-	lanes := []reg.VecPhysical{reg.X0, reg.X1}
-	words := []reg.VecPhysical{reg.X2, reg.X3}
-	gather := func(i int) {
-		x, wd := lanes[i/4], words[i/4]
+	// input takes the counter at RAX.
+	input := func(i int) {
 		c.MOVQ(reg.RAX, slot(i))
-		c.MOVL(mem(reg.RAX, 0), reg.ECX)
-		if i%4 == 0 {
-			c.VPXOR(wd, wd, wd)
-			c.VMOVD(mem(reg.RAX, 0), x)
-		} else {
-			c.VPINSRD(operand.U8(i%4), mem(reg.RAX, 0), x, x)
-		}
-		c.SHRL(operand.U8(20), reg.ECX)
-		c.VPINSRW(operand.U8(i%4), idx(tab, reg.RCX, 2), wd, wd)
+		gather(c, i, tab)
 	}
 	// by is the address of the counter of z's table at off with number RAX.
 	by := func(off int) {
@@ -130,11 +119,11 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	}
 	c.MOVQ(front(frontColumn), reg.RAX)
 	c.LEAQ(idx(reg.RAX, col, 4), reg.RAX)
-	gather(0)
+	input(0)
 	c.MOVQ(front(frontPlace), reg.RAX)
 	c.MOVQ(front(frontK), reg.RCX)
 	c.LEAQ(idx(reg.RAX, reg.RCX, 4), reg.RAX)
-	gather(1)
+	input(1)
 	// far: n1>>2 | n2<<4 | left<<2 | up
 	c.MOVQ(front(frontFar2), reg.RCX)
 	c.MOVBLZX(idx(reg.RCX, col, 1), reg.ECX)
@@ -150,7 +139,7 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	c.ORL(reg.ECX, reg.EAX)
 	c.MOVBLZX(reg.AL, reg.EAX)
 	by(zerosFar)
-	gather(2)
+	input(2)
 	// diag: n1>>2 | n1>>12 | n1<<2 | left
 	c.LEAL(idx(left, n1, 4), reg.EAX)
 	c.ORL(reg.EDX, reg.EAX)
@@ -158,7 +147,7 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	c.ORL(reg.R12L, reg.EAX)
 	c.MOVBLZX(reg.AL, reg.EAX)
 	by(zerosDiag)
-	gather(3)
+	input(3)
 	// kernel: min(inKernel,15)<<5 | min(k,31); upper: rl>>8<<9 | over.mags
 	c.MOVL(reg.R11L, reg.EDX)
 	c.SHRL(operand.U8(8), reg.EDX)
@@ -184,7 +173,7 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	c.ANDL(operand.U32(1<<14-1), reg.EAX)
 	by(zerosUpper)
 	c.Label("fourth")
-	gather(4)
+	input(4)
 	// kin: (over.density+rl>>8)>>1<<5 | steps<<1 | leftFlag. R12: over.density.
 	c.MOVL(reg.R9L, reg.R12L)
 	c.SHRL(operand.U8(16), reg.R12L)
@@ -196,21 +185,21 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	c.ORL(reg.ECX, reg.EAX)
 	c.ANDL(operand.U32(1023), reg.EAX)
 	by(zerosKin)
-	gather(5)
+	input(5)
 	// near: over.around<<2 | leftFlag<<1 | upFlag
 	c.SHRL(operand.U8(24), reg.R9L)
 	c.LEAL(idx(upFlag, leftFlag, 2), reg.R14L)
 	c.LEAL(idx(reg.R14, over, 4), reg.EAX)
 	c.ANDL(operand.U32(511), reg.EAX)
 	by(zerosNear)
-	gather(6)
+	input(6)
 	// density: over.density<<5 | rl>>8
 	c.MOVL(reg.R12L, reg.EAX)
 	c.SHLL(operand.U8(5), reg.EAX)
 	c.ORL(reg.EDX, reg.EAX)
 	c.ANDL(operand.U32(1023), reg.EAX)
 	by(zerosDensity)
-	gather(7)
+	input(7)
 	// The sets: leftFlag<<3 | upFlag<<2 | early, and over.density>>1<<4 | rl>>9.
 	m0, m1 := reg.R8, reg.R9
 	c.SHRL(operand.U8(1), reg.R12L)
@@ -238,11 +227,7 @@ it met a symbol that is not zero, plus 2 where there is a carry.`, "front", "ran
 	})
 	for i := range 8 {
 		c.MOVQ(slot(i), reg.RAX)
-		if i%4 == 0 {
-			c.VMOVD(lanes[i/4], mem(reg.RAX, 0))
-		} else {
-			c.VPEXTRD(operand.U8(i%4), lanes[i/4], mem(reg.RAX, 0))
-		}
+		scatter(c, i)
 	}
 	// The row's counter.
 	c.Load(c.Param("w"), w)
