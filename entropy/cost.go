@@ -19,6 +19,7 @@ type Cost struct {
 	rc   rangeCoder // what is taken is coded into it; its output is dropped
 	w    *walk
 	rows int
+	row  []int32 // scratch of Take
 
 	// The prices at the position, as far as asked for.
 	zero, some float64         // of "zero" and "not zero"
@@ -36,16 +37,13 @@ type place struct{ c, k, left, inKernel, state int }
 // put lets s be the row's next symbol, as far as neighbours tell.
 func (w *walk) put(s int32) {
 	i := w.c + margin
-	w.cur[i] = min(max(s, -maxMag), maxMag)
+	w.cur[i] = newCell(s)
 	w.left = int(min(uint32(abs(s)), 3))
 	w.mags[i] = uint8(w.left)
 	if s != 0 {
 		w.inKernel++
 	}
-	w.c++
-	if w.k++; w.k == w.kernel {
-		w.k, w.inKernel = 0, 0
-	}
+	w.pass()
 }
 
 // lengthPrices are the prices of lengths in bits, less 1, as far as asked for.
@@ -109,6 +107,7 @@ func (c *Cost) Start(b Block) (head float64) {
 	}
 	head = c.spent(func() { c.w = c.m.newWalk(&c.rc, b) })
 	c.w.begin(0)
+	c.row = append(c.row[:0], make([]int32, c.w.cols)...)
 	c.ahead, c.priced = false, none
 	return head
 }
@@ -137,14 +136,15 @@ func (c *Cost) Ahead(syms []int32, state int) {
 	for _, s := range syms {
 		w.put(s)
 	}
-	w.state = state
+	w.inState(state)
 }
 
 // back ends Ahead.
 func (c *Cost) back() {
 	if c.ahead {
 		w := c.w
-		w.c, w.k, w.left, w.inKernel, w.state = c.taken.c, c.taken.k, c.taken.left, c.taken.inKernel, c.taken.state
+		w.c, w.k, w.left, w.inKernel = c.taken.c, c.taken.k, c.taken.left, c.taken.inKernel
+		w.inState(c.taken.state)
 	}
 	c.ahead, c.priced = false, none
 }
@@ -156,8 +156,8 @@ func (c *Cost) Bits(s int32) float64 {
 	m, w := c.m, c.w
 	var in [maxInputs]*counter
 	if c.priced == none {
-		w.nonzeroInputs(&in)
-		p := m.nonzero.chance(&in, w.state&1<<4|w.near, w.density)
+		near := w.nonzeroInputs(&in)
+		p := m.nonzero.chance(&in, w.state&1<<4|near, w.density)
 		c.zero, c.some = price(p, 0), price(p, 1)
 		c.priced = zeros
 	}
@@ -232,7 +232,9 @@ func (c *Cost) lengthPrice(sign, e int) float64 {
 func (c *Cost) Take(s int32) float64 {
 	w := c.w
 	c.back()
-	sum := c.spent(func() { w.next(s) })
+	// The row as skip wants it: of its symbols only this one is looked at.
+	c.row[w.c] = s
+	sum := c.spent(func() { w.next(c.row, w.c+1) })
 	if w.c == w.cols && w.r+1 < c.rows {
 		w.begin(w.r + 1)
 	}

@@ -13,9 +13,9 @@ TEXT ·mix4AVX2(SB), NOSPLIT, $0-48
 	MOVQ         rc+0(FP), R10
 	LEAQ         ·mixVec+0(SB), R11
 	LEAQ         ·stretchTab+0(SB), DI
-	VPXOR        X2, X2, X2
 	MOVQ         (SI), AX
 	MOVL         (AX), CX
+	VPXOR        X2, X2, X2
 	VMOVD        (AX), X0
 	SHRL         $0x14, CX
 	VPINSRW      $0x00, (DI)(CX*2), X2, X2

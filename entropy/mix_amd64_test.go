@@ -20,7 +20,46 @@ func TestLayout(t *testing.T) {
 		{"rangeCoder.rng", unsafe.Offsetof(rangeCoder{}.rng), 0},
 		{"rangeCoder.at", unsafe.Offsetof(rangeCoder{}.at), 8},
 		{"rangeCoder.dec", unsafe.Offsetof(rangeCoder{}.dec), 16},
+		{"kin.energy", unsafe.Offsetof(kin{}.energy), 0},
+		{"kin.groups", unsafe.Offsetof(kin{}.groups), 8},
+		{"kin.stride", unsafe.Offsetof(kin{}.stride), 16},
+		{"kin.atWhole", unsafe.Offsetof(kin{}.atWhole), 24},
+		{"kin.atColumn", unsafe.Offsetof(kin{}.atColumn), 32},
+		{"kin.atCount", unsafe.Offsetof(kin{}.atCount), 40},
+		{"kin.scale.inv", unsafe.Offsetof(kin{}.scale) + unsafe.Offsetof(scale{}.inv), 56},
+		{"kin.alike", unsafe.Offsetof(kin{}.alike), 64},
 		{"kinColumn.value", unsafe.Offsetof(kinColumn{}.value), 64},
+		{"front.atAbove", unsafe.Offsetof(front{}.atAbove), 3 * 8},
+		{"front.kin", unsafe.Offsetof(front{}.kin), 10 * 8},
+		{"front.c", unsafe.Offsetof(front{}.c), 11 * 8},
+		{"front.stop", unsafe.Offsetof(front{}.stop), 13 * 8},
+		{"front.left", unsafe.Offsetof(front{}.left), 16 * 8},
+		{"front.kq", unsafe.Offsetof(front{}.kq), 19 * 8},
+		{"front.row", unsafe.Offsetof(front{}.row), 20 * 8},
+		{"front.early", unsafe.Offsetof(front{}.early), 20*8 + 12},
+		{"front.rowMag", unsafe.Offsetof(front{}.rowMag), 20*8 + 16},
+		{"front.atPrev", unsafe.Offsetof(front{}.atPrev), 23 * 8},
+		{"front.atEighth", unsafe.Offsetof(front{}.atEighth), 28 * 8},
+		{"front.lin", unsafe.Offsetof(front{}.lin), 32 * 8},
+		{"front.signSet1", unsafe.Offsetof(front{}.signSet1), 35 * 8},
+		{"front.value.hq", unsafe.Offsetof(front{}.value) + unsafe.Offsetof(value{}.hq), 37 * 8},
+		{"front.value.pairFar", unsafe.Offsetof(front{}.value) + unsafe.Offsetof(value{}.pairFar), 43 * 8},
+		{"front.lengthScale", unsafe.Offsetof(front{}.lengthScale), 47 * 8},
+		{"cell.mark", unsafe.Offsetof(cell{}.mark), 4},
+		{"linear.w", unsafe.Offsetof(linear{}.w), 32},
+		{"linear.x0", unsafe.Offsetof(linear{}.x0), 64},
+		{"linear.energy", unsafe.Offsetof(linear{}.energy), 80},
+		{"linear.scale.inv", unsafe.Offsetof(linear{}.scale) + unsafe.Offsetof(scale{}.inv), 96},
+		{"signTables.linear", unsafe.Offsetof(signTables{}.linear), 4 * (75 + 225 + 625)},
+		{"signTables.row", unsafe.Offsetof(signTables{}.row), 4 * (75 + 225 + 625 + 25 + 81 + 27)},
+		{"lengthTables.near", unsafe.Offsetof(lengthTables{}.near), 4 * 2 * lengthSteps * (2 + 176 + 64)},
+		{"lengthTables.column", unsafe.Offsetof(lengthTables{}.column), 4 * lengthSteps * (2*(2+176+64) + 512)},
+		{"lengthTables.kin", unsafe.Offsetof(lengthTables{}.kin), 4 * lengthSteps * (2*(2+176+64) + 768 + 400)},
+		{"zeros.kernel", unsafe.Offsetof(zeroTables{}.kernel), 4 * 512},
+		{"zeros.density", unsafe.Offsetof(zeroTables{}.density), 4 * (256 + 256 + 512 + 1<<14 + 1<<10 + 512)},
+		{"above", unsafe.Sizeof(above{}), 4},
+		{"above.density", unsafe.Offsetof(above{}.density), 2},
+		{"mixing", unsafe.Sizeof(mixing{}), 256},
 		{"a row of mixVec", unsafe.Sizeof(mixVec[0]), 32},
 	} {
 		if c.got != c.want {
@@ -44,7 +83,9 @@ func TestVariants(t *testing.T) {
 		t.Skip("this CPU has no AVX2")
 	}
 	all := samples()
-	all["deep"] = []Block{random(12, Dims{120, 64, 1, 1}, .4, 9)} // more non-zeros of a column than kin keeps
+	// More non-zeros of a column than kin keeps, in whole columns and in others.
+	all["deep"] = []Block{random(12, Dims{120, 64, 1, 1}, .4, 9), random(15, Dims{140, 32, 1, 1}, .5, 20000)}
+	all["kernels"] = []Block{random(16, Dims{6, 5, 3, 1}, .5, 9), random(17, Dims{20, 3, 5, 5}, .5, 1e5), random(18, Dims{3, 2, 12, 12}, .4, 2)}
 	for name, blocks := range all {
 		t.Run(name, func(t *testing.T) {
 			code, err := Context{}.Append(nil, blocks)
@@ -134,20 +175,53 @@ func TestKinVariants(t *testing.T) {
 	if !simd {
 		t.Skip("this CPU has no AVX2")
 	}
-	r := rand.New(rand.NewPCG(3, 3))
-	for n := range 40 {
-		k := newKin(2, 4)
-		k.count[0] = uint32(n)
-		for i := range k.alike {
-			k.alike[i] = int32(r.Uint32()) >> r.IntN(20)
+	for _, rows := range []int{2, 16, 40, 128, 129, 1200} {
+		for _, density := range []float64{.05, .5, 1} {
+			const cols = 4
+			run := func() (all []int32) {
+				r := rand.New(rand.NewPCG(3, 3))
+				k := newKin(rows, cols)
+				for i := range rows {
+					k.row(i)
+					for c := range cols {
+						p := k.predict(c)
+						all = append(all, p)
+						if r.Float64() < density {
+							k.learn(i, c, int64(p), int32(r.Uint32())>>r.IntN(32)|1)
+						}
+						all = append(all, int32(k.scale.mean))
+					}
+				}
+				return all
+			}
+			got := run()
+			portable(func() {
+				for i, want := range run() {
+					if got[i] != want {
+						t.Fatalf("%d rows of density %v: number %d is %d, want %d", rows, density, i, got[i], want)
+					}
+				}
+			})
 		}
-		for i := range min(n, kinDepth) {
-			k.cols[0].row[i], k.cols[0].value[i] = uint16(r.IntN(kinRows)), int8(r.IntN(127)-63)
+	}
+}
+
+func TestLinearVariants(t *testing.T) {
+	if !simd {
+		t.Skip("this CPU has no AVX2")
+	}
+	r := rand.New(rand.NewPCG(4, 4))
+	for range 2000 {
+		l := linear{scale: newScale(64)}
+		for i := range l.x {
+			l.x[i], l.w[i] = int32(r.Uint32())>>(10+r.IntN(22)), r.Int32N(1<<21+1)-1<<20
 		}
-		got, want := k.predict(0), int32(0)
-		portable(func() { want = k.predict(0) })
+		got, want := l, l
+		hat, mag, sym := got.predict(0), int32(256+r.IntN(1<<r.IntN(16))), int32(r.Uint32())>>(15+r.IntN(17))
+		got.learn(hat, sym, mag)
+		portable(func() { want.predict(0); want.learn(hat, sym, mag) })
 		if got != want {
-			t.Errorf("%d entries: %d, want %d", n, got, want)
+			t.Fatalf("%+v: %+v, want %+v", l, got, want)
 		}
 	}
 }

@@ -153,12 +153,7 @@ func (s *site) code(rc *rangeCoder, c *[maxInputs]*counter, y int, set0, set1 in
 	} else {
 		y = mix8AVX2(rc, c, m0, m1, y)
 	}
-	if rc.dec == 0 && rc.at < before {
-		rc.carry()
-	}
-	if rc.rng < 1<<32 {
-		rc.shift()
-	}
+	rc.settle(before)
 	return y
 }
 

@@ -28,14 +28,20 @@ func (s *scale) ratio(x int64) int64 {
 // of the mean on.
 func (s *scale) steps(x int64) int {
 	n, sign := s.over(x, 8)
-	n = min(n, 64)
-	return min(bits.Len64(n*n), 12) ^ int(sign) - int(sign)
+	return int(stepTab[min(n, 64)]) ^ int(sign) - int(sign)
+}
+
+// stepTab is steps from the ratio in 1/8.
+var stepTab [65]uint8
+
+func init() {
+	for n := range stepTab {
+		stepTab[n] = uint8(min(bits.Len(uint(n*n)), 12))
+	}
 }
 
 func (s *scale) learn(x int64) {
-	if x < 0 {
-		x = -x
-	}
+	x = x ^ x>>63 - x>>63
 	s.mean = max(1, s.mean+(min(x, 1<<57)-s.mean)>>7)
 	s.inv = ^uint64(0) / uint64(s.mean)
 }
@@ -43,6 +49,7 @@ func (s *scale) learn(x int64) {
 const (
 	kinDepth = 32  // the non-zeros that are kept of a column
 	kinRows  = 512 // the rows that are told apart
+	kinDense = 128 // the most rows of which assembly keeps columns whole
 )
 
 // kin predicts a symbol from the rows before, each in proportion to how alike it is
@@ -50,15 +57,23 @@ const (
 // inner product, <this, j> of the columns before c. Rows of a layer repeat each other
 // (the matrix is near one of low rank), which no neighbour tells. Values enter as
 // logarithms of their magnitudes with a sign. Of each column the last kinDepth non-zeros
-// are kept, of rows the number modulo kinRows.
+// are kept, of rows the number modulo kinRows. Assembly knows the layout up to norm.
 type kin struct {
-	on     bool
-	alike  [kinRows]int32 // <this, j> / <j, j>, in 1/2^17
-	norm   [kinRows]int32 // 2^24 / <j, j>
-	cols   []kinColumn
-	count  []uint32 // non-zeros of the column so far
-	energy int64    // <this, this> so far
-	scale  scale
+	energy   int64      // <this, this> so far
+	groups   int        // of 16 rows, that hold those before this one
+	stride   int        // bytes of a column in whole
+	atWhole  *int8      // nil: columns are kept as their non-zeros
+	atColumn *kinColumn // the first
+	atCount  *uint32    // its non-zeros so far
+	scale    scale
+	alike    [kinRows]int32     // <this, j> / <j, j>, in 1/2^17
+	norm     [kinRows + 8]int32 // 2^24 / <j, j>
+
+	on      bool
+	columns []kinColumn
+	count   []uint32
+	whole   []int8            // by column and row, 0 for all but a column's last kinDepth
+	last    [][kinDepth]uint8 // by column, the rows of those
 }
 
 // kinColumn are a column's latest non-zeros, by their number modulo kinDepth. Those that
@@ -70,10 +85,19 @@ type kinColumn struct {
 
 func newKin(rows, cols int) *kin {
 	k := &kin{on: rows > 1 && cols >= 4, scale: newScale(1 << 17)}
-	if k.on {
-		k.cols = make([]kinColumn, cols)
-		k.count = make([]uint32, cols)
+	if !k.on {
+		return k
 	}
+	k.count = make([]uint32, cols)
+	k.atCount = &k.count[0]
+	if simd && rows <= kinDense {
+		k.stride = (rows + 15) &^ 15
+		k.whole, k.last = make([]int8, cols*k.stride), make([][kinDepth]uint8, cols)
+		k.atWhole = &k.whole[0]
+		return k
+	}
+	k.columns = make([]kinColumn, cols)
+	k.atColumn = &k.columns[0]
 	return k
 }
 
@@ -85,20 +109,16 @@ func (k *kin) row(r int) {
 	if r > 0 {
 		k.norm[(r-1)%kinRows] = int32(1 << 24 / max(1, k.energy))
 	}
-	k.energy = 0
-	clear(k.alike[:])
+	k.energy, k.groups = 0, (r+15)/16
+	clear(k.alike[:min(r, kinRows)])
 }
 
 // predict is the prediction for column c, in 1/2^17 of values.
 func (k *kin) predict(c int) int32 {
-	col := &k.cols[c]
 	if simd {
-		if k.count[c] > kinDepth/2 {
-			return kin32AVX2(&k.alike, col)
-		}
-		return kin16AVX2(&k.alike, col)
+		return kinAVX2(k, c)
 	}
-	sum := int32(0)
+	sum, col := int32(0), &k.columns[c]
 	for i := range min(k.count[c], kinDepth) {
 		sum += k.alike[col.row[i]%kinRows] * int32(col.value[i])
 	}
@@ -111,15 +131,23 @@ func (k *kin) learn(r, c int, expect int64, t int32) {
 		return
 	}
 	v := int32(quarters(abs(t)))
-	if t < 0 {
-		v = -v
+	v = v ^ t>>31 - t>>31
+	n := k.count[c]
+	if k.whole != nil {
+		column, last := k.whole[c*k.stride:][:k.stride], &k.last[c][n%kinDepth]
+		kinLearnAVX2(&k.alike, &k.norm, &column[0], k.groups, v)
+		if n >= kinDepth {
+			column[*last] = 0
+		}
+		column[r], *last = int8(v), uint8(r)
+	} else {
+		col := &k.columns[c]
+		for i := range min(n, kinDepth) {
+			j := col.row[i] % kinRows
+			k.alike[j] += int32(int64(int32(col.value[i])*v) * int64(k.norm[j]) >> 7)
+		}
+		col.row[n%kinDepth], col.value[n%kinDepth] = uint16(r%kinRows), int8(v)
 	}
-	col, n := &k.cols[c], k.count[c]
-	for i := range min(n, kinDepth) {
-		j := col.row[i] % kinRows
-		k.alike[j] += int32(int64(int32(col.value[i])*v) * int64(k.norm[j]) >> 7)
-	}
-	col.row[n%kinDepth], col.value[n%kinDepth] = uint16(r%kinRows), int8(v)
 	k.count[c]++
 	k.energy += int64(v * v)
 	k.scale.learn(expect)
@@ -128,27 +156,38 @@ func (k *kin) learn(r, c int, expect int64, t int32) {
 // linear predicts a symbol by a sum of 9 features whose weights it learns by normalised
 // least mean squares (B. Widrow, M. Hoff: Adaptive switching circuits, 1960).
 type linear struct {
-	x     [9]int64 // the features in 1/64: kin's prediction, then symbols
-	w     [9]int64 // in 1/65536
-	scale scale
+	x, w   [8]int32 // the features, symbols in 1/64, and their weights in 1/65536
+	x0, w0 int64    // kin's prediction in 1/64, and its weight
+	energy int64    // sum of the squares of all features
+	scale  scale
 }
 
-// predict returns the prediction from x, in 1/64.
-func (l *linear) predict() int64 {
-	x, w := &l.x, &l.w
-	return (x[0]*w[0] + x[1]*w[1] + x[2]*w[2] + x[3]*w[3] + x[4]*w[4] + x[5]*w[5] + x[6]*w[6] + x[7]*w[7] + x[8]*w[8]) >> 16
+// predict returns the prediction from x and x0, in 1/64.
+func (l *linear) predict(x0 int64) int64 {
+	l.x0, l.energy = x0, x0*x0
+	sum := x0 * l.w0
+	for i, x := range l.x {
+		sum += int64(x) * int64(l.w[i])
+		l.energy += int64(x) * int64(x)
+	}
+	return sum >> 16
 }
 
+// learn takes the symbol t, that was predicted to be hat.
 func (l *linear) learn(hat int64, t, rowMag int32) {
-	x, w := &l.x, &l.w
 	e := int64(t)<<6 - hat
 	e = min(max(e, -1<<22), 1<<22)
-	energy := int64(rowMag)*int64(rowMag) + x[0]*x[0] + x[1]*x[1] + x[2]*x[2] + x[3]*x[3] + x[4]*x[4] + x[5]*x[5] + x[6]*x[6] + x[7]*x[7] + x[8]*x[8]
-	g := e << 27 / energy
-	for i, x := range x {
-		if x != 0 {
-			w[i] = min(max(w[i]+x*g>>16, -1<<20), 1<<20)
+	g := e << 27 / (int64(rowMag)*int64(rowMag) + l.energy)
+	l.w0 = moved(l.w0, l.x0*g)
+	if simd && g == int64(int32(g)) {
+		linearAVX2(l, g)
+	} else {
+		for i, x := range l.x {
+			l.w[i] = int32(moved(int64(l.w[i]), int64(x)*g))
 		}
 	}
 	l.scale.learn(hat)
 }
+
+// moved is the weight w after a step.
+func moved(w, step int64) int64 { return min(max(w+step>>16, -1<<20), 1<<20) }

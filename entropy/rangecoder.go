@@ -79,6 +79,16 @@ func (r *rangeCoder) skip(n uint64) {
 	}
 }
 
+// settle does what assembly leaves to be done after a decision; before was the coder's at.
+func (r *rangeCoder) settle(before uint64) {
+	if r.dec == 0 && r.at < before {
+		r.carry()
+	}
+	if r.rng < 1<<32 {
+		r.shift()
+	}
+}
+
 // carry adds one to what was written.
 func (r *rangeCoder) carry() {
 	for i := len(r.out) - 1; ; i-- {

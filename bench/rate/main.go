@@ -5,7 +5,8 @@
 //	rate dump MODEL.onnx WEIGHTS.npz         the float32 constants, as peer.py reads them
 //	rate kl MODEL.onnx DIR                   reads DIR/points.csv (file,bytes,setting), appends the divergence of each
 //	                                         file's arrays, and writes DIR/kl.csv
-//	rate rdo MODEL.onnx LAMBDA...            whit's points, in the same form, to the standard output
+//	rate rdo MODEL.onnx LAMBDA...            whit's points, in the same form, to the standard output; between lambdas stand parameters
+//	                                         of rdo for those that follow, NAME=VALUE, and bits=N: weights share 2^N values before
 package main
 
 import (
@@ -200,9 +201,15 @@ func rdo(ctx context.Context, g *graph.Graph, args []string) error {
 	if err != nil {
 		return err
 	}
-	set := map[string]any{}
+	set, shared := map[string]any{}, 0.0
 	for _, a := range args {
 		k, v, ok := strings.Cut(a, "=")
+		if k == "bits" {
+			if shared, err = strconv.ParseFloat(v, 64); err != nil {
+				return err
+			}
+			continue
+		}
 		if ok {
 			p := quant.RDO.Param(k)
 			if p == nil {
@@ -228,6 +235,11 @@ func rdo(ctx context.Context, g *graph.Graph, args []string) error {
 		c, _ := g.Clone()
 		st := &method.State{Graph: c, Float: g, Layers: method.FindLayers(c, ""), Train: parts.Calib, Choice: method.First(parts.Choice, 100), Seed: 1}
 		st.Progress = func(e method.Event) { fmt.Fprintln(os.Stderr, e.Stage, e.Message) }
+		if shared > 0 {
+			if err := st.Step(ctx, method.Step{Method: "codebook", Set: map[string]any{"bits": method.Uniform(shared), "train": false}}, []*method.Method{quant.Codebook}); err != nil {
+				return err
+			}
+		}
 		t0 := time.Now()
 		if err := st.Step(ctx, method.Step{Method: "rdo", Set: set}, []*method.Method{quant.RDO}); err != nil {
 			return err

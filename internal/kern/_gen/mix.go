@@ -35,15 +35,12 @@ func init() {
 		kernel{"mix_8_avx2", func(c *build.Context) { mix(c, 8) }})
 }
 
-// mix builds a decision of a site with n inputs.
+// mix builds a decision of a site with n inputs. With 4 they are close calls.
 func mix(c *build.Context, n int) {
 	name := fmt.Sprintf("mix%dAVX2", n)
 	function(c, name, "func(rc *rangeCoder, c *[8]*counter, m0, m1 *mixing, y int) int", name+` is mix for n = `+fmt.Sprint(n)+`, but that it leaves the carry and shift of the range
 coder to its caller.`, "rangeCoder", "counter", "mixing")
 	m0, m1, rc, vec, tab, s := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI, reg.RSI
-	symbol := func(n string) operand.Mem {
-		return operand.Mem{Symbol: operand.Symbol{Name: "·" + n}, Base: reg.StaticBase}
-	}
 	c.Load(c.Param("c"), s)
 	c.Load(c.Param("m0"), m0)
 	c.Load(c.Param("m1"), m1)
@@ -51,23 +48,58 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 	c.LEAQ(symbol("mixVec"), vec)
 	c.LEAQ(symbol("stretchTab"), tab)
 
-	// The counters into lanes of 0, their logits into lanes of 4.
-	lanes := []reg.VecPhysical{reg.X0, reg.X1}
-	words := []reg.VecPhysical{reg.X2, reg.X3}
-	for k := range n / 4 {
-		c.VPXOR(words[k], words[k], words[k])
-		for i := range 4 {
-			c.MOVQ(mem(s, 8*(4*k+i)), reg.RAX)
-			c.MOVL(mem(reg.RAX, 0), reg.ECX)
-			if i == 0 {
-				c.VMOVD(mem(reg.RAX, 0), lanes[k])
-			} else {
-				c.VPINSRD(operand.U8(i), mem(reg.RAX, 0), lanes[k], lanes[k])
-			}
-			c.SHRL(operand.U8(20), reg.ECX)
-			c.VPINSRW(operand.U8(i), idx(tab, reg.RCX, 2), words[k], words[k])
-		}
+	for i := range n {
+		c.MOVQ(mem(s, 8*i), reg.RAX)
+		gather(c, i, tab)
 	}
+	decide(c, n, n == 4, func() { c.Load(c.Param("y"), tab) }, func() {})
+	for i := range n {
+		c.MOVQ(mem(s, 8*i), reg.RAX)
+		scatter(c, i)
+	}
+	c.ANDL(operand.U8(1), reg.R15L)
+	c.Store(reg.R15, c.ReturnIndex(0))
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// gather takes the counter at RAX as input i: its value into a lane of X0 or X1, its logit into a word of
+// X2 or X3. stretchTab is at tab. It takes RCX.
+func gather(c *build.Context, i int, tab reg.Register) {
+	lanes := []reg.VecPhysical{reg.X0, reg.X1}[i/4]
+	words := []reg.VecPhysical{reg.X2, reg.X3}[i/4]
+	c.MOVL(mem(reg.RAX, 0), reg.ECX)
+	if i%4 == 0 {
+		c.VPXOR(words, words, words)
+		c.VMOVD(mem(reg.RAX, 0), lanes)
+	} else {
+		c.VPINSRD(operand.U8(i%4), mem(reg.RAX, 0), lanes, lanes)
+	}
+	c.SHRL(operand.U8(20), reg.ECX)
+	c.VPINSRW(operand.U8(i%4), idx(tab, reg.RCX, 2), words, words)
+}
+
+// scatter puts the new value of input i to RAX.
+func scatter(c *build.Context, i int) {
+	lanes := []reg.VecPhysical{reg.X0, reg.X1}[i/4]
+	if i%4 == 0 {
+		c.VMOVD(lanes, mem(reg.RAX, 0))
+	} else {
+		c.VPEXTRD(operand.U8(i%4), lanes, mem(reg.RAX, 0))
+	}
+}
+
+// symbol is a variable of the package.
+func symbol(n string) operand.Mem {
+	return operand.Mem{Symbol: operand.Symbol{Name: "·" + n}, Base: reg.StaticBase}
+}
+
+// decide builds what follows once the inputs are in lanes of X0 and X1, their logits in words of X2 and
+// X3, the sets in R8 and R9, the range coder in R10 and mixVec in R11: the decision, -1 or 0 in R15, the sets'
+// update, and the inputs' new values in X0 and X1. RSI is kept. bit loads an encoder's bit into RDI. close: the decision
+// is seldom foreseen, and made without a branch; else added follows where the interval's low end was moved.
+func decide(c *build.Context, n int, close bool, bit, added func()) {
+	m0, m1, rc, vec, tab := reg.R8, reg.R9, reg.R10, reg.R11, reg.RDI
 	// v is the register of number i with n lanes.
 	v := func(i int) reg.VecPhysical {
 		y := []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11}
@@ -138,13 +170,13 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 	c.MOVQ(reg.R13, tab)
 	c.SHRQ(operand.U8(16), tab)
 	c.IMULQ(tab, reg.RDX) // where the interval of y = 0 begins
-	if n == 4 {
-		// Without a branch: these are close calls.
+	if close {
+		// Without a branch.
 		c.XORL(reg.R15L, reg.R15L)
 		c.CMPQ(reg.R14, reg.RDX)
 		c.SBBQ(operand.Imm(0), reg.R15)
 		c.ANDQ(mem(rc, rcDec), reg.R15)
-		c.Load(c.Param("y"), tab)
+		bit()
 		c.NEGQ(tab)
 		c.ORQ(tab, reg.R15)
 		c.SUBQ(reg.RDX, reg.R13)
@@ -166,10 +198,11 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 		c.SUBQ(reg.RDX, reg.R14)
 		c.JMP(operand.LabelRef("zero"))
 		c.Label("encode")
-		c.Load(c.Param("y"), tab)
+		bit()
 		c.TESTQ(tab, tab)
 		c.JNE(operand.LabelRef("one"))
 		c.ADDQ(reg.RDX, reg.R14)
+		added()
 		c.Label("zero")
 		c.XORL(reg.R15L, reg.R15L)
 		c.JMP(operand.LabelRef("decided"))
@@ -241,16 +274,4 @@ coder to its caller.`, "rangeCoder", "counter", "mixing")
 	if n == 8 {
 		c.VEXTRACTI128(operand.U8(1), reg.Y0, reg.X1)
 	}
-	for i := range n {
-		c.MOVQ(mem(s, 8*i), reg.RAX)
-		if i%4 == 0 {
-			c.VMOVD(lanes[i/4], mem(reg.RAX, 0))
-		} else {
-			c.VPEXTRD(operand.U8(i%4), lanes[i/4], mem(reg.RAX, 0))
-		}
-	}
-	c.ANDL(operand.U8(1), reg.R15L)
-	c.Store(reg.R15, c.ReturnIndex(0))
-	c.VZEROUPPER()
-	c.RET()
 }
