@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"whit/graph"
 	"whit/internal/kern"
@@ -255,7 +256,7 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 	if !narrow {
 		q.panel *= 2
 	}
-	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%v", len(first), kseg, narrow, zeros(n.In[5]))
+	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%s", len(first), kseg, narrow, zeroKey(n))
 	q.packing = packQConv(n, first, count, kseg, t.K, q.panel, narrow)
 	bias, mul := lanes16(n, first, count)
 
@@ -348,14 +349,14 @@ func (q *qconv) firstOf(p *Prepared) {
 	panels := len(q.first)
 	per := max(1, min((panels+most-1)/most, size/q.panel))
 	tiles := (panels + per - 1) / per
-	p.Scratch = max(p.Scratch, q.scratch+per*q.panel)
+	p.Scratch = max(p.Scratch, max(q.scratch, q.packing.Scratch)+per*q.panel)
 	p.First = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		p0, p1 := part(tile, tiles, panels)
-		packed := scratch[:(p1-p0)*q.panel]
+		packed, scratch := scratch[:(p1-p0)*q.panel], scratch[per*q.panel:]
 		for i := range p1 - p0 {
-			q.packing.Fill(packed[i*q.panel:][:q.panel], p0+i, nil)
+			q.packing.Fill(packed[i*q.panel:][:q.panel], p0+i, scratch)
 		}
-		q.run(c, 0, q.blocks, p0, p1, packed, scratch[per*q.panel:])
+		q.run(c, 0, q.blocks, p0, p1, packed, scratch)
 	}}}
 }
 
@@ -374,13 +375,46 @@ func narrowWeights(n *graph.Node) bool {
 	if n.In[3].Type.DType == tensor.Uint8 {
 		mid = 128
 	}
-	for _, z := range zeros(n.In[5]) {
-		if z != mid {
+	for _, z := range n.In[5].Tensor().Bytes() {
+		if int(z) != mid {
 			return false
 		}
 	}
 	return true
 }
+
+// zeroKey is the weights' zero points as a part of a packing's name.
+func zeroKey(n *graph.Node) []byte { return n.In[5].Tensor().Bytes() }
+
+// qrows are the weights of a QLinearConv by output channels, as bytes. They may lie in a
+// file: some channels are read when they are packed.
+type qrows struct {
+	t func() *tensor.Tensor
+	k int // bytes of a channel
+	// flip makes weights that are bytes less their zero points signed: int8(w^flip).
+	flip   byte
+	stored bool
+}
+
+func qrowsOf(n *graph.Node) *qrows {
+	v := n.In[3]
+	r := &qrows{t: sync.OnceValue(v.Tensor), k: v.Type.Shape.NumElements() / v.Type.Shape[0], stored: v.Data != nil && v.Data.IsStored()}
+	if v.Type.DType == tensor.Uint8 {
+		r.flip = 0x80
+	}
+	return r
+}
+
+// scratch is how many bytes of scratch n channels need.
+func (r *qrows) scratch(n int) int {
+	if r.stored {
+		return n * r.k
+	}
+	return 0
+}
+
+// read is n channels from c on.
+func (r *qrows) read(scratch []byte, c, n int) []byte { return r.t().Part(scratch, c*r.k, n*r.k) }
 
 // weightOf reads weights less their zero points.
 func weightOf(n *graph.Node) func(c, i int) int {
@@ -397,22 +431,17 @@ func weightOf(n *graph.Node) func(c, i int) int {
 // packQConv packs W[cout][cin/g][kh][kw] in panels, of size bytes, of pairs of k: [segment][k/2][lane][2],
 // segments of kseg numbers filled up to kpad with zeros. A part is a panel.
 func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow bool) Packing {
-	s, w, zero := n.In[3].Type.Shape, n.In[3].Tensor(), zeros(n.In[5])
-	taps, k := s[2]*s[3], s[1]*s[2]*s[3]
-	raw := w.Bytes()
-	flip := byte(0)
-	if w.DType == tensor.Uint8 {
-		flip = 0x80
-	}
-	return Packing{Bytes: size * len(first), Parts: len(first),
+	s, w, zero := n.In[3].Type.Shape, qrowsOf(n), zeros(n.In[5])
+	taps, k, flip := s[2]*s[3], w.k, w.flip
+	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
-		Fill: func(dst []byte, p int, _ []byte) {
-			wide := kern.Int16s(dst)
+		Fill: func(dst []byte, p int, scratch []byte) {
+			raw, wide := w.read(scratch, first[p], count[p]), kern.Int16s(dst)
 			if count[p] < 16 || kpad != kseg {
 				clear(dst)
 			}
 			if narrow && taps == 1 && count[p] == 16 && s[1] == kseg && s[1]%8 == 0 {
-				packQPointwise(dst, raw[first[p]*k:][:16*k], k, flip)
+				packQPointwise(dst, raw, k, flip)
 				return
 			}
 			// Some channels of a tap at a time, so that what the lanes write stays near.
@@ -425,7 +454,7 @@ func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow b
 						if j >= count[p] {
 							continue
 						}
-						row, z := raw[(first[p]+j)*k:][:k], zero[(first[p]+j)%len(zero)]
+						row, z := raw[j*k:][:k], zero[(first[p]+j)%len(zero)]
 						c := c0
 						if narrow && i%2 == 0 {
 							d := dst[(at+i+c0)*16+2*l:]
@@ -509,7 +538,7 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		first, count = append(first, c), append(count, min(16, y.c-c))
 	}
 	size := len(d.Off) * 16
-	key := fmt.Sprintf("i8_depthwise/%v", zeros(n.In[5]))
+	key := fmt.Sprintf("i8_depthwise/%s", zeroKey(n))
 	packed := kern.Int16s(e.Pack(n.In[3], key, func() []byte {
 		b := tensor.AlignedBytes(2 * size * len(first))
 		dst, at := kern.Int16s(b), weightOf(n)

@@ -97,7 +97,7 @@ func dotGroups(groups, og, k int) (g []dotGroup, size int) {
 // up to kpad with zeros, and behind that the sum of every output channel's weights.
 func packQDot(e *Env, n *graph.Node, gs []dotGroup, kseg, kpad, size int) (packed []byte, sums []int32) {
 	s := n.In[3].Type.Shape
-	key := fmt.Sprintf("i8_dot/%d/%d/%v", len(gs), kseg, zeros(n.In[5]))
+	key := fmt.Sprintf("i8_dot/%d/%d/%s", len(gs), kseg, zeroKey(n))
 	packed = e.Pack(n.In[3], key, func() []byte {
 		dst := tensor.AlignedBytes(size + 4*s[0])
 		sums, _ := kern.CutInt32(dst[size:], s[0])
