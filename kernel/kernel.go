@@ -66,6 +66,8 @@ type Env struct {
 	PackParts func(v *graph.Value, packing string, p Packing) *Packed
 	// Trials may be nil.
 	Trials *Trials
+	// Known is of one graph that is compiled; it may be nil.
+	Known *Known
 	// Choices decide on some nodes where the tables of costs would; nil: on none.
 	Choices *Choices
 	// Planes says which images stay row-major, see [PlanesOf]; nil: none that kernels

@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"whit/graph"
@@ -25,9 +26,9 @@ func init() {
 		}{{"i8_conv", 10, false, prepareQConv}, {"i8_depthwise", 20, true, prepareQDepthwise}} {
 			Register(Kernel{
 				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority,
-				Match: func(n *graph.Node, _ *Env) bool {
+				Match: func(n *graph.Node, e *Env) bool {
 					m, _, _ := qunfuse(n, "", "QLinearConv")
-					if m == nil || !qconvMatch(m) {
+					if m == nil || !qconvMatch(m, e) {
 						return false
 					}
 					s := m.In[3].Type.Shape
@@ -44,18 +45,70 @@ func init() {
 	}
 }
 
-func qconvMatch(n *graph.Node) bool {
-	for i, v := range n.In {
-		if i > 0 && !v.IsConst() {
+func qconvMatch(n *graph.Node, e *Env) bool {
+	if w := n.In[3]; !w.IsConst() || len(w.Type.Shape) != 4 || n.Out[0].Type.Shape.NumElements() == 0 || w.Type.Shape.NumElements() == 0 {
+		return false
+	}
+	_, ok := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, n.In[3].Type.Shape[2:])
+	return ok && factsOf(n, e).exact
+}
+
+// Known remembers what kernels have found out about the constants of a graph: several ask
+// about each node, several times. The zero value is empty.
+type Known struct {
+	mu    sync.Mutex
+	facts map[qkey]*qfacts
+}
+
+// qkey are the constants of a QLinearConv, and its input's type.
+type qkey struct {
+	in [8]*graph.Value
+	t  tensor.DType
+}
+
+// qfacts are what kernels ask about the constants of a QLinearConv.
+type qfacts struct {
+	exact  bool    // they are such that the kernels compute what the operator says
+	narrow bool    // weights less their zero points are bytes
+	most   float32 // the largest multiplier
+	// quarter and sixtyFourth report whether 4 or 64 times the sums fit int32.
+	quarter, sixtyFourth func() bool
+}
+
+func factsOf(n *graph.Node, e *Env) *qfacts {
+	k := qkey{t: n.In[0].Type.DType}
+	copy(k.in[:], n.In[1:])
+	if e.Known != nil {
+		e.Known.mu.Lock()
+		defer e.Known.mu.Unlock()
+		if f := e.Known.facts[k]; f != nil {
+			return f
+		}
+	}
+	f := &qfacts{}
+	if f.exact = qexact(n); f.exact {
+		f.narrow, f.most = narrowWeights(n), slices.Max(multipliers(n))
+		f.quarter = sync.OnceValue(func() bool { return quarterFits(n) })
+		f.sixtyFourth = sync.OnceValue(func() bool { return sixtyFourthFits(n) })
+	}
+	if e.Known != nil {
+		if e.Known.facts == nil {
+			e.Known.facts = map[qkey]*qfacts{}
+		}
+		e.Known.facts[k] = f
+	}
+	return f
+}
+
+// qexact reports whether the constants of a QLinearConv are such that sums and roundings are the operator's.
+func qexact(n *graph.Node) bool {
+	for _, v := range n.In[1:] {
+		if !v.IsConst() {
 			return false
 		}
 	}
 	w := n.In[3]
-	if scaleOf(n.In[1]) == 0 || scaleOf(n.In[6]) == 0 || !isZero(n.In[2]) || !isZero(n.In[7]) || !isByte(n.In[5]) || len(w.Type.Shape) != 4 ||
-		n.In[4].Type.DType != tensor.Float32 || n.Out[0].Type.Shape.NumElements() == 0 || w.Type.Shape.NumElements() == 0 {
-		return false
-	}
-	if _, ok := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, w.Type.Shape[2:]); !ok {
+	if scaleOf(n.In[1]) == 0 || scaleOf(n.In[6]) == 0 || !isZero(n.In[2]) || !isZero(n.In[7]) || !isByte(n.In[5]) || n.In[4].Type.DType != tensor.Float32 {
 		return false
 	}
 	for _, m := range multipliers(n) {

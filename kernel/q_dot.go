@@ -20,7 +20,7 @@ func init() {
 			Domain: on[0], Op: on[1], Name: "i8_dot", Priority: 14,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
-				return (dots(e) || e.CPU == cpu.Features{}) && m != nil && qconvMatch(m) && narrowWeights(m)
+				return (dots(e) || e.CPU == cpu.Features{}) && m != nil && qconvMatch(m, e) && factsOf(m, e).narrow
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 				l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}

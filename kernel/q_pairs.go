@@ -21,13 +21,11 @@ func init() {
 			Domain: on[0], Op: on[1], Name: "i8_pairs", Priority: 12,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
-				if m == nil || e.Direct || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
+				if m == nil || e.Direct || !qconvMatch(m, e) || m.Int("group", 1) != 1 {
 					return false
 				}
-				for _, f := range multipliers(m) {
-					if f > 0.5 { // a sum times it stays below 2^31
-						return false
-					}
+				if f := factsOf(m, e); !f.narrow || f.most > 0.5 { // a sum times it stays below 2^31
+					return false
 				}
 				s, w := m.Out[0].Type.Shape, m.In[3].Type.Shape
 				// Of few pixels the weights are what is moved; of short sums two do not often fit, and long ones
@@ -55,7 +53,7 @@ func packQPairs(n *graph.Node, panels, parts, kseg, chunks int) Packing {
 	s, w := n.In[3].Type.Shape, qrowsOf(n)
 	taps := s[2] * s[3]
 	blocks := (s[1]*taps + kseg - 1) / kseg * chunks * 4
-	scratch := sync.Pool{New: func() any { 
+	scratch := sync.Pool{New: func() any {
 		return &pairScratch{ws: make([]kern.PairWeight, 8*blocks), raw: make([]byte, w.scratch(16))}
 	}}
 	return Packing{Parts: panels, Make: func(p int) []byte {

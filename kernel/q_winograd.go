@@ -22,16 +22,20 @@ func init() {
 		for _, k := range []struct {
 			name           string
 			priority, tile int
-			fits           func(*graph.Node) bool
-		}{{"i8_winograd", 15, 2, quarterFits}, {"i8_winograd4", 16, 4, sixtyFourthFits}} {
+			fits           func(*qfacts) bool
+		}{
+			{"i8_winograd", 15, 2, func(f *qfacts) bool { return f.quarter() }},
+			{"i8_winograd4", 16, 4, func(f *qfacts) bool { return f.sixtyFourth() }},
+		} {
 			Register(Kernel{
 				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority,
 				Match: func(n *graph.Node, e *Env) bool {
 					m, _, _ := qunfuse(n, "", "QLinearConv")
-					if m == nil || e.Direct || dots(e) || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
+					if m == nil || e.Direct || dots(e) || !qconvMatch(m, e) || m.Int("group", 1) != 1 {
 						return false
 					}
-					return qwinogradPays(m, k.tile) && k.fits(m)
+					f := factsOf(m, e)
+					return f.narrow && qwinogradPays(m, k.tile) && k.fits(f)
 				},
 				Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 					l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
