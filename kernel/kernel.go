@@ -178,7 +178,8 @@ type Kernel struct {
 	// nil: row-major everything.
 	Layout func(n *graph.Node, in []graph.Layout) Layouts
 	// Parts: of an NHWC output with a channel stride beyond C the kernel writes nothing but
-	// the C channels, halo included, so that the output may lie within a larger one.
+	// the C channels, halo included, so that the output may lie within a larger one; of bytes, nothing
+	// but the blocks of 16 that have the C channels.
 	Parts bool
 	// Prepare binds the node; layouts are assigned. It must succeed where Match did.
 	Prepare func(n *graph.Node, e *Env) (*Prepared, error)

@@ -25,7 +25,7 @@ func init() {
 			prepare   func(n *graph.Node, e *Env) (*Prepared, error)
 		}{{"i8_conv", 10, false, prepareQConv}, {"i8_depthwise", 20, true, prepareQDepthwise}} {
 			Register(Kernel{
-				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority,
+				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority, Parts: true,
 				Match: func(n *graph.Node, e *Env) bool {
 					m, _, _ := qunfuse(n, "", "QLinearConv")
 					if m == nil || !qconvMatch(m, e) {
@@ -315,8 +315,9 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 
 	pixels := w.bh * w.bw
 	q.kernel, q.scratch = "i8_conv_"+w.ints.Name(), 2*w.scratch()+64+8*pixels+16*pixels+64
-	// A panel that is not full must not store over another group's channels or the next pixel.
-	partial := func(p int) bool { return count[p] < 16 && (first[p]+count[p] < ws[0] || first[p]+16 > y.sw) }
+	// A panel that is not full must not store over another group's channels or what follows those of the pixel.
+	most := min(y.sw, round16(ws[0]))
+	partial := func(p int) bool { return count[p] < 16 && (first[p]+count[p] < ws[0] || first[p]+16 > most) }
 	whole := w.bw == w.ow && y.plain()
 	q.blocks = images * w.nh * w.nw
 	q.nb, q.np = split(q.blocks, len(first), pixels*k*16/2)

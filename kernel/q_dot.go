@@ -17,7 +17,7 @@ import (
 func init() {
 	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
-			Domain: on[0], Op: on[1], Name: "i8_dot", Priority: 14,
+			Domain: on[0], Op: on[1], Name: "i8_dot", Priority: 14, Parts: true,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
 				return (dots(e) || e.CPU == cpu.Features{}) && m != nil && qconvMatch(m, e) && factsOf(m, e).narrow
@@ -170,9 +170,10 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	if direct {
 		scratch = 0
 	}
-	// A call that is not full must not store over another group's channels or the next pixel.
+	// A call that is not full must not store over another group's channels or what follows those of the pixel.
+	most := min(y.sw, round16(ws[0]))
 	partial := func(g dotGroup) bool {
-		return g.count < 16*g.panels && (g.first+g.count < ws[0] || g.first+16*g.panels > y.sw)
+		return g.count < 16*g.panels && (g.first+g.count < ws[0] || g.first+16*g.panels > most)
 	}
 	pixels, edges := w.bh*w.bw, 0
 	for _, g := range gs {

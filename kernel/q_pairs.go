@@ -18,7 +18,7 @@ import (
 func init() {
 	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
-			Domain: on[0], Op: on[1], Name: "i8_pairs", Priority: 12,
+			Domain: on[0], Op: on[1], Name: "i8_pairs", Priority: 12, Parts: true,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
 				if m == nil || e.Direct || !qconvMatch(m, e) || m.Int("group", 1) != 1 {

@@ -28,7 +28,7 @@ func init() {
 			{"i8_winograd4", 16, 4, func(f *qfacts) bool { return f.sixtyFourth() }},
 		} {
 			Register(Kernel{
-				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority,
+				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority, Parts: true,
 				Match: func(n *graph.Node, e *Env) bool {
 					m, _, _ := qunfuse(n, "", "QLinearConv")
 					if m == nil || e.Direct || dots(e) || !qconvMatch(m, e) || m.Int("group", 1) != 1 {
