@@ -24,6 +24,7 @@ var arrows = map[string]string{
 	"internal/cpu":       "",
 	"internal/kern":      "internal/cpu",
 	"internal/safefile":  "",
+	"internal/lean":      "",
 	"kernel":             "op internal/kern",
 	"pass":               "op",
 	"plan":               "kernel pass",

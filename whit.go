@@ -71,9 +71,10 @@ type Model struct {
 }
 
 // Open reads a .whit or .onnx file, told apart by its content, with the model card
-// in it or beside it. Choices of kernels that a .whit holds are replayed. Weights of an ONNX model are read when they are first needed: its
+// in it or beside it. Choices of kernels that a .whit holds are replayed. Large weights of an ONNX model, and of a .whit
+// that is written to be loaded fast, are read when they are first needed: the
 // file must not be changed in place while the model is in use, though it may be
-// replaced or removed. Where it is, runs give an error.
+// replaced or removed. Where it is, or where what is read then is damaged, runs give an error.
 func Open(path string, opt Options) (*Model, error) {
 	f, err := modelfile.Open(path, "")
 	if err != nil {
@@ -219,13 +220,13 @@ func (m *Model) Run(ctx context.Context, in Tensors) (Tensors, error) {
 	}
 	s, err := m.session(types)
 	if err != nil {
-		return nil, err
+		return nil, corrupt(err)
 	}
 	for name, t := range in {
 		copy(s.Input(name).Bytes(), t.Bytes())
 	}
 	if err := s.Run(ctx); err != nil {
-		return nil, err
+		return nil, corrupt(err)
 	}
 	out := Tensors{}
 	for _, p := range m.out {

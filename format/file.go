@@ -64,6 +64,11 @@ type Options struct {
 type ReadOptions struct {
 	MaxBytes int64 // of memory for constants, ErrTooLarge beyond; 0: 4 GiB
 	Threads  int   // groups of weights decoded at once; 0: GOMAXPROCS
+	// Stored leaves the elements of large constants in raw data chunks where they are until they are needed
+	// (tensor.Stored): the reader must then stay as it is while the graph is in use. The checksum of such a chunk is checked
+	// when its tensor's Err is first asked after reading, that of the whole file is not. The others are, as without Stored.
+	Stored bool
+	least  int64 // chunks of as many bytes may stay; 0: storedBytes
 }
 
 func readOptions(o []ReadOptions) (opt ReadOptions) {
@@ -72,6 +77,9 @@ func readOptions(o []ReadOptions) (opt ReadOptions) {
 	}
 	if opt.MaxBytes == 0 {
 		opt.MaxBytes = 4 << 30
+	}
+	if opt.least == 0 {
+		opt.least = storedBytes
 	}
 	return opt
 }
@@ -124,7 +132,7 @@ func (it *item) size() WeightSize {
 	if it.w != nil {
 		s.Type, s.Memory = it.w.Type(), it.w.Bytes()
 	} else {
-		s.Type, s.Memory = it.t.Type, int64(len(it.t.Bytes()))
+		s.Type, s.Memory = it.t.Type, int64(it.t.NumBytes())
 	}
 	s.Dense = int64(s.Type.NumBytes())
 	return s
@@ -567,6 +575,8 @@ func ReadFile(path string, o ...ReadOptions) (*File, error) {
 type group struct {
 	c      chunk
 	places []place
+	t      *tensor.Tensor // its constant, where that stays in the file
+	bytes  int64          // and what it takes there
 }
 
 // Read reads a file of size bytes whole, checks every checksum and returns a graph
@@ -576,12 +586,22 @@ type group struct {
 // the fast profile alias one block of memory that holds the file.
 func Read(r io.ReaderAt, size int64, o ...ReadOptions) (*File, error) {
 	opt := readOptions(o)
-	file, err := readChunks(r, size)
+	file, err := openContainer(r, size)
 	if err != nil {
+		return nil, err
+	}
+	read := file.readAll
+	if opt.Stored {
+		read = func() error { return file.readStored(opt.least) }
+	}
+	if err := read(); err != nil {
 		return nil, err
 	}
 	m, err := readModel(file)
 	if err != nil {
+		return nil, err
+	}
+	if err := file.loadStored(m.gs); err != nil {
 		return nil, err
 	}
 	items, err := decodeAll(m.g.places, m.gs, opt)
@@ -717,7 +737,7 @@ func (p place) name() string {
 // holds; where its payload is loaded the group's is what follows that number.
 func (file *container) dataChunk(c chunk, places []place) (group, error) {
 	if c.small {
-		return group{c, places}, nil
+		return group{c: c, places: places}, nil
 	}
 	b := c.payload
 	if b == nil {
@@ -733,7 +753,7 @@ func (file *container) dataChunk(c chunk, places []place) (group, error) {
 	if c.payload != nil {
 		c.at, c.payload = c.at+int64(n), c.payload[n:]
 	}
-	return group{c, places[:k]}, nil
+	return group{c: c, places: places[:k]}, nil
 }
 
 // decodeAll makes all constants, in order, within the limit on memory.
@@ -766,6 +786,10 @@ func countOf(b []byte) (uint64, int) {
 // decode makes the constants of a data chunk.
 func (g group) decode(w workers) ([]*item, error) {
 	items := make([]*item, len(g.places))
+	if g.t != nil {
+		items[0] = &item{t: g.t, coder: "raw", bytes: g.bytes}
+		return items, nil
+	}
 	if g.c.typ == chunkBlob {
 		r := &rawReader{b: g.c.payload, at: g.c.at}
 		for i, p := range g.places {

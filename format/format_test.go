@@ -514,6 +514,8 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		check(t, b)
 		check(t, fix(b))
+		checkStored(t, b)
+		checkStored(t, fix(b))
 	})
 }
 

@@ -66,6 +66,8 @@ type Env struct {
 	PackParts func(v *graph.Value, packing string, p Packing) *Packed
 	// Trials may be nil.
 	Trials *Trials
+	// Known is of one graph that is compiled; it may be nil.
+	Known *Known
 	// Choices decide on some nodes where the tables of costs would; nil: on none.
 	Choices *Choices
 	// Planes says which images stay row-major, see [PlanesOf]; nil: none that kernels
@@ -176,7 +178,8 @@ type Kernel struct {
 	// nil: row-major everything.
 	Layout func(n *graph.Node, in []graph.Layout) Layouts
 	// Parts: of an NHWC output with a channel stride beyond C the kernel writes nothing but
-	// the C channels, halo included, so that the output may lie within a larger one.
+	// the C channels, halo included, so that the output may lie within a larger one; of bytes, nothing
+	// but the blocks of 16 that have the C channels.
 	Parts bool
 	// Prepare binds the node; layouts are assigned. It must succeed where Match did.
 	Prepare func(n *graph.Node, e *Env) (*Prepared, error)

@@ -3,6 +3,8 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"sync"
 
 	"whit/graph"
 	"whit/internal/kern"
@@ -23,10 +25,10 @@ func init() {
 			prepare   func(n *graph.Node, e *Env) (*Prepared, error)
 		}{{"i8_conv", 10, false, prepareQConv}, {"i8_depthwise", 20, true, prepareQDepthwise}} {
 			Register(Kernel{
-				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority,
-				Match: func(n *graph.Node, _ *Env) bool {
+				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority, Parts: true,
+				Match: func(n *graph.Node, e *Env) bool {
 					m, _, _ := qunfuse(n, "", "QLinearConv")
-					if m == nil || !qconvMatch(m) {
+					if m == nil || !qconvMatch(m, e) {
 						return false
 					}
 					s := m.In[3].Type.Shape
@@ -43,18 +45,70 @@ func init() {
 	}
 }
 
-func qconvMatch(n *graph.Node) bool {
-	for i, v := range n.In {
-		if i > 0 && !v.IsConst() {
+func qconvMatch(n *graph.Node, e *Env) bool {
+	if w := n.In[3]; !w.IsConst() || len(w.Type.Shape) != 4 || n.Out[0].Type.Shape.NumElements() == 0 || w.Type.Shape.NumElements() == 0 {
+		return false
+	}
+	_, ok := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, n.In[3].Type.Shape[2:])
+	return ok && factsOf(n, e).exact
+}
+
+// Known remembers what kernels have found out about the constants of a graph: several ask
+// about each node, several times. The zero value is empty.
+type Known struct {
+	mu    sync.Mutex
+	facts map[qkey]*qfacts
+}
+
+// qkey are the constants of a QLinearConv, and its input's type.
+type qkey struct {
+	in [8]*graph.Value
+	t  tensor.DType
+}
+
+// qfacts are what kernels ask about the constants of a QLinearConv.
+type qfacts struct {
+	exact  bool    // they are such that the kernels compute what the operator says
+	narrow bool    // weights less their zero points are bytes
+	most   float32 // the largest multiplier
+	// quarter and sixtyFourth report whether 4 or 64 times the sums fit int32.
+	quarter, sixtyFourth func() bool
+}
+
+func factsOf(n *graph.Node, e *Env) *qfacts {
+	k := qkey{t: n.In[0].Type.DType}
+	copy(k.in[:], n.In[1:])
+	if e.Known != nil {
+		e.Known.mu.Lock()
+		defer e.Known.mu.Unlock()
+		if f := e.Known.facts[k]; f != nil {
+			return f
+		}
+	}
+	f := &qfacts{}
+	if f.exact = qexact(n); f.exact {
+		f.narrow, f.most = narrowWeights(n), slices.Max(multipliers(n))
+		f.quarter = sync.OnceValue(func() bool { return quarterFits(n) })
+		f.sixtyFourth = sync.OnceValue(func() bool { return sixtyFourthFits(n) })
+	}
+	if e.Known != nil {
+		if e.Known.facts == nil {
+			e.Known.facts = map[qkey]*qfacts{}
+		}
+		e.Known.facts[k] = f
+	}
+	return f
+}
+
+// qexact reports whether the constants of a QLinearConv are such that sums and roundings are the operator's.
+func qexact(n *graph.Node) bool {
+	for _, v := range n.In[1:] {
+		if !v.IsConst() {
 			return false
 		}
 	}
 	w := n.In[3]
-	if scaleOf(n.In[1]) == 0 || scaleOf(n.In[6]) == 0 || !isZero(n.In[2]) || !isZero(n.In[7]) || !isByte(n.In[5]) || len(w.Type.Shape) != 4 ||
-		n.In[4].Type.DType != tensor.Float32 || n.Out[0].Type.Shape.NumElements() == 0 || w.Type.Shape.NumElements() == 0 {
-		return false
-	}
-	if _, ok := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, w.Type.Shape[2:]); !ok {
+	if scaleOf(n.In[1]) == 0 || scaleOf(n.In[6]) == 0 || !isZero(n.In[2]) || !isZero(n.In[7]) || !isByte(n.In[5]) || n.In[4].Type.DType != tensor.Float32 {
 		return false
 	}
 	for _, m := range multipliers(n) {
@@ -255,14 +309,15 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 	if !narrow {
 		q.panel *= 2
 	}
-	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%v", len(first), kseg, narrow, zeros(n.In[5]))
+	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%s", len(first), kseg, narrow, zeroKey(n))
 	q.packing = packQConv(n, first, count, kseg, t.K, q.panel, narrow)
 	bias, mul := lanes16(n, first, count)
 
 	pixels := w.bh * w.bw
 	q.kernel, q.scratch = "i8_conv_"+w.ints.Name(), 2*w.scratch()+64+8*pixels+16*pixels+64
-	// A panel that is not full must not store over another group's channels or the next pixel.
-	partial := func(p int) bool { return count[p] < 16 && (first[p]+count[p] < ws[0] || first[p]+16 > y.sw) }
+	// A panel that is not full must not store over another group's channels or what follows those of the pixel.
+	most := min(y.sw, round16(ws[0]))
+	partial := func(p int) bool { return count[p] < 16 && (first[p]+count[p] < ws[0] || first[p]+16 > most) }
 	whole := w.bw == w.ow && y.plain()
 	q.blocks = images * w.nh * w.nw
 	q.nb, q.np = split(q.blocks, len(first), pixels*k*16/2)
@@ -348,14 +403,14 @@ func (q *qconv) firstOf(p *Prepared) {
 	panels := len(q.first)
 	per := max(1, min((panels+most-1)/most, size/q.panel))
 	tiles := (panels + per - 1) / per
-	p.Scratch = max(p.Scratch, q.scratch+per*q.panel)
+	p.Scratch = max(p.Scratch, max(q.scratch, q.packing.Scratch)+per*q.panel)
 	p.First = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		p0, p1 := part(tile, tiles, panels)
-		packed := scratch[:(p1-p0)*q.panel]
+		packed, scratch := scratch[:(p1-p0)*q.panel], scratch[per*q.panel:]
 		for i := range p1 - p0 {
-			q.packing.Fill(packed[i*q.panel:][:q.panel], p0+i, nil)
+			q.packing.Fill(packed[i*q.panel:][:q.panel], p0+i, scratch)
 		}
-		q.run(c, 0, q.blocks, p0, p1, packed, scratch[per*q.panel:])
+		q.run(c, 0, q.blocks, p0, p1, packed, scratch)
 	}}}
 }
 
@@ -374,13 +429,46 @@ func narrowWeights(n *graph.Node) bool {
 	if n.In[3].Type.DType == tensor.Uint8 {
 		mid = 128
 	}
-	for _, z := range zeros(n.In[5]) {
-		if z != mid {
+	for _, z := range n.In[5].Tensor().Bytes() {
+		if int(z) != mid {
 			return false
 		}
 	}
 	return true
 }
+
+// zeroKey is the weights' zero points as a part of a packing's name.
+func zeroKey(n *graph.Node) []byte { return n.In[5].Tensor().Bytes() }
+
+// qrows are the weights of a QLinearConv by output channels, as bytes. They may lie in a
+// file: some channels are read when they are packed.
+type qrows struct {
+	t func() *tensor.Tensor
+	k int // bytes of a channel
+	// flip makes weights that are bytes less their zero points signed: int8(w^flip).
+	flip   byte
+	stored bool
+}
+
+func qrowsOf(n *graph.Node) *qrows {
+	v := n.In[3]
+	r := &qrows{t: sync.OnceValue(v.Tensor), k: v.Type.Shape.NumElements() / v.Type.Shape[0], stored: v.Data != nil && v.Data.IsStored()}
+	if v.Type.DType == tensor.Uint8 {
+		r.flip = 0x80
+	}
+	return r
+}
+
+// scratch is how many bytes of scratch n channels need.
+func (r *qrows) scratch(n int) int {
+	if r.stored {
+		return n * r.k
+	}
+	return 0
+}
+
+// read is n channels from c on.
+func (r *qrows) read(scratch []byte, c, n int) []byte { return r.t().Part(scratch, c*r.k, n*r.k) }
 
 // weightOf reads weights less their zero points.
 func weightOf(n *graph.Node) func(c, i int) int {
@@ -397,22 +485,17 @@ func weightOf(n *graph.Node) func(c, i int) int {
 // packQConv packs W[cout][cin/g][kh][kw] in panels, of size bytes, of pairs of k: [segment][k/2][lane][2],
 // segments of kseg numbers filled up to kpad with zeros. A part is a panel.
 func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow bool) Packing {
-	s, w, zero := n.In[3].Type.Shape, n.In[3].Tensor(), zeros(n.In[5])
-	taps, k := s[2]*s[3], s[1]*s[2]*s[3]
-	raw := w.Bytes()
-	flip := byte(0)
-	if w.DType == tensor.Uint8 {
-		flip = 0x80
-	}
-	return Packing{Bytes: size * len(first), Parts: len(first),
+	s, w, zero := n.In[3].Type.Shape, qrowsOf(n), zeros(n.In[5])
+	taps, k, flip := s[2]*s[3], w.k, w.flip
+	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
-		Fill: func(dst []byte, p int, _ []byte) {
-			wide := kern.Int16s(dst)
+		Fill: func(dst []byte, p int, scratch []byte) {
+			raw, wide := w.read(scratch, first[p], count[p]), kern.Int16s(dst)
 			if count[p] < 16 || kpad != kseg {
 				clear(dst)
 			}
 			if narrow && taps == 1 && count[p] == 16 && s[1] == kseg && s[1]%8 == 0 {
-				packQPointwise(dst, raw[first[p]*k:][:16*k], k, flip)
+				packQPointwise(dst, raw, k, flip)
 				return
 			}
 			// Some channels of a tap at a time, so that what the lanes write stays near.
@@ -425,7 +508,7 @@ func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow b
 						if j >= count[p] {
 							continue
 						}
-						row, z := raw[(first[p]+j)*k:][:k], zero[(first[p]+j)%len(zero)]
+						row, z := raw[j*k:][:k], zero[(first[p]+j)%len(zero)]
 						c := c0
 						if narrow && i%2 == 0 {
 							d := dst[(at+i+c0)*16+2*l:]
@@ -509,7 +592,7 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		first, count = append(first, c), append(count, min(16, y.c-c))
 	}
 	size := len(d.Off) * 16
-	key := fmt.Sprintf("i8_depthwise/%v", zeros(n.In[5]))
+	key := fmt.Sprintf("i8_depthwise/%s", zeroKey(n))
 	packed := kern.Int16s(e.Pack(n.In[3], key, func() []byte {
 		b := tensor.AlignedBytes(2 * size * len(first))
 		dst, at := kern.Int16s(b), weightOf(n)

@@ -17,10 +17,10 @@ import (
 func init() {
 	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
-			Domain: on[0], Op: on[1], Name: "i8_dot", Priority: 14,
+			Domain: on[0], Op: on[1], Name: "i8_dot", Priority: 14, Parts: true,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
-				return (dots(e) || e.CPU == cpu.Features{}) && m != nil && qconvMatch(m) && narrowWeights(m)
+				return (dots(e) || e.CPU == cpu.Features{}) && m != nil && qconvMatch(m, e) && factsOf(m, e).narrow
 			},
 			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 				l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
@@ -97,7 +97,7 @@ func dotGroups(groups, og, k int) (g []dotGroup, size int) {
 // up to kpad with zeros, and behind that the sum of every output channel's weights.
 func packQDot(e *Env, n *graph.Node, gs []dotGroup, kseg, kpad, size int) (packed []byte, sums []int32) {
 	s := n.In[3].Type.Shape
-	key := fmt.Sprintf("i8_dot/%d/%d/%v", len(gs), kseg, zeros(n.In[5]))
+	key := fmt.Sprintf("i8_dot/%d/%d/%s", len(gs), kseg, zeroKey(n))
 	packed = e.Pack(n.In[3], key, func() []byte {
 		dst := tensor.AlignedBytes(size + 4*s[0])
 		sums, _ := kern.CutInt32(dst[size:], s[0])
@@ -170,9 +170,10 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	if direct {
 		scratch = 0
 	}
-	// A call that is not full must not store over another group's channels or the next pixel.
+	// A call that is not full must not store over another group's channels or what follows those of the pixel.
+	most := min(y.sw, round16(ws[0]))
 	partial := func(g dotGroup) bool {
-		return g.count < 16*g.panels && (g.first+g.count < ws[0] || g.first+16*g.panels > y.sw)
+		return g.count < 16*g.panels && (g.first+g.count < ws[0] || g.first+16*g.panels > most)
 	}
 	pixels, edges := w.bh*w.bw, 0
 	for _, g := range gs {

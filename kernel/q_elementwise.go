@@ -28,7 +28,7 @@ func init() {
 		})
 	}
 	Register(Kernel{
-		Domain: graph.Domain, Op: "QTable", Name: "i8_table", Priority: 10,
+		Domain: graph.Domain, Op: "QTable", Name: "i8_table", Priority: 10, Parts: true,
 		Match: func(n *graph.Node, _ *Env) bool {
 			return n.In[1].IsConst() && !n.In[0].IsConst() && n.Out[0].Type.Shape.NumElements() > 0
 		},
@@ -102,7 +102,7 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 	}
 	p := &Prepared{Kernel: "i8_table_" + v.Name(), Packed: []int{1}, InPlace: []int{0}}
 	in, out := n.In[0], n.Out[0]
-	if channels == 1 && sameLayout(in, out) {
+	if channels == 1 && sameLayout(in, out) && (out.Layout.Order == graph.RowMajor || out.Layout.CStride <= round16(out.Type.Shape[1])) {
 		size := span(out)
 		tiles := chunks(size, 4)
 		p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {

@@ -18,16 +18,14 @@ import (
 func init() {
 	for _, on := range [][2]string{{"", "QLinearConv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
-			Domain: on[0], Op: on[1], Name: "i8_pairs", Priority: 12,
+			Domain: on[0], Op: on[1], Name: "i8_pairs", Priority: 12, Parts: true,
 			Match: func(n *graph.Node, e *Env) bool {
 				m, _, _ := qunfuse(n, "", "QLinearConv")
-				if m == nil || e.Direct || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
+				if m == nil || e.Direct || !qconvMatch(m, e) || m.Int("group", 1) != 1 {
 					return false
 				}
-				for _, f := range multipliers(m) {
-					if f > 0.5 { // a sum times it stays below 2^31
-						return false
-					}
+				if f := factsOf(m, e); !f.narrow || f.most > 0.5 { // a sum times it stays below 2^31
+					return false
 				}
 				s, w := m.Out[0].Type.Shape, m.In[3].Type.Shape
 				// Of few pixels the weights are what is moved; of short sums two do not often fit, and long ones
@@ -49,31 +47,38 @@ func init() {
 const pairPart = 160
 
 // packQPairs are the weights in panels of eight pairs of channels, of which each part of the blocks is for
-// itself: where each part of a panel begins, in eight bytes, and these. A part of the packing is a panel.
+// itself: where each part of a panel begins, in eight bytes, the sums of the channels' weights, and the parts.
+// A part of the packing is a panel.
 func packQPairs(n *graph.Node, panels, parts, kseg, chunks int) Packing {
-	s := n.In[3].Type.Shape
-	raw, flip := rawWeights(n)
+	s, w := n.In[3].Type.Shape, qrowsOf(n)
 	taps := s[2] * s[3]
 	blocks := (s[1]*taps + kseg - 1) / kseg * chunks * 4
-	scratch := sync.Pool{New: func() any { return &pairScratch{ws: make([]kern.PairWeight, 8*blocks)} }}
+	scratch := sync.Pool{New: func() any {
+		return &pairScratch{ws: make([]kern.PairWeight, 8*blocks), raw: make([]byte, w.scratch(16))}
+	}}
 	return Packing{Parts: panels, Make: func(p int) []byte {
 		m := scratch.Get().(*pairScratch)
 		defer scratch.Put(m)
-		b, ws := append(m.b[:0], make([]byte, 8*parts)...), m.ws
+		count := min(16, s[0]-16*p)
+		raw := w.read(m.raw, 16*p, count)
+		b, ws := append(m.b[:0], make([]byte, 8*parts+4*16)...), m.ws
 		for i := range ws {
 			ws[i] = kern.PairWeight{At: int32(i % blocks * kern.PairBlock)}
 		}
-		pairs := (min(16, s[0]-16*p) + 1) / 2
-		for c := range min(16, s[0]-16*p) {
-			row := raw[(16*p+c)*s[1]*taps:][:s[1]*taps]
+		pairs := (count + 1) / 2
+		for c := range count {
+			row, sum := raw[c*w.k:][:w.k], int32(0)
 			for t := range taps {
 				seg, k := t*s[1]/kseg, t*s[1]%kseg // a tap is within a segment
 				d := ws[c/2*blocks+seg*chunks*4:][:chunks*4]
 				for i := t; i < len(row); i += taps {
-					d[k/4].W[c%2][k%4] = int8(row[i] ^ flip)
+					x := int8(row[i] ^ w.flip)
+					d[k/4].W[c%2][k%4] = x
+					sum += int32(x)
 					k++
 				}
 			}
+			binary.LittleEndian.PutUint32(b[8*parts+4*c:], uint32(sum))
 		}
 		for q := range parts {
 			binary.LittleEndian.PutUint64(b[8*q:], uint64(len(b)))
@@ -92,36 +97,18 @@ type pairScratch struct {
 	tmp kern.PairScratch
 	ws  []kern.PairWeight
 	b   []byte
+	raw []byte // weights that lie in a file
 }
 
-// lanes2 are the bias, less what the zero point of the input adds to the sums, and the
-// multipliers of an even number of channels.
-func lanes2(n *graph.Node, zx int) (bias []int32, mul []float32) {
+// lanes2 are the bias and the multipliers of an even number of channels.
+func lanes2(n *graph.Node) (bias []int32, mul []float32) {
 	cout := n.In[3].Type.Shape[0]
-	k := n.In[3].Type.Shape.NumElements() / cout
 	bias, mul = make([]int32, (cout+1)/2*2), make([]float32, (cout+1)/2*2)
 	copy(mul, multipliers(n))
 	if v := n.Input(8); v != nil {
 		copy(bias, tensor.Of[int32](v.Tensor()))
 	}
-	raw, flip := rawWeights(n)
-	for c := range cout {
-		sum := 0
-		for _, w := range raw[c*k:][:k] {
-			sum += int(int8(w ^ flip))
-		}
-		bias[c] -= int32(sum * zx)
-	}
 	return bias, mul
-}
-
-// rawWeights are weights that are bytes less their zero points: w^flip as int8.
-func rawWeights(n *graph.Node) (raw []byte, flip byte) {
-	w := n.In[3].Tensor()
-	if w.DType == tensor.Uint8 {
-		flip = 0x80
-	}
-	return w.Bytes(), flip
 }
 
 func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
@@ -158,10 +145,10 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 	panels := (cout + 15) / 16
 	blocks := len(pack.Off) * 4 * chunks
 	parts := (blocks + pairPart - 1) / pairPart
-	packed := e.packParts(n.In[3], fmt.Sprintf("i8_pairs/%d/%v", kseg, zeros(n.In[5])), packQPairs(n, panels, parts, kseg, chunks))
+	packed := e.packParts(n.In[3], fmt.Sprintf("i8_pairs/%d/%s", kseg, zeroKey(n)), packQPairs(n, panels, parts, kseg, chunks))
 	// Panels whose weights stay in the second-level cache beside the pixels run over one tile after the other.
 	together := max(1, (128<<10)/(blocks*8*14))
-	bias, mul := lanes2(n, zx)
+	bias, mul := lanes2(n)
 	size := blocks * kern.PairBlock // of a tile's pixels
 	// The tiles that are transposed at once stay in the second-level cache.
 	group := max(1, min(8, (160<<10)/size))
@@ -174,7 +161,7 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 	if !direct {
 		span = (w.ih*w.iw*x.sw + slack + 63) &^ 63
 	}
-	p := &Prepared{Kernel: "i8_pairs_" + w.ints.Name(), Packed: packedInputs(n), Scratch: span + group*size + 16*group*tile + 64*8 + 16*tile + 4*64*8}
+	p := &Prepared{Kernel: "i8_pairs_" + w.ints.Name(), Packed: packedInputs(n), Scratch: span + group*size + 16*group*tile + 64*8 + 16*tile + 4*64*8 + 4*16}
 	nb, np := split(units, panels, pixels*len(pack.Off)*kseg*16/3)
 	narrow := y.sw < 16*panels // the last panel may not store 16 bytes
 	run := func(c *Call, b0, b1, p0, p1 int, scratch []byte) {
@@ -186,7 +173,8 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 		outs, scratch := kern.CutInts(scratch, group*tile)
 		t.Y, pack.X = scratch[:64*8], in
 		edge := scratch[64*8:][:16*tile]
-		t.Acc, _ = kern.CutInt32(scratch[64*8+16*tile:], 64*8)
+		t.Acc, scratch = kern.CutInt32(scratch[64*8+16*tile:], 64*8)
+		t.Bias, _ = kern.CutInt32(scratch, 16)
 		for b := b0; b < b1; {
 			// The pixels of as many tiles as go together.
 			img, y0, x0, h, wd := 0, 0, 0, 0, 0
@@ -243,7 +231,11 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 						t.X, t.Vecs = xs[i/tile*size:][:size], (n+7)/8
 						for p := q; p < min(p1, q+together); p++ {
 							t.Pairs = (min(16, cout-16*p) + 1) / 2
-							t.Bias, t.Mul = bias[16*p:][:2*t.Pairs], mul[16*p:][:2*t.Pairs]
+							t.Mul = mul[16*p:][:2*t.Pairs]
+							for j, b := range bias[16*p:][:2*t.Pairs] {
+								// Less what the zero point of the input adds to the sums.
+								t.Bias[j] = b - int32(zx)*int32(binary.LittleEndian.Uint32(packed.Parts[p][8*parts+4*j:]))
+							}
 							for i := range parts {
 								t.W = packed.Parts[p][binary.LittleEndian.Uint64(packed.Parts[p][8*i:]):]
 								t.Load, t.Keep = i, parts-1-i

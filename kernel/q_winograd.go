@@ -22,16 +22,20 @@ func init() {
 		for _, k := range []struct {
 			name           string
 			priority, tile int
-			fits           func(*graph.Node) bool
-		}{{"i8_winograd", 15, 2, quarterFits}, {"i8_winograd4", 16, 4, sixtyFourthFits}} {
+			fits           func(*qfacts) bool
+		}{
+			{"i8_winograd", 15, 2, func(f *qfacts) bool { return f.quarter() }},
+			{"i8_winograd4", 16, 4, func(f *qfacts) bool { return f.sixtyFourth() }},
+		} {
 			Register(Kernel{
-				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority,
+				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority, Parts: true,
 				Match: func(n *graph.Node, e *Env) bool {
 					m, _, _ := qunfuse(n, "", "QLinearConv")
-					if m == nil || e.Direct || dots(e) || !qconvMatch(m) || !narrowWeights(m) || m.Int("group", 1) != 1 {
+					if m == nil || e.Direct || dots(e) || !qconvMatch(m, e) || m.Int("group", 1) != 1 {
 						return false
 					}
-					return qwinogradPays(m, k.tile) && k.fits(m)
+					f := factsOf(m, e)
+					return f.narrow && qwinogradPays(m, k.tile) && k.fits(f)
 				},
 				Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 					l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
@@ -109,16 +113,16 @@ func sixtyFourthFits(n *graph.Node) bool {
 		lo, hi = lo-128, hi-128
 	}
 	lo, hi = min(lo, 0), max(hi, 0)
-	raw, flip := rawWeights(n)
-	k := len(raw) / n.In[3].Type.Shape[0]
+	rows := qrowsOf(n)
 	const most = math.MaxInt32 / 64
-	if k <= most/255/128 {
+	if rows.k <= most/255/128 {
 		return true
 	}
-	for ; len(raw) > 0; raw = raw[k:] {
+	scratch := make([]byte, rows.scratch(1))
+	for c := range n.In[3].Type.Shape[0] {
 		sum, abs := 0, 0
-		for _, b := range raw[:k] {
-			w := int(int8(b ^ flip))
+		for _, b := range rows.read(scratch, c, 1) {
+			w := int(int8(b ^ rows.flip))
 			sum, abs = sum+w, abs+max(w, -w)
 		}
 		pos, neg := (abs+sum)/2, (abs-sum)/2
@@ -133,16 +137,16 @@ func sixtyFourthFits(n *graph.Node) bool {
 // panels of pairs of input channels: [panel][position][cin/2][lane][2]. A part is a panel.
 func packQWinograd(n *graph.Node, first, count []int, m, kpad int) Packing {
 	cin := n.In[3].Type.Shape[1]
-	raw, flip := rawWeights(n)
+	w := qrowsOf(n)
 	size := 2 * (m + 2) * (m + 2) * 16 * kpad
 	transform := quarterFilter
 	if m == 4 {
 		transform = wideFilter
 	}
-	return Packing{Bytes: size * len(first), Parts: len(first),
+	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
-		Fill: func(b []byte, p int, _ []byte) {
-			dst := kern.Int16s(b)
+		Fill: func(b []byte, p int, scratch []byte) {
+			raw, dst := w.read(scratch, first[p], count[p]), kern.Int16s(b)
 			if count[p] < 16 || kpad != cin {
 				clear(dst)
 			}
@@ -150,7 +154,7 @@ func packQWinograd(n *graph.Node, first, count []int, m, kpad int) Packing {
 			for c0 := 0; c0 < cin; c0 += near {
 				for l, j := range kern.I8Lanes {
 					if j < count[p] {
-						winoFilters(transform, dst[2*l:], kpad*16, raw[(first[p]+j)*9*cin:], flip, c0, min(cin, c0+near))
+						winoFilters(transform, dst[2*l:], kpad*16, raw[j*w.k:], w.flip, c0, min(cin, c0+near))
 					}
 				}
 			}
@@ -208,7 +212,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	for c := 0; c < ws[0]; c += 16 {
 		first, count = append(first, c), append(count, min(16, ws[0]-c))
 	}
-	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%v", m, zeros(n.In[5])), packQWinograd(n, first, count, m, kpad))
+	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%s", m, zeroKey(n)), packQWinograd(n, first, count, m, kpad))
 	bias, mul := lanes16(n, first, count)
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, len(first), tiles*places*cin*16/2)

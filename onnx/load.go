@@ -76,7 +76,7 @@ func (p *tensorProto) typeOf() (tensor.Type, error) {
 }
 
 // storedBytes is the size from which a constant may be left in its file.
-const storedBytes = 16 << 10
+const storedBytes = 12 << 10
 
 // load makes the tensor. Its bytes are those of the source where they are in
 // memory, raw and aligned, else a copy.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"whit/graph"
+	"whit/internal/safefile"
 	"whit/tensor"
 )
 
@@ -63,28 +64,15 @@ func readFile(path string, stored bool) (*graph.Graph, error) {
 	}
 	var r io.ReaderAt = f
 	if stored {
-		r = &sameFile{f, st}
+		if r, err = safefile.KeepSame(f); err != nil {
+			return nil, err
+		}
 	}
 	g, err := Read(r, st.Size(), Options{Dir: filepath.Dir(path), Stored: stored})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return g, nil
-}
-
-// sameFile reads a file that must not change.
-type sameFile struct {
-	*os.File
-	st os.FileInfo
-}
-
-// Err is what tensor.Stored asks after reading.
-func (s *sameFile) Err() error {
-	st, err := s.Stat()
-	if err == nil && (st.Size() != s.st.Size() || !st.ModTime().Equal(s.st.ModTime())) {
-		err = fmt.Errorf("%s has been changed since it was opened", filepath.Base(s.Name()))
-	}
-	return err
 }
 
 func read(s *source, o Options) (*graph.Graph, error) {

@@ -678,10 +678,6 @@ func (q *quantizer) gemm(p, n *graph.Node, gx, gy grain) []*graph.Node {
 		}
 		t = u
 	}
-	w4, err := tensor.View(tensor.Type{DType: t.DType, Shape: tensor.Shape{t.Shape[0], t.Shape[1], 1, 1}}, t.Bytes())
-	if err != nil {
-		return nil
-	}
 	b, ok := q.bias(p.Input(2), gx.scale, sw, t.Shape[0])
 	if !ok {
 		return nil
@@ -694,7 +690,7 @@ func (q *quantizer) gemm(p, n *graph.Node, gx, gy grain) []*graph.Node {
 	shape := func(s ...int64) *graph.Value { return q.g.NewConst("", tensor.From(s, len(s))) }
 	in := q.one(&graph.Node{Name: q.g.NewName(p.Name), Op: "Reshape", In: []*graph.Value{x, shape(int64(rows), int64(t.Shape[1]), 1, 1)}},
 		tensor.Shape{rows, t.Shape[1], 1, 1}, gx.t)
-	ms := q.linear(p, in[0].Out[0], q.g.NewConst("", w4), gx, gy, sw, zw, b, tensor.Shape{rows, t.Shape[0], 1, 1})
+	ms := q.linear(p, in[0].Out[0], q.g.NewConst("", t.Reshape(t.Shape[0], t.Shape[1], 1, 1)), gx, gy, sw, zw, b, tensor.Shape{rows, t.Shape[0], 1, 1})
 	if ms == nil {
 		return nil
 	}

@@ -116,13 +116,27 @@ func assignLayouts(g *graph.Graph, e *kernel.Env, references bool) map[*graph.No
 	return chosen
 }
 
-// placeParts lets NHWC images of elements of 4 bytes that are joined or split along
-// their channels share memory: an input of Concat lies within its output, where its
-// kernel can write it there, and the outputs of Split lie within its input.
+// placeParts lets NHWC images that are joined or split along their channels share memory: an
+// input of Concat lies within its output, where its kernel can write it there, and the outputs
+// of Split lie within its input. Images of bytes are joined only, of whole blocks of 16 channels that nothing
+// else reads: kernels of bytes widen whole lines of pixels.
 func placeParts(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel) {
+	var uses map[*graph.Value][]graph.Use
 	for _, n := range slices.Backward(g.Nodes) {
-		// Kernels of bytes widen whole lines of pixels: their images are apart.
-		if n.Domain != "" || chosen[n] == nil || n.In[0].Type.DType.Bits() != 32 {
+		if n.Domain != "" || chosen[n] == nil {
+			continue
+		}
+		bytes := false
+		switch n.In[0].Type.DType.Bits() {
+		case 32:
+		case 8:
+			if bytes = true; n.Op != "Concat" {
+				continue
+			}
+			if uses == nil {
+				uses = g.Uses()
+			}
+		default:
 			continue
 		}
 		switch {
@@ -136,7 +150,8 @@ func placeParts(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel) {
 						once++
 					}
 				}
-				if once == 1 && v.Within == nil && v.Layout.Order == graph.NHWC && p != nil && len(p.Out) == 1 && chosen[p] != nil && chosen[p].Parts {
+				fits := !bytes || at%16 == 0 && v.Type.Shape[1]%16 == 0 && len(uses[v]) == 1
+				if once == 1 && fits && v.Within == nil && v.Layout.Order == graph.NHWC && p != nil && len(p.Out) == 1 && chosen[p] != nil && chosen[p].Parts {
 					v.Within, v.At = n.Out[0], at
 				}
 				at += v.Type.Shape[1]

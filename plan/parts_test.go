@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"whit/graph"
+	"whit/internal/cpu"
 	"whit/internal/optest"
 	"whit/tensor"
 )
@@ -59,6 +60,84 @@ func TestPartsOfBatch(t *testing.T) {
 	for i := range want {
 		if d := optest.Diff(got[i], want[i]); d != 0 {
 			t.Errorf("output %d differs by %g", i, d)
+		}
+	}
+}
+
+// TestPartsOfBytes joins quantised images: those of whole blocks of channels that nothing else reads lie within
+// the whole, with the integers that they have apart.
+func TestPartsOfBytes(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		channels [3]int
+		signed   bool
+		joined   bool // nothing is copied
+	}{
+		{"blocks", [3]int{32, 16, 48}, false, true},
+		{"signed", [3]int{16, 64, 32}, true, true},
+		{"last", [3]int{32, 16, 24}, false, false},
+		{"first", [3]int{24, 16, 32}, false, false},
+	} {
+		graphOf := func(apart bool) *graph.Graph {
+			g, seed := graph.New("bytes"), uint64(3)
+			zero := tensor.New(tensor.Uint8)
+			if c.signed {
+				zero = tensor.New(tensor.Int8)
+			}
+			q := func(x *graph.Value, s float32) *graph.Value {
+				scale, z := g.NewConst("", tensor.Scalar(s)), g.NewConst("", zero)
+				return g.Add("", "DequantizeLinear", nil, g.Add("", "QuantizeLinear", nil, x, scale, z), scale, z)
+			}
+			conv := func(x *graph.Value, cin, cout, k, group int, s float32) *graph.Value {
+				seed++
+				w := g.Add("", "DequantizeLinear", nil, g.NewConst("", optest.Rand(seed, tensor.Int8, cout, cin/group, k, k)), g.NewConst("", tensor.Scalar(float32(0.01))), g.NewConst("", tensor.New(tensor.Int8)))
+				p := int64(k / 2)
+				return q(g.Add("", "Relu", nil, g.Add("", "Conv", map[string]any{"pads": []int64{p, p, p, p}, "group": int64(group)}, x, w)), s)
+			}
+			x := q(g.AddInput("x", tensor.Float32, 2, 96, 9, 7), 0.02)
+			a := conv(x, 96, c.channels[0], 1, 1, 1) // pairs
+			b := conv(x, 96, c.channels[1], 3, 1, 1) // Winograd
+			d := conv(x, 96, c.channels[2], 1, 1, 1)
+			e := q(d, 2) // a table, because the scale is another
+			// All parts have one scale, so that their bytes are joined.
+			y := q(g.Add("", "Concat", map[string]any{"axis": int64(1)}, q(a, 2), q(b, 2), e), 2)
+			n := c.channels[0] + c.channels[1] + c.channels[2]
+			dw := conv(y, n, n, 3, n, 1)
+			z := q(g.Add("", "Concat", map[string]any{"axis": int64(1)}, dw, conv(y, n, 16, 1, 2, 1)), 1)
+			g.Outputs = []*graph.Value{conv(z, n+16, 40, 1, 1, 4)}
+			if apart {
+				g.Outputs = append(g.Outputs, a, b, e, dw)
+			}
+			return g
+		}
+		in := map[string]*tensor.Tensor{"x": optest.Rand(1, tensor.Float32, 2, 96, 9, 7)}
+		types := map[string]tensor.Type{"x": in["x"].Type}
+		for _, f := range cpu.Detect().Variants() {
+			for _, direct := range []bool{false, true} {
+				o := Options{Threads: 2, CPU: &f, Direct: direct}
+				want, got := run(t, graphOf(true), o, in), run(t, graphOf(false), o, in)
+				if d := optest.Diff(got[0], want[0]); d != 0 {
+					t.Errorf("%s, %v, direct %v: differs by %g", c.name, f, direct, d)
+				}
+				pl, err := tunedPlan(graphOf(false), types, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all, within := true, 0
+				for _, s := range pl.steps {
+					if s.node.Op == "Concat" {
+						all = all && placed(s.node)
+						for _, v := range s.node.In {
+							if v.Within != nil {
+								within++
+							}
+						}
+					}
+				}
+				if all != c.joined || c.joined && within != 5 {
+					t.Errorf("%s, %v, direct %v: nothing is copied: %v, %d parts lie within others", c.name, f, direct, all, within)
+				}
+			}
 		}
 	}
 }

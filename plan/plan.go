@@ -78,6 +78,7 @@ type slot struct {
 // compile lays out, prepares and schedules a bound graph.
 func (p *Program) compile(b *pass.Bound, origin map[*graph.Value]*graph.Value) (*Plan, error) {
 	env := p.env
+	env.Known = &kernel.Known{}
 	g := b.Graph
 	pl := &Plan{prog: p, g: g, values: map[*graph.Value]int{}, rest: b.Rest, needs: b.Needs}
 	pl.pack = &packer{p: p, origin: origin, once: map[packKey]*pack{}}

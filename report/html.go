@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync"
 
 	"whit/compress"
 )
@@ -24,7 +25,12 @@ var css string
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+// pageTemplate is parsed when it is first used: most runs of the program write no page.
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(pageFuncs).Parse(pageText))
+})
+
+var pageFuncs = template.FuncMap{
 	"short": func(s string) string {
 		if len(s) > 12 {
 			return s[:12]
@@ -50,7 +56,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"list":    func(ps []compress.Part) []compress.Part { return ps[:min(len(ps), listed)] },
 	"more":    func(ps []compress.Part) int { return max(0, len(ps)-listed) },
 	"far":     func(p compress.CurvePoint) string { return farText(p.Far()) },
-}).Parse(pageText))
+}
 
 type figure struct {
 	Name, Big, Unit string
@@ -128,7 +134,7 @@ func HTML(w io.Writer, r *compress.Result, o Options) error {
 	p.plots()
 	p.flips(o.Images)
 	p.ClassParts, p.GroupParts = partTable{"Class", r.Metric.Name, r.Classes}, partTable{"Group", r.Metric.Name, r.Groups}
-	return pageTemplate.Execute(w, p)
+	return pageTemplate().Execute(w, p)
 }
 
 func base(name string) string {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"whit/compress"
 )
@@ -239,7 +240,9 @@ func sensitivity(id string, all []compress.Curve) (shares, bits []template.HTML)
 //go:embed scan.html
 var scanText string
 
-var scanTemplate = template.Must(template.New("scan").Parse(scanText))
+var scanTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("scan").Parse(scanText))
+})
 
 type heatCell struct {
 	Text, Title string
@@ -294,7 +297,7 @@ func ScanHTML(w io.Writer, r *compress.ScanResult) error {
 			p.Ranks = append(p.Ranks, rank{k.what, strings.Join(l, ", ")})
 		}
 	}
-	return scanTemplate.Execute(w, p)
+	return scanTemplate().Execute(w, p)
 }
 
 // heat makes the table: a row for every layer and block, a column for every level.

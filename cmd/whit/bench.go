@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/internal/lean"
 	"whit/internal/modelfile"
 	"whit/plan"
 	"whit/tensor"
@@ -80,21 +81,25 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 					return err
 				}
 			}
+			memory.release()
 			p, err := plan.NewProgram(f.Graph, o)
 			if err != nil {
 				return err
 			}
+			f.Graph = nil
+			memory.release()
 			pl, err := p.Plan(types)
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
+			memory.release()
 			s, err := pl.NewSession()
 			if err != nil {
 				return err
 			}
 			r := benchResult{Schema: 1, Model: f.Base, Threads: p.Options().Threads, Iters: iters}
 			r.Load = ms(time.Since(t0))
-			for i, v := range f.Graph.Inputs {
+			for i, v := range p.Inputs() {
 				fillSeeded(s.Input(v.Name), uint64(i)+1)
 			}
 			ctx := c.Context()
@@ -103,6 +108,7 @@ in milliseconds. Symbolic batch dimensions are 1 unless --shape says otherwise.`
 				return err
 			}
 			r.First = ms(time.Since(t0))
+			memory.release()
 			done()
 			// Warm up for a tenth of the time that the measurement takes, at least one run.
 			for range 1 + iters/10 {
@@ -228,9 +234,17 @@ func peakRSS() int64 {
 // memoryFlag is how memory is weighed against speed: "full" or "low".
 type memoryFlag string
 
-const memoryUsage = "full, or low: no algorithm that holds weights in a larger form (Winograd)"
+const memoryUsage = "full, or low: no algorithm that holds weights in a larger form (Winograd), and slower loading"
 
-func (m *memoryFlag) low() bool  { return *m == "low" }
+func (m *memoryFlag) low() bool { return *m == "low" }
+
+// release gives memory back between the steps of loading a model, if little is wanted.
+func (m *memoryFlag) release() {
+	if m.low() {
+		lean.Release()
+	}
+}
+
 func (*memoryFlag) Type() string { return "full|low" }
 func (m *memoryFlag) String() string {
 	if m.low() {

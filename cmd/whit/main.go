@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"whit/graph"
+	"whit/internal/lean"
 	"whit/internal/modelfile"
 	"whit/op"
 	"whit/tensor"
@@ -41,6 +42,7 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 var errSilent = errors.New("failed")
 
 func main() {
+	lean.Begin()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

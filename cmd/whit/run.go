@@ -80,19 +80,23 @@ are summarised on the terminal.`,
 			if err != nil {
 				return err
 			}
+			memory.release()
 			p, err := plan.NewProgram(f.Graph, o)
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
+			f.Graph = nil
+			memory.release()
 			pl, err := p.Plan(types)
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
+			memory.release()
 			s, err := pl.NewSession()
 			if err != nil {
 				return err
 			}
-			for i, v := range f.Graph.Inputs {
+			for i, v := range p.Inputs() {
 				if t := feeds[v.Name]; t != nil {
 					copy(s.Input(v.Name).Bytes(), t.Bytes())
 				} else {

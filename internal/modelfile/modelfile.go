@@ -14,6 +14,7 @@ import (
 	"whit/card"
 	"whit/format"
 	"whit/graph"
+	"whit/internal/safefile"
 	"whit/onnx"
 )
 
@@ -32,18 +33,24 @@ type File struct {
 
 // Load reads the model at path. cardFlag is a card file or the name of a preset,
 // "" for the card that the model has with it (in the file, then beside it).
-func Load(path, cardFlag string) (*File, error) { return read(path, cardFlag, onnx.ReadFile) }
+func Load(path, cardFlag string) (*File, error) { return read(path, cardFlag, false) }
 
-// Open is Load for a model that is to be run: constants of an ONNX model may stay in
-// the file until they are needed (onnx.OpenFile).
-func Open(path, cardFlag string) (*File, error) { return read(path, cardFlag, onnx.OpenFile) }
+// Open is Load for a model that is to be run: constants of an ONNX model, and of a .whit file
+// those that are not coded, may stay in the file until they are needed (onnx.OpenFile, format.ReadOptions.Stored).
+// A file that is changed in place meanwhile is an error of their tensors.
+func Open(path, cardFlag string) (*File, error) { return read(path, cardFlag, true) }
 
-func read(path, cardFlag string, readONNX func(string) (*graph.Graph, error)) (*File, error) {
+func read(path, cardFlag string, stored bool) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	keep := false // a file that something refers to is closed when nothing does
+	defer func() {
+		if !keep {
+			f.Close()
+		}
+	}()
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -59,12 +66,23 @@ func read(path, cardFlag string, readONNX func(string) (*graph.Graph, error)) (*
 	}
 	switch m.Format {
 	case "whit":
-		w, err := format.Read(f, st.Size())
+		var r io.ReaderAt = f
+		if stored {
+			if r, err = safefile.KeepSame(f); err != nil {
+				return nil, err
+			}
+		}
+		w, err := format.Read(r, st.Size(), format.ReadOptions{Stored: stored})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", base, err)
 		}
+		keep = stored
 		m.Graph, own, m.Sizes, m.Choices = w.Graph, w.Card, &w.Sizes, w.Choices
 	default:
+		readONNX := onnx.ReadFile
+		if stored {
+			readONNX = onnx.OpenFile
+		}
 		if m.Graph, err = readONNX(path); err != nil {
 			return nil, err
 		}

@@ -296,8 +296,16 @@ func runKernel(t *testing.T, label string, k *kernel.Kernel, n *graph.Node, e *k
 	return out
 }
 
-// untouched reports whether what lies between the channels of pixels is still garbage.
+// untouched reports whether what lies between the channels of pixels is still garbage; between
+// whole blocks of 16 of them, of bytes.
 func untouched(x *tensor.Tensor, l graph.Layout) bool {
+	if l.Order == graph.NHWC && x.DType.Bits() == 8 {
+		for i, v := range x.Bytes()[:kernel.PhysicalLen(x.Shape, l)] {
+			if i%l.CStride >= (x.Shape[1]+15)/16*16 && v != 0xff {
+				return false
+			}
+		}
+	}
 	if l.Order != graph.NHWC || x.DType.Bits() != 32 {
 		return true
 	}
