@@ -453,7 +453,7 @@ func integers(g *graph.Graph) string {
 		}
 		for _, n := range list {
 			switch n.Op {
-			case "QLinearConv":
+			case "QLinearConv", "QLinearConvPRelu":
 				ints++
 				all++
 			case "Conv", "Gemm", "MatMul":

@@ -216,3 +216,40 @@ func TestNoImages(t *testing.T) {
 		}
 	}
 }
+
+// Slopes below zero join the product before: what is between is not rounded.
+func TestSlopes(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	g := graph.New("slopes")
+	random := func(name string, shape ...int) *graph.Value {
+		x := tensor.New(tensor.Float32, shape...)
+		for i := range tensor.Of[float32](x) {
+			tensor.Of[float32](x)[i] = float32(r.NormFloat64()) / 4
+		}
+		return g.NewConst(name, x)
+	}
+	x := g.AddInput("x", tensor.Float32, -1, 3, 8, 8)
+	y := g.Add("", "Conv", nil, x, random("c1.w", 8, 3, 3, 3), random("c1.b", 8))
+	y = g.Add("", "PRelu", nil, y, random("p1.slope", 8, 1, 1))
+	y = g.Add("", "Conv", nil, y, random("c2.w", 6, 8, 3, 3), random("c2.b", 6))
+	y = g.Add("", "LeakyRelu", map[string]any{"alpha": float32(0.2)}, y)
+	y = g.Add("", "Flatten", nil, y)
+	y = g.Add("", "Gemm", map[string]any{"transB": int64(1)}, y, random("fc.w", 5, 96), random("fc.b", 5))
+	y = g.Add("", "PRelu", nil, y, random("p3.slope", 5))
+	y = g.Add("", "Gemm", map[string]any{"transB": int64(1)}, y, random("out.w", 4, 5), random("out.b", 4))
+	g.Outputs = []*graph.Value{y}
+	before := run(t, g, 16)
+	s := stateOf(t, g, 64)
+	step(t, Activations, s, nil)
+	f, err := s.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "QuantizeLinear whit.QLinearConvPRelu whit.QLinearConvPRelu Flatten Reshape whit.QLinearConvPRelu Reshape DequantizeLinear Gemm"
+	if got := strings.ReplaceAll(ops(t, f), "whit.Reorder ", ""); got != want {
+		t.Errorf("nodes %s, want %s", got, want)
+	}
+	if d := apart(before, run(t, f, 16)); d > 0.03 {
+		t.Errorf("outputs are %v apart", d)
+	}
+}
