@@ -50,80 +50,75 @@ func (p *placement) within(ctx context.Context, s *method.State, a method.Args, 
 	for k, r := range p.ranges {
 		ranges[k.Name] = r
 	}
-	// placed quantises the classes of some products alone, and says how far outputs are off then.
-	placed := func(on []string) (*placement, []float64, error) {
+	// place quantises some classes alone; far is how far outputs are off then.
+	place := func(on []string) (*placement, error) {
 		float := map[string]bool{}
 		for _, c := range classes {
 			float[c.name] = !slices.Contains(on, c.name)
 		}
 		q, err := newPlaced(s, a, float)
-		if err != nil {
-			return nil, nil, err
+		if err == nil {
+			for _, k := range q.ordered() {
+				q.ranges[k] = ranges[k.Name]
+			}
 		}
+		return q, err
+	}
+	far := func(q *placement) ([]float64, error) {
 		g, inside := s.Graph, q.members()
 		for _, k := range q.ordered() {
-			q.ranges[k] = ranges[k.Name]
 			g = through(g, inside[k], q.ranges[k])
 		}
-		far, err := j.far(ctx, g)
-		return q, far, err
+		return j.far(ctx, g)
 	}
-	// Parts add up to more, or less, than they are alone: how many of the chain keep to the budget is measured.
-	chain := order(classes, works)
-	best, on := 0, []string(nil)
-	q, _, err := placed(nil)
+	on := []string(nil)
+	q, err := place(nil)
 	if err != nil {
 		return err
 	}
-	try := func(with []string) (bool, error) {
-		to, far, err := placed(with)
-		if err != nil || worst(far) > budget {
+	try := func(with []string, more bool) (bool, error) {
+		to, err := place(with)
+		if err != nil || more && len(to.ints) <= len(q.ints) {
+			return false, err
+		}
+		if off, err := far(to); err != nil || worst(off) > budget {
 			return false, err
 		}
 		on, q = with, to
 		return true, nil
 	}
+	// Parts add up to more, or less, than they are alone: how many of the chain keep to the budget is measured.
+	chain := order(classes, works)
 	reached := func(k int) (c []string) {
 		for _, w := range chain[:k] {
 			c = union(c, w.classes)
 		}
 		return c
 	}
-	for lo, hi := 0, len(chain); lo < hi; {
-		mid := (lo + hi + 1) / 2
-		if lo == 0 && hi == len(chain) {
-			mid = hi
-		}
-		ok, err := try(reached(mid))
+	lo, hi := 0, len(chain)
+	for mid := hi; lo < hi; mid = (lo + hi + 1) / 2 { // all of it first
+		ok, err := try(reached(mid), false)
 		if err != nil {
 			return err
 		}
 		if ok {
-			lo, best = mid, mid
+			lo = mid
 		} else {
 			hi = mid - 1
 		}
 	}
 	const most = 16 // measurements for single products behind the chain's end
-	rest := chain[best:]
-	for _, w := range rest[:min(len(rest), most)] {
-		if _, err := try(union(on, w.classes)); err != nil {
+	for _, w := range chain[lo:min(len(chain), lo+most)] {
+		if _, err := try(union(on, w.classes), false); err != nil {
 			return err
 		}
 	}
 	// What no product reads or makes counts where sums, pools and functions run on integers then.
 	for _, c := range classes {
-		with := union(on, []string{c.name})
-		if len(with) == len(on) || slices.ContainsFunc(works, func(w work) bool { return slices.Contains(w.classes, c.name) }) {
-			continue
-		}
-		before := len(q.ints)
-		to, far, err := placed(with)
-		if err != nil {
-			return err
-		}
-		if worst(far) <= budget && len(to.ints) > before {
-			on, q = with, to
+		if with := union(on, []string{c.name}); len(with) > len(on) && !slices.ContainsFunc(works, func(w work) bool { return slices.Contains(w.classes, c.name) }) {
+			if _, err := try(with, true); err != nil {
+				return err
+			}
 		}
 	}
 	done, count := 0.0, 0
