@@ -50,6 +50,7 @@ var Activations = &method.Method{
 		{Name: "correct", Kind: method.Bool, Default: true, Doc: "correct the biases; needs images"},
 		{Name: "adaround", Kind: method.Bool, Default: false, Doc: "choose the weights' levels anew on the quantised inputs, as the method adaround does; needs images"},
 		{Name: "budget", Kind: method.Float, Default: 0.0, Min: 0, Max: 1, Doc: "by how much the levels of activations may take outputs off, as a share of their squares (of each sample's, where the metric is cosine): products run on integers by the work that this saves for what it does, as long as that is kept; 0: anything; needs images"},
+		{Name: "crossing", Kind: method.Float, Default: 64.0, Min: 0, Max: 1e6, Doc: "multiplications that an element costs on its way to integers or back, with a budget: products that save less stay float; 0: nothing"},
 		{Name: "outputs", Kind: method.Bool, Default: false, Doc: "quantise what leads to the outputs too"},
 	},
 	Apply: activations,

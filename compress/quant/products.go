@@ -22,8 +22,8 @@ type work struct {
 }
 
 // within takes products to integers, those first that save most work for what the levels of their inputs and results
-// do to the outputs, as long as these keep to a budget; what is not reached stays float. p has been calibrated on the
-// state's graph.
+// do to the outputs, as long as these keep to a budget; what is not reached stays float, and so does what saves less than
+// going to integers and back costs. p has been calibrated on the state's graph.
 func (p *placement) within(ctx context.Context, s *method.State, a method.Args, j *judge, budget float64) error {
 	b, err := bound(s.Graph, s.Train)
 	if err != nil {
@@ -121,6 +121,9 @@ func (p *placement) within(ctx context.Context, s *method.State, a method.Args, 
 			}
 		}
 	}
+	if on, q, err = p.worthwhile(b, works, on, q, place, a.Float("crossing")); err != nil {
+		return err
+	}
 	done, count := 0.0, 0
 	for _, w := range works {
 		if len(union(on, w.classes)) == len(on) {
@@ -129,6 +132,76 @@ func (p *placement) within(ctx context.Context, s *method.State, a method.Args, 
 	}
 	s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%d of %d products on integers, %.1f%% of their work; %d of %d values quantised", count, len(works), 100*done/max(1, all), len(on), len(classes))})
 	return q.apply(ctx, s, a)
+}
+
+// worthwhile leaves out products as long as what the others save grows, at crossing multiplications an element that becomes
+// integers or floats between nodes: on are the classes of q, which place makes.
+func (p *placement) worthwhile(b *graph.Graph, works []work, on []string, q *placement, place func(on []string) (*placement, error), crossing float64) ([]string, *placement, error) {
+	if crossing == 0 {
+		return on, q, nil
+	}
+	saved := func(q *placement) float64 {
+		sum := 0.0
+		for _, w := range q.works(b) {
+			sum += w.size / 2 // integers take about half the time
+		}
+		return sum - crossing*q.crossings(b)
+	}
+	kept := slices.DeleteFunc(slices.Clone(works), func(w work) bool { return len(union(on, w.classes)) > len(on) })
+	most := saved(q)
+	for len(kept) > 0 {
+		best := -1
+		for i := range kept {
+			var less []string
+			for k, w := range kept {
+				if k != i {
+					less = union(less, w.classes)
+				}
+			}
+			r, err := place(less)
+			if err != nil {
+				return nil, nil, err
+			}
+			if v := saved(r); v > most {
+				best, most, on, q = i, v, less, r
+			}
+		}
+		if best < 0 {
+			break
+		}
+		kept = slices.Delete(kept, best, best+1)
+	}
+	if most >= 0 {
+		return on, q, nil
+	}
+	q, err := place(nil)
+	return nil, q, err
+}
+
+// crossings is how many elements of one image become integers of floats, or floats of integers, between nodes.
+func (p *placement) crossings(b *graph.Graph) float64 {
+	size := func(v *graph.Value) float64 {
+		if v = b.Find(v.Name); v == nil {
+			return 0
+		}
+		return float64(v.Type.Shape.NumElements())
+	}
+	onInts := func(n *graph.Node) bool { return n != nil && (p.ints[n] || p.joined[n] != nil) }
+	sum := 0.0
+	for _, v := range p.sources() {
+		if !onInts(v.Producer) {
+			sum += size(v)
+		}
+	}
+	for _, v := range p.g.Values() {
+		if v.IsConst() || !p.quant[p.class(v)] {
+			continue
+		}
+		if slices.ContainsFunc(p.uses[v], func(u graph.Use) bool { return u.Node == nil || p.moved(u.Node) == 0 && !onInts(u.Node) }) {
+			sum += size(v)
+		}
+	}
+	return sum
 }
 
 // works are those of products that integers can do: of a product whose result stays float they do none. b is the graph bound

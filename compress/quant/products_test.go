@@ -37,7 +37,7 @@ func TestBudgets(t *testing.T) {
 	last := -1
 	for _, budget := range []float64{1e-9, 1e-5, 1e-4, 1} {
 		s := stateOf(t, net(rand.New(rand.NewPCG(3, 4))), 64)
-		step(t, Activations, s, map[string]any{"budget": budget})
+		step(t, Activations, s, map[string]any{"budget": budget, "crossing": 1.0})
 		f, err := s.Freeze()
 		if err != nil {
 			t.Fatal(err)
