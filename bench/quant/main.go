@@ -77,7 +77,7 @@ var bars = []struct {
 	{"int8 weights", `[{method: gptq, average: 6.5}, {method: adaround}, {method: shorten}]`,
 		`[{method: gptq, bits: 8, images: 48, rows: 16384}, {method: adaround, images: 48}]`, 0.05, 0.999, 5, 8},
 	{"int8", `[{method: gptq, average: 7}, {method: shorten}, {method: activations, adaround: true, range: outputs, budget: 0.0012, crossing: 0}]`,
-		`[{method: activations, adaround: true, budget: 0.9e-5, images: 32}]`, 0.2, 0.999, 0, 8},
+		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`, 0.2, 0.999, 0, 8},
 	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", 0.3, 0.999, 0, 6},
 	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}, {method: shorten}]`, "", math.Inf(1), 0.99, 10, 4},
 }
