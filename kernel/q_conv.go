@@ -43,6 +43,32 @@ func init() {
 			})
 		}
 	}
+	Register(Kernel{
+		Domain: graph.Domain, Op: "QLinearConvPRelu", Name: "i8_conv_prelu", Priority: 10,
+		Match: func(n *graph.Node, e *Env) bool {
+			m, slope, _, _ := qslopes(n)
+			return m != nil && qconvMatch(m, e) && !slices.ContainsFunc(slope, func(f float32) bool { return f-f != 0 })
+		},
+		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+			l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
+			l.In[0] = nhwc([4]int{})
+			return l
+		},
+		Prepare: prepareQConv,
+	})
+}
+
+// qslopes is qunfuse of a QLinearConv that also knows a QLinearConvPRelu of constants, and its slopes below zero.
+func qslopes(n *graph.Node) (m *graph.Node, slope []float32, lo, hi int) {
+	if n.Domain == graph.Domain && n.Op == "QLinearConvPRelu" {
+		if !n.In[9].IsConst() {
+			return nil, nil, 0, 0
+		}
+		slope = f32s(n.In[9].Tensor())
+		n = &graph.Node{Name: n.Name, Op: "QLinearConv", Attrs: n.Attrs, In: n.In[:9], Out: n.Out}
+	}
+	m, lo, hi = qunfuse(n, "", "QLinearConv")
+	return m, slope, lo, hi
 }
 
 func qconvMatch(n *graph.Node, e *Env) bool {
@@ -276,7 +302,7 @@ type qconv struct {
 }
 
 func qconvOf(fn *graph.Node, e *Env) *qconv {
-	n, lo, hi := qunfuse(fn, "", "QLinearConv")
+	n, slope, lo, hi := qslopes(fn)
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	ws := n.In[3].Type.Shape
 	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
@@ -304,7 +330,7 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 		}
 	}
 	first, count := q.first, q.count
-	narrow := narrowWeights(n)
+	narrow := narrowWeights(n) && slope == nil
 	q.panel = len(t.Off) * t.K * 16
 	if !narrow {
 		q.panel *= 2
@@ -312,6 +338,17 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%s", len(first), kseg, narrow, zeroKey(n))
 	q.packing = packQConv(n, first, count, kseg, t.K, q.panel, narrow)
 	bias, mul := lanes16(n, first, count)
+	var slopes []float32 // in panels, as bias and mul
+	if slope != nil {
+		slopes = make([]float32, len(mul))
+		for p := range first {
+			for l, j := range kern.I8Lanes {
+				if j < count[p] {
+					slopes[16*p+l] = slope[first[p]+j]
+				}
+			}
+		}
+	}
 
 	pixels := w.bh * w.bw
 	q.kernel, q.scratch = "i8_conv_"+w.ints.Name(), 2*w.scratch()+64+8*pixels+16*pixels+64
@@ -350,7 +387,9 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 					t.B = kern.Int16s(weights)
 				}
 				t.A = a[first[p]/og*cin:]
-				t.Bias, t.Mul = bias[16*p:][:16], mul[16*p:][:16]
+				if t.Bias, t.Mul = bias[16*p:][:16], mul[16*p:][:16]; slopes != nil {
+					t.Slope = slopes[16*p:][:16]
+				}
 				step := wd // output pixels that follow each other
 				if whole {
 					step = h * wd
@@ -379,9 +418,9 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 
 func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	q := qconvOf(fn, e)
-	n, _, _ := qunfuse(fn, "", "QLinearConv")
+	n, _, _, _ := qslopes(fn)
 	packed := e.packParts(n.In[3], q.key, q.packing)
-	p := &Prepared{Kernel: q.kernel, Packed: packedInputs(n), Scratch: q.scratch}
+	p := &Prepared{Kernel: q.kernel, Packed: packedInputs(fn), Scratch: q.scratch}
 	p.Phases = []Phase{{Tiles: q.nb * q.np, Run: func(c *Call, tile int, scratch []byte) {
 		b0, b1 := part(tile%q.nb, q.nb, q.blocks)
 		p0, p1 := part(tile/q.nb, q.np, len(q.first))

@@ -40,6 +40,33 @@ func init() {
 			return nil
 		},
 	})
+	// QLinearConvPRelu is QLinearConv with slopes below zero, one a channel, as input 9: the sum times M, rounded,
+	// and where that is below zero times the slope, rounded again.
+	Register(Op{
+		Domain: graph.Domain, Name: "QLinearConvPRelu",
+		Infer: func(n *graph.Node) ([]tensor.Type, error) {
+			y, err := inferQConv(n, 10)
+			if err != nil {
+				return nil, err
+			}
+			if s := n.Input(9); s == nil || s.Type.DType != tensor.Float32 || !s.Type.Shape.Equal(y[0].Shape[1:2]) {
+				return nil, Errorf(n, "slopes are wanted, float32[%d]", y[0].Shape[1])
+			}
+			return y, nil
+		},
+		Ref: func(n *graph.Node, in, out []*tensor.Tensor) error {
+			slope := tensor.Of[float32](in[9])
+			return refQConv(n, in, out, func(f float32, c int) float32 {
+				if f < 0 {
+					f = float32(f * slope[c])
+				}
+				return f
+			})
+		},
+		Cost: func(n *graph.Node) (macs, bytes int64) {
+			return convMACs(n.Out[0].Type.Shape, n.In[3].Type.Shape), IOBytes(n)
+		},
+	})
 	// QLinearAveragePool is AveragePool (its attributes) of x: inputs x, its scale and
 	// zero point, y's scale and zero point. The sum of x - zx is exact; M divides by the
 	// number of elements too: M = float32(sx/(sy·count)).

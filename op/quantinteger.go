@@ -112,7 +112,7 @@ func init() {
 			sa, sb := numbersOf(in[1]), numbersOf(in[4])
 			requantize(out[0], acc, in[6], in[7], func(i int) float64 {
 				return sa[i/m.n%m.m%len(sa)] * sb[i%m.n%len(sb)]
-			})
+			}, func(f float32, _ int) float32 { return f })
 			return nil
 		},
 		Cost: costMatMulIntegers(3),
@@ -120,41 +120,10 @@ func init() {
 	// QLinearConv: inputs x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale,
 	// y_zero_point and the int32 bias in units of x_scale·w_scale.
 	Register(Op{
-		Name: "QLinearConv",
-		Infer: func(n *graph.Node) ([]tensor.Type, error) {
-			if err := qlinear(n, 8, 9); err != nil {
-				return nil, err
-			}
-			_, y, err := convWindow(n, n.In[0].Type.Shape, n.In[3].Type.Shape)
-			if err != nil {
-				return nil, err
-			}
-			if err := oneOrVector(n, 1, 1, 2, 6, 7); err != nil {
-				return nil, err
-			}
-			if err := oneOrVector(n, y[1], 4, 5); err != nil {
-				return nil, err
-			}
-			if b := n.Input(8); b != nil && (b.Type.DType != tensor.Int32 || !b.Type.Shape.Equal(tensor.Shape{y[1]})) {
-				return nil, Errorf(n, "the bias is %v, want int32[%d]", b.Type, y[1])
-			}
-			return []tensor.Type{{DType: n.In[7].Type.DType, Shape: y}}, nil
-		},
+		Name:  "QLinearConv",
+		Infer: func(n *graph.Node) ([]tensor.Type, error) { return inferQConv(n, 9) },
 		Ref: func(n *graph.Node, in, out []*tensor.Tensor) error {
-			acc, per, err := convIntegers(n, in[0], in[3], in[2], in[5])
-			if err != nil {
-				return err
-			}
-			cout := in[3].Shape[0]
-			if b := optional(in, 8); b != nil {
-				v := ints64(b)
-				for i := range acc {
-					acc[i] += v[i/per%cout]
-				}
-			}
-			sx, sw := numbersOf(in[1]), numbersOf(in[4])
-			requantize(out[0], acc, in[6], in[7], func(i int) float64 { return sx[0] * sw[i/per%cout%len(sw)] })
-			return nil
+			return refQConv(n, in, out, func(f float32, _ int) float32 { return f })
 		},
 		Cost: func(n *graph.Node) (macs, bytes int64) {
 			return convMACs(n.Out[0].Type.Shape, n.In[3].Type.Shape), IOBytes(n)
@@ -220,6 +189,46 @@ func oneOrVector(n *graph.Node, c int, inputs ...int) error {
 			}
 		}
 	}
+	return nil
+}
+
+// inferQConv is the type rule of QLinearConv of at most so many inputs.
+func inferQConv(n *graph.Node, most int) ([]tensor.Type, error) {
+	if err := qlinear(n, 8, most); err != nil {
+		return nil, err
+	}
+	_, y, err := convWindow(n, n.In[0].Type.Shape, n.In[3].Type.Shape)
+	if err != nil {
+		return nil, err
+	}
+	if err := oneOrVector(n, 1, 1, 2, 6, 7); err != nil {
+		return nil, err
+	}
+	if err := oneOrVector(n, y[1], 4, 5); err != nil {
+		return nil, err
+	}
+	if b := n.Input(8); b != nil && (b.Type.DType != tensor.Int32 || !b.Type.Shape.Equal(tensor.Shape{y[1]})) {
+		return nil, Errorf(n, "the bias is %v, want int32[%d]", b.Type, y[1])
+	}
+	return []tensor.Type{{DType: n.In[7].Type.DType, Shape: y}}, nil
+}
+
+// refQConv is QLinearConv with a function of the scaled sum and its channel before it is rounded.
+func refQConv(n *graph.Node, in, out []*tensor.Tensor, act func(f float32, channel int) float32) error {
+	acc, per, err := convIntegers(n, in[0], in[3], in[2], in[5])
+	if err != nil {
+		return err
+	}
+	cout := in[3].Shape[0]
+	if b := optional(in, 8); b != nil {
+		v := ints64(b)
+		for i := range acc {
+			acc[i] += v[i/per%cout]
+		}
+	}
+	sx, sw := numbersOf(in[1]), numbersOf(in[4])
+	requantize(out[0], acc, in[6], in[7], func(i int) float64 { return sx[0] * sw[i/per%cout%len(sw)] },
+		func(f float32, i int) float32 { return act(f, i/per%cout) })
 	return nil
 }
 
@@ -308,14 +317,14 @@ func wrapped(t *tensor.Tensor, acc []int64) {
 	}
 }
 
-// requantize writes the accumulators, each in units of scale(i), as integers of y's type.
-func requantize(y *tensor.Tensor, acc []int64, sy, zy *tensor.Tensor, scale func(i int) float64) {
+// requantize writes the accumulators, each in units of scale(i), as integers of y's type, through act.
+func requantize(y *tensor.Tensor, acc []int64, sy, zy *tensor.Tensor, scale func(i int) float64, act func(f float32, i int) float32) {
 	s, z := numbersOf(sy)[0], numbersOf(zy)[0]
 	lo, hi := intRange(y.DType)
 	q := make([]float64, len(acc))
 	for i, v := range acc {
 		m := float32(scale(i) / s)
-		q[i] = quantum(float64(float32(float32(v)*m)), z, lo, hi)
+		q[i] = quantum(float64(act(float32(float32(v)*m), i)), z, lo, hi)
 	}
 	fromFloats(y, q, castOptions{})
 }

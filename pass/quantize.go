@@ -17,6 +17,7 @@ import (
 //	move → Q             ⇒ Q → move               the same, and Concat
 //	DQ → unary … → Q     ⇒ whit.QTable            a table made from the references; nothing, if it is the identity
 //	DQ → Conv, Gemm → Q  ⇒ QLinearConv            with constant weights
+//	DQ → Conv, Gemm → PRelu, LeakyRelu → Q ⇒ whit.QLinearConvPRelu
 //	DQ → Add, pools → Q  ⇒ whit.QLinearAdd, ...
 //
 // Weights are a DequantizeLinear of constants, or one constant held as weight.Int8.
@@ -404,6 +405,15 @@ func (q *quantizer) node(n *graph.Node) []*graph.Node {
 	if p == nil || p.Domain != "" || len(p.Out) != 1 || len(q.uses[p.Out[0]]) != 1 {
 		return keep
 	}
+	l, h := y.limits()
+	limited := lo != l || hi != h
+	s := p // slopes below zero
+	if slopes(s) != nil && !limited {
+		if p = s.In[0].Producer; p == nil || p.Domain != "" || len(p.Out) != 1 || len(q.uses[p.Out[0]]) != 1 ||
+			p.Op != "Conv" && (p.Op != "Gemm" && p.Op != "MatMul" || len(n.Out[0].Type.Shape) != 2) {
+			return keep
+		}
+	}
 	_, x, ok := dequantized(p.Input(0))
 	if !ok {
 		return keep
@@ -433,10 +443,16 @@ func (q *quantizer) node(n *graph.Node) []*graph.Node {
 	if len(ms) == 0 {
 		return keep
 	}
+	if s != p {
+		i := slices.IndexFunc(ms, func(m *graph.Node) bool { return m.Op == "QLinearConv" })
+		if !q.sloped(ms[i], slopes(s)) {
+			return keep
+		}
+	}
 	if p.Op != "Add" && q.floats != nil && slices.ContainsFunc(ms, func(m *graph.Node) bool { return m.Op == "QLinearConv" && q.floats(m) }) {
 		return keep
 	}
-	if l, h := y.limits(); lo != l || hi != h {
+	if limited {
 		i := slices.IndexFunc(ms, func(m *graph.Node) bool { return m.Op != "Reshape" })
 		if ms[i] = q.clipped(ms[i], lo, hi, y.t); ms[i] == nil {
 			return keep
@@ -451,6 +467,40 @@ func (q *quantizer) node(n *graph.Node) []*graph.Node {
 		}
 	}
 	return ms
+}
+
+// slopes are those of a PRelu or LeakyRelu of a convolution's or a product's result below zero, one or one a channel; nil for
+// other nodes.
+func slopes(n *graph.Node) []float32 {
+	switch {
+	case n.Domain != "" || n.Input(0) == nil:
+		return nil
+	case n.Op == "LeakyRelu":
+		return []float32{n.Float("alpha", 0.01)}
+	case n.Op != "PRelu" || n.In[1].Type.DType != tensor.Float32 || n.In[1].Tensor() == nil:
+		return nil
+	}
+	s, x := n.In[1].Type.Shape, n.In[0].Type.Shape
+	if k := s.NumElements(); k != 1 && (len(x) < 2 || len(s) < len(x)-1 || k != x[1] || s[len(s)-len(x)+1] != k) {
+		return nil
+	}
+	return tensor.Of[float32](n.In[1].Tensor())
+}
+
+// sloped gives a QLinearConv slopes below zero.
+func (q *quantizer) sloped(n *graph.Node, slope []float32) bool {
+	s := tensor.New(tensor.Float32, n.In[3].Type.Shape[0])
+	for c, v := range tensor.Of[float32](s) {
+		if v = slope[c%len(slope)]; v-v != 0 {
+			return false
+		}
+		tensor.Of[float32](s)[c] = v
+	}
+	if n.Domain, n.Op = graph.Domain, "QLinearConvPRelu"; len(n.In) == 8 {
+		n.In = append(n.In, nil)
+	}
+	n.In = append(n.In, q.g.NewConst("", s))
+	return true
 }
 
 // ratio is sx·sw/sy in float64, rounded once.

@@ -93,6 +93,20 @@ func TestQuantize(t *testing.T) {
 			w, b := g.weights(1, sx, 1, 8, 6, 3, 3)
 			return g.Add("", "Relu", nil, g.Add("", "Conv", pads, x, w, b))
 		}, "QuantizeLinear whit.Fused DequantizeLinear"},
+		{"conv prelu pool", func(g qnet, x *graph.Value) *graph.Value {
+			w, b := g.weights(1, sx, 1, 8, 6, 3, 3)
+			y := g.Add("", "PRelu", nil, g.Add("", "Conv", pads, x, w, b), g.NewConst("", optest.F32([]float32{-1, 0.5, 0.1, 2, 0, 0.3, 1, 0.25}, 8, 1, 1)))
+			return g.Add("", "MaxPool", attrs("kernel_shape", []int64{2, 2}), y)
+		}, "QuantizeLinear whit.QLinearConvPRelu MaxPool DequantizeLinear"},
+		{"conv leaky relu", func(g qnet, x *graph.Value) *graph.Value {
+			w, _ := g.weights(1, sx, 1, 8, 6, 3, 3)
+			return g.Add("", "LeakyRelu", attrs("alpha", float32(0.2)), g.Add("", "Conv", pads, x, w))
+		}, "QuantizeLinear whit.QLinearConvPRelu DequantizeLinear"},
+		{"gemm prelu", func(g qnet, x *graph.Value) *graph.Value {
+			w, b := g.weights(1, sx, 1, 9, 150)
+			y := g.Add("", "Gemm", attrs("transB", int64(1)), g.Add("", "Flatten", nil, x), w, b)
+			return g.Add("", "PRelu", nil, y, g.NewConst("", optest.Rand(6, tensor.Float32, 9)))
+		}, "QuantizeLinear Flatten Reshape whit.QLinearConvPRelu Reshape DequantizeLinear"},
 		{"conv clip pool", func(g qnet, x *graph.Value) *graph.Value {
 			w, b := g.weights(1, sx, 1, 8, 6, 3, 3)
 			y := g.Add("", "Clip", nil, g.Add("", "Conv", pads, x, w, b), g.f(-0.5), g.f(1))

@@ -85,14 +85,14 @@ func try(model string) (ok bool, err error) {
 	ok = true
 	for _, part := range []float64{*share, 0.001} {
 		target := part * was
-		out := filepath.Join(dir, "out.whit")
+		out := filepath.Join(dir, fmt.Sprintf("out%g.whit", part))
 		met, err := compress(model, data, out, target)
 		if err != nil {
 			return false, err
 		}
 		file := out
 		if !met {
-			file = filepath.Join(dir, "out.unmet.whit")
+			file = strings.TrimSuffix(out, ".whit") + ".unmet.whit"
 		}
 		var a, b []float64
 		for range runs {

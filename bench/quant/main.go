@@ -74,11 +74,12 @@ var bars = []struct {
 	ratio             float64 // of the file, at least
 	bits              float64 // on average over the weights, at most
 }{
-	{"int8 weights", `[{method: round, bits: 8}, {method: adaround}]`, "", 0.05, 0.999, 5, 8},
-	{"int8", `[{method: activations, adaround: true, range: outputs, budget: 0.0012}]`,
-		`[{method: activations, adaround: true, budget: 1e-5, images: 48}]`, 0.2, 0.999, 0, 8},
+	{"int8 weights", `[{method: gptq, average: 6.5}, {method: adaround}, {method: shorten}]`,
+		`[{method: gptq, bits: 8, images: 48, rows: 16384}, {method: adaround, images: 48}]`, 0.05, 0.999, 5, 8},
+	{"int8", `[{method: gptq, average: 7}, {method: shorten}, {method: activations, adaround: true, range: outputs, budget: 0.0012, crossing: 0}]`,
+		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`, 0.2, 0.999, 0, 8},
 	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", 0.3, 0.999, 0, 6},
-	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}]`, "", math.Inf(1), 0.99, 10, 4},
+	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}, {method: shorten}]`, "", math.Inf(1), 0.99, 10, 4},
 }
 
 func main() {
@@ -453,7 +454,7 @@ func integers(g *graph.Graph) string {
 		}
 		for _, n := range list {
 			switch n.Op {
-			case "QLinearConv":
+			case "QLinearConv", "QLinearConvPRelu":
 				ints++
 				all++
 			case "Conv", "Gemm", "MatMul":

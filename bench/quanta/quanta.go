@@ -161,7 +161,7 @@ func literally(n *graph.Node, values map[*graph.Value]*tensor.Tensor) (*tensor.T
 	var y *graph.Value
 	var scale, zero int
 	switch m.Op {
-	case "QLinearConv":
+	case "QLinearConv", "QLinearConvPRelu":
 		w, z := n.In[3].Tensor(), n.In[5].Tensor()
 		axis := map[string]any{}
 		if n.In[4].Type.Shape.NumElements() > 1 {
@@ -190,6 +190,13 @@ func literally(n *graph.Node, values map[*graph.Value]*tensor.Tensor) (*tensor.T
 			ins = append(ins, g.NewConst("", bias))
 		}
 		y, scale, zero = g.Add("", "Conv", m.Attrs, ins...), 6, 7
+		if m.Op == "QLinearConvPRelu" {
+			s := n.In[9].Tensor()
+			for range n.Out[0].Type.Shape[2:] {
+				s = s.Reshape(append(s.Shape.Clone(), 1)...)
+			}
+			y = g.Add("", "PRelu", nil, y, g.NewConst("", s))
+		}
 	case "QLinearAdd":
 		y, scale, zero = g.Add("", "Add", nil, real(0, 1, 2, nil), real(3, 4, 5, nil)), 6, 7
 	case "QLinearAveragePool", "QLinearGlobalAveragePool":

@@ -26,10 +26,11 @@ import (
 //   - nothing is trained: ranges are calibrated (see [Calibration]), and biases corrected for what
 //     rounding adds to the mean of each channel (Nagel et al., section 4.2), on the integers as they run;
 //   - which layers stay float is said by pattern, or follows from budget: what each value alone does to the outputs when it
-//     goes through its levels is measured, and products whose inputs do most of it for their work stay float, until the whole
-//     keeps to the budget. Their weights are integers in the file all the same. None is special by its place.
+//     goes through its levels is measured, and products are taken to integers by the work that they save for what their values do,
+//     as long as the whole keeps to the budget. The others' weights are integers in the file all the same. None is special by its place;
+//   - a picture of 8 bits is its own levels, where zero is one of them.
 //
-// A Relu or Clip joins the node before. Values that are only moved (pooling by maximum, joining, splitting,
+// A Relu or Clip joins the node before, a PRelu or LeakyRelu the product before: what is between is not rounded. Values that are only moved (pooling by maximum, joining, splitting,
 // reshaping) share one scale with what they are made of. What leads from the last product or pool to the outputs stays
 // float: those products read integers and give floats. Levels of earlier steps are kept as they
 // are, unless they come in groups; steps that change weights must come before.
@@ -48,7 +49,8 @@ var Activations = &method.Method{
 		{Name: "scale", Kind: method.String, Default: string(MSE), Choices: []string{string(Max), string(MSE)}, Doc: "where their levels end, as for round"},
 		{Name: "correct", Kind: method.Bool, Default: true, Doc: "correct the biases; needs images"},
 		{Name: "adaround", Kind: method.Bool, Default: false, Doc: "choose the weights' levels anew on the quantised inputs, as the method adaround does; needs images"},
-		{Name: "budget", Kind: method.Float, Default: 0.0, Min: 0, Max: 1, Doc: "by how much the levels of activations may take outputs off, as a share of their squares (of each sample's, where the metric is cosine): values that do most of it stay float; 0: anything; needs images"},
+		{Name: "budget", Kind: method.Float, Default: 0.0, Min: 0, Max: 1, Doc: "by how much the levels of activations may take outputs off, as a share of their squares (of each sample's, where the metric is cosine): products run on integers by the work that this saves for what it does, as long as that is kept; 0: anything; needs images"},
+		{Name: "crossing", Kind: method.Float, Default: 64.0, Min: 0, Max: 1e6, Doc: "multiplications that an element costs on its way to integers or back, with a budget: products that save less stay float; 0: nothing"},
 		{Name: "outputs", Kind: method.Bool, Default: false, Doc: "quantise what leads to the outputs too"},
 	},
 	Apply: activations,
@@ -174,115 +176,6 @@ func (p *placement) apply(ctx context.Context, s *method.State, a method.Args) e
 	return nil
 }
 
-// within leaves values float until the outputs keep to a budget. p has been calibrated on the state's graph.
-func (p *placement) within(ctx context.Context, s *method.State, a method.Args, j *judge, budget float64) error {
-	type class struct {
-		name string
-		far  []float64
-	}
-	type work struct {
-		classes [2]string // what it reads and makes
-		size    float64
-	}
-	b, err := bound(s.Graph, s.Train)
-	if err != nil {
-		return err
-	}
-	var classes []*class
-	names := p.members()
-	for i, k := range p.ordered() {
-		c := &class{name: k.Name}
-		if c.far = p.apart[k]; c.far == nil {
-			if c.far, err = j.far(ctx, through(s.Graph, names[k], p.ranges[k])); err != nil {
-				return err
-			}
-		}
-		classes = append(classes, c)
-		s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%s alone: %.3g", k.Name, worst(c.far)), Done: float64(i + 1), Total: float64(len(names))})
-	}
-	var works []work // that integers do: of a product whose result stays float they do none
-	for _, n := range p.products {
-		w := n.In[1].Type.Shape
-		if y := b.Find(n.Out[0].Name); p.ints[n] && y != nil && len(w) > 0 {
-			size := float64(w.NumElements()) / float64(max(1, w[p.product(n).OutAxis])) * float64(y.Type.Shape.NumElements())
-			works = append(works, work{[2]string{p.class(n.In[0]).Name, p.class(p.result(n)).Name}, size})
-		}
-	}
-	ranges := map[string]Grid{}
-	for k, r := range p.ranges {
-		ranges[k.Name] = r
-	}
-	float := map[string]bool{}
-	allowed := budget
-	for {
-		// What may stay is taken by what it costs the outputs for the work it saves.
-		sum := make([]float64, len(s.Graph.Outputs))
-		for _, c := range classes {
-			if !float[c.name] {
-				for o, f := range c.far {
-					sum[o] += f
-				}
-			}
-		}
-		for worst(sum) > allowed {
-			var most *class
-			gain := 0.0
-			for _, c := range classes {
-				if float[c.name] {
-					continue
-				}
-				g := 0.0
-				for o, f := range c.far {
-					if sum[o] > allowed {
-						g = max(g, min(f, sum[o]-allowed))
-					}
-				}
-				lost := 1.0
-				for _, w := range works {
-					if slices.Contains(w.classes[:], c.name) && !float[w.classes[0]] && !float[w.classes[1]] {
-						lost += w.size
-					}
-				}
-				if g /= lost; g > gain {
-					most, gain = c, g
-				}
-			}
-			if most == nil {
-				break
-			}
-			float[most.name] = true
-			for o, f := range most.far {
-				sum[o] -= f
-			}
-		}
-		q, err := newPlaced(s, a, float)
-		if err != nil {
-			return err
-		}
-		g := s.Graph
-		inside := q.members()
-		for _, k := range q.ordered() {
-			q.ranges[k] = ranges[k.Name]
-			g = through(g, inside[k], q.ranges[k])
-		}
-		far, err := j.far(ctx, g)
-		if err != nil {
-			return err
-		}
-		now := worst(far)
-		s.Tell(method.Event{Stage: "activations", Message: fmt.Sprintf("%d of %d values are quantised: off by %.3g, %.3g are allowed", len(inside), len(classes), now, budget)})
-		if now <= budget || len(inside) == 0 {
-			return q.apply(ctx, s, a)
-		}
-		// Parts add up to more, or less, than they are alone.
-		if allowed = min(allowed*max(0.3, 0.9*budget/now), 0.999*worst(sum)); allowed == 0 {
-			for _, c := range classes {
-				float[c.name] = true
-			}
-		}
-	}
-}
-
 // hasImages reports whether there is anything to calibrate on.
 func hasImages(s *method.State) bool { return s.Train != nil && s.Train.Len() > 0 }
 
@@ -405,12 +298,31 @@ func (p *placement) result(n *graph.Node) *graph.Value {
 			return v
 		}
 		r := u[0].Node
-		if r.Domain != "" || r.Op != "Relu" && r.Op != "Clip" || !function(r) || p.skip(r.Name) {
+		limits := r.Op == "Relu" || r.Op == "Clip"
+		if r.Domain != "" || !limits && (v != n.Out[0] || !p.sloped(n, r)) || !function(r) || p.skip(r.Name) {
 			return v
 		}
 		p.joined[r] = n
-		v = r.Out[0]
+		if v = r.Out[0]; !limits {
+			return v
+		}
 	}
+}
+
+// sloped reports whether r is slopes below zero that a product takes along.
+func (p *placement) sloped(n, r *graph.Node) bool {
+	l := p.suited(n)
+	if l == nil || n.Op == "MatMul" && len(n.Out[0].Type.Shape) != 2 {
+		return false
+	}
+	switch r.Op {
+	case "LeakyRelu":
+		return true
+	case "PRelu": // one slope, or one a channel
+		k := r.In[1].Type.Shape.NumElements()
+		return k == 1 || k == l.Weight.Value.Type.Shape[l.OutAxis]
+	}
+	return false
 }
 
 // decide finds the nodes that run on integers and the classes that are quantised.
@@ -558,7 +470,25 @@ func (p *placement) observe(ctx context.Context, s *method.State, a method.Args,
 		return err
 	}
 	names := p.members()
+	in := p.class(s.Graph.Inputs[0])
+	exact, isExact := Grid{}, false
+	if len(names[in]) == 1 && names[in][0] == s.Graph.Inputs[0].Name {
+		var err error
+		if exact, isExact, err = lattice(ctx, s, a.Int("images"), levels == 255); err != nil {
+			return err
+		}
+	}
 	for i, k := range p.ordered() {
+		if k == in && isExact {
+			p.ranges[k] = exact
+			if j != nil {
+				var err error
+				if p.apart[k], err = j.far(ctx, through(s.Graph, names[k], exact)); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		grid := func(c Calibration) Grid {
 			lo, hi := c.Range(at[k], a.Float("percentile"), levels)
 			return grain(lo, hi, levels == 255)

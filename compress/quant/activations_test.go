@@ -53,7 +53,8 @@ func TestActivations(t *testing.T) {
 		{"percentile", map[string]any{"range": "percentile", "correct": false}, "QuantizeLinear QLinearConv", 0.05},
 		{"adaround", map[string]any{"adaround": true, "bits": method.Uniform(4)}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd", 0.1},
 		{"by outputs", map[string]any{"range": "outputs"}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd whit.QLinearGlobalAveragePool", 0.03},
-		{"within much", map[string]any{"budget": 1.0}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd whit.QLinearGlobalAveragePool", 0.03},
+		{"within much", map[string]any{"budget": 1.0, "crossing": 0.0}, "QuantizeLinear QLinearConv QLinearConv whit.QLinearAdd whit.QLinearGlobalAveragePool", 0.03},
+		{"within much, not worth it", map[string]any{"budget": 1.0, "crossing": 1e6}, "Conv", 0.03},
 		{"within little", map[string]any{"budget": 1e-12, "range": "outputs"}, "Conv", 0.03},
 		{"first skipped", map[string]any{"skip": "c1"}, "Conv QuantizeLinear QLinearConv whit.QLinearAdd", 0.03},
 		{"last only", map[string]any{"layers": "fc"}, "Conv", 0.03},
@@ -214,5 +215,42 @@ func TestNoImages(t *testing.T) {
 		if err := m.Apply(t.Context(), stateOf(t, build(), 0), a); err == nil || !strings.Contains(err.Error(), "no images") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Slopes below zero join the product before: what is between is not rounded.
+func TestSlopes(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	g := graph.New("slopes")
+	random := func(name string, shape ...int) *graph.Value {
+		x := tensor.New(tensor.Float32, shape...)
+		for i := range tensor.Of[float32](x) {
+			tensor.Of[float32](x)[i] = float32(r.NormFloat64()) / 4
+		}
+		return g.NewConst(name, x)
+	}
+	x := g.AddInput("x", tensor.Float32, -1, 3, 8, 8)
+	y := g.Add("", "Conv", nil, x, random("c1.w", 8, 3, 3, 3), random("c1.b", 8))
+	y = g.Add("", "PRelu", nil, y, random("p1.slope", 8, 1, 1))
+	y = g.Add("", "Conv", nil, y, random("c2.w", 6, 8, 3, 3), random("c2.b", 6))
+	y = g.Add("", "LeakyRelu", map[string]any{"alpha": float32(0.2)}, y)
+	y = g.Add("", "Flatten", nil, y)
+	y = g.Add("", "Gemm", map[string]any{"transB": int64(1)}, y, random("fc.w", 5, 96), random("fc.b", 5))
+	y = g.Add("", "PRelu", nil, y, random("p3.slope", 5))
+	y = g.Add("", "Gemm", map[string]any{"transB": int64(1)}, y, random("out.w", 4, 5), random("out.b", 4))
+	g.Outputs = []*graph.Value{y}
+	before := run(t, g, 16)
+	s := stateOf(t, g, 64)
+	step(t, Activations, s, nil)
+	f, err := s.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "QuantizeLinear whit.QLinearConvPRelu whit.QLinearConvPRelu Flatten Reshape whit.QLinearConvPRelu Reshape DequantizeLinear Gemm"
+	if got := strings.ReplaceAll(ops(t, f), "whit.Reorder ", ""); got != want {
+		t.Errorf("nodes %s, want %s", got, want)
+	}
+	if d := apart(before, run(t, f, 16)); d > 0.03 {
+		t.Errorf("outputs are %v apart", d)
 	}
 }

@@ -42,6 +42,7 @@ var Methods = []*method.Method{
 	quant.GPTQ,
 	quant.Refit,
 	quant.Blockwise,
+	quant.Shorten,
 }
 
 // Options say what to look for.

@@ -17,7 +17,8 @@ var I8Lanes = [16]int{0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15}
 // exact in int32, which the caller has proven to suffice, then times Mul[j] in float32,
 // limited to [Lo, Hi], rounded to even, plus Zero. A holds what the zero point has been
 // taken from. Rows and Off ascend. Bias and Mul are in the order of I8Lanes; B holds pairs of k of every lane:
-// B[((s*K+k)/2*16+lane)*2 + k%2]. B8, where B is nil, is the same in bytes.
+// B[((s*K+k)/2*16+lane)*2 + k%2]. B8, where B is nil, is the same in bytes. Slope, which may be nil, and is only for B, is what
+// the product with Mul is multiplied by, and rounded once more, where it is below zero.
 type I8Tile struct {
 	A      []int16
 	Rows   []int
@@ -32,6 +33,7 @@ type I8Tile struct {
 	Zero   int32
 	B8     []int8
 	Sums   []int32 // instead of C in Sum16: the lanes of row i at i*16
+	Slope  []float32
 }
 
 // I8Depthwise is one call of the integer depthwise kernel: a row of pixels of 16 channels,
@@ -114,6 +116,9 @@ func (v Ints) Tile(t *I8Tile) {
 		_ = t.B8[len(t.Off)*t.K*16-1]
 	}
 	_, _, _ = t.Bias[15], t.Mul[15], t.C[(n-1)*t.LDC+15]
+	if t.Slope != nil {
+		_, _ = t.Slope[15], t.B[0]
+	}
 	v.tile(t)
 }
 
@@ -151,7 +156,11 @@ func i8TileGo(t *I8Tile) {
 		}
 		c := t.C[i*t.LDC:][:16]
 		for l, j := range I8Lanes {
-			c[j] = Quantise(acc[l], t.Mul[l], t.Lo, t.Hi, t.Zero)
+			f := float32(float32(acc[l]) * t.Mul[l])
+			if f < 0 && t.Slope != nil {
+				f = float32(f * t.Slope[l])
+			}
+			c[j] = round(f, t.Lo, t.Hi, t.Zero)
 		}
 	}
 }

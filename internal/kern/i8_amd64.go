@@ -6,6 +6,8 @@ func (v Ints) tile(t *I8Tile) {
 	switch {
 	case !v.asm:
 		i8TileGo(t)
+	case t.Slope != nil:
+		i8GemmSlope6x16AVX2(t)
 	case t.B != nil:
 		i8Gemm6x16AVX2(t)
 	default:

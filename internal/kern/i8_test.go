@@ -21,7 +21,7 @@ func TestI8Offsets(t *testing.T) {
 	for i, c := range []struct{ got, want uintptr }{
 		{unsafe.Offsetof(a.Rows), 24}, {unsafe.Offsetof(a.Off), 48}, {unsafe.Offsetof(a.K), 72}, {unsafe.Offsetof(a.B), 80},
 		{unsafe.Offsetof(a.Bias), 104}, {unsafe.Offsetof(a.Mul), 128}, {unsafe.Offsetof(a.C), 152}, {unsafe.Offsetof(a.LDC), 176},
-		{unsafe.Offsetof(a.Lo), 184}, {unsafe.Offsetof(a.Hi), 188}, {unsafe.Offsetof(a.Zero), 192}, {unsafe.Offsetof(a.B8), 200}, {unsafe.Offsetof(a.Sums), 224},
+		{unsafe.Offsetof(a.Lo), 184}, {unsafe.Offsetof(a.Hi), 188}, {unsafe.Offsetof(a.Zero), 192}, {unsafe.Offsetof(a.B8), 200}, {unsafe.Offsetof(a.Sums), 224}, {unsafe.Offsetof(a.Slope), 248},
 		{unsafe.Offsetof(d.Off), 24}, {unsafe.Offsetof(d.RSX), 48}, {unsafe.Offsetof(d.W), 56}, {unsafe.Offsetof(d.Bias), 80},
 		{unsafe.Offsetof(d.Mul), 104}, {unsafe.Offsetof(d.Y), 128}, {unsafe.Offsetof(d.LDY), 152}, {unsafe.Offsetof(d.Pixels), 160},
 		{unsafe.Offsetof(d.Lo), 168}, {unsafe.Offsetof(d.Hi), 172}, {unsafe.Offsetof(d.Zero), 176},
@@ -73,6 +73,10 @@ func TestI8(t *testing.T) {
 	for i := range bias {
 		bias[i], mul[i] = r.Int32N(2000)-1000, float32(r.Float64()*1e-4)
 	}
+	slope := make([]float32, 16)
+	for i := range slope {
+		slope[i] = float32(r.NormFloat64())
+	}
 	// same runs f on portable Go and assembly and compares all of what it wrote.
 	same := func(name string, size int, f func(v Ints, out []byte)) {
 		t.Helper()
@@ -105,6 +109,11 @@ func TestI8(t *testing.T) {
 					v.Tile(&t)
 				})
 			}
+			same("tile with slopes", 17*m, func(v Ints, out []byte) {
+				t := tile
+				t.C, t.B, t.Slope = out, w, slope
+				v.Tile(&t)
+			})
 		}
 		xw, sums := words(8000, -255, 255), make([]int32, 16*16*m)
 		for i := range sums {

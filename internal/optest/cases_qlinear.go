@@ -34,6 +34,8 @@ func init() {
 		in := []*tensor.Tensor{Rand(1, xt, x...), s(0.02), zero(xt, zx), Rand(2, wt, w...), scales(w[0]), zeroVec(wt, w[0], zw), s(0.3), zero(yt, zy), bias(w[0])}
 		c := Case{Name: "qlinearconv/" + name, Op: "QLinearConv", Attrs: attrs, In: in, F32Only: true, ConstIn: []int{1, 2, 3, 4, 5, 6, 7, 8}}
 		Add(c)
+		slopes := Rand(5, tensor.Float32, w[0])
+		Add(Case{Name: "qlinearconvprelu/" + name, Domain: graph.Domain, Op: "QLinearConvPRelu", Attrs: attrs, In: append(in[:len(in):len(in)], slopes), F32Only: true, ConstIn: []int{1, 2, 3, 4, 5, 6, 7, 8, 9}})
 		b := graph.New("body")
 		var vs []*graph.Value
 		for i, t := range in {
@@ -88,10 +90,11 @@ func init() {
 			Case{Name: "dequantize/image" + n, Op: "DequantizeLinear", In: []*tensor.Tensor{Rand(1, d, 2, 19, 5, 21), s(0.013), zero(d, 40)}, F32Only: true})
 	}
 	whit("qlinearadd/shapes", "QLinearAdd", nil, nil, Rand(1, u8, 3), s(1), zero(u8, 0), Rand(2, u8, 4), s(1), zero(u8, 0), s(1), zero(u8, 0))
+	whit("qlinearconvprelu/slopes", "QLinearConvPRelu", nil, nil, Rand(1, u8, 1, 2, 3, 3), s(1), zero(u8, 0), Rand(2, i8, 4, 2, 1, 1), s(1), zero(i8, 0), s(1), zero(u8, 0), bias(4), Rand(3, tensor.Float32, 3))
 	whit("qtable/short", "QTable", nil, nil, Rand(1, u8, 3), Rand(2, u8, 255))
 	whit("qlinearaveragepool/type", "QLinearAveragePool", map[string]any{"kernel_shape": ints(2, 2)}, nil, Rand(1, u8, 1, 1, 3, 3), s(1), zero(i8, 0), s(1), zero(u8, 0))
 	whit("qlinearglobalaveragepool/rank", "QLinearGlobalAveragePool", nil, nil, Rand(1, u8, 1, 3), s(1), zero(u8, 0), s(1), zero(u8, 0))
-	for i := len(cases) - 4; i < len(cases); i++ {
+	for i := len(cases) - 5; i < len(cases); i++ {
 		cases[i].Err = true
 	}
 }

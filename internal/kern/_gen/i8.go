@@ -12,22 +12,23 @@ import (
 // Offsets of the fields of kern.I8Tile, I8Depthwise, I8Max, I8Sum and I8Float that the
 // kernels read; a test of package kern checks them.
 const (
-	iA    = 0
-	iRows = 24
-	iM    = 32 // len(Rows)
-	iOff  = 48
-	iSegs = 56
-	iK    = 72
-	iB    = 80
-	iBias = 104
-	iMul  = 128
-	iC    = 152
-	iLDC  = 176
-	iLo   = 184
-	iHi   = 188
-	iZero = 192
-	iB8   = 200
-	iSums = 224
+	iA     = 0
+	iRows  = 24
+	iM     = 32 // len(Rows)
+	iOff   = 48
+	iSegs  = 56
+	iK     = 72
+	iB     = 80
+	iBias  = 104
+	iMul   = 128
+	iC     = 152
+	iLDC   = 176
+	iLo    = 184
+	iHi    = 188
+	iZero  = 192
+	iB8    = 200
+	iSums  = 224
+	iSlope = 248
 
 	jX      = 0
 	jOff    = 24
@@ -68,9 +69,10 @@ const (
 
 func init() {
 	kernels = append(kernels,
-		kernel{"i8_gemm_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemm6x16AVX2", true, false) }},
-		kernel{"i8_gemv_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemv6x16AVX2", false, false) }},
-		kernel{"i8_gemmsum_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8GemmSum6x16AVX2", true, true) }},
+		kernel{"i8_gemm_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemm6x16AVX2", true, i8Plain) }},
+		kernel{"i8_gemv_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8Gemv6x16AVX2", false, i8Plain) }},
+		kernel{"i8_gemmsum_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8GemmSum6x16AVX2", true, i8Sums) }},
+		kernel{"i8_gemmslope_6x16_avx2", func(c *build.Context) { i8Gemm(c, "i8GemmSlope6x16AVX2", true, i8Slope) }},
 		kernel{"i8_dw_4x16_avx2", i8Depthwise},
 		kernel{"i8_widen_avx2", i8Widen},
 		kernel{"u8_max_avx2", func(c *build.Context) { i8Max(c, "u8MaxAVX2", c.VPMAXUB) }},
@@ -97,7 +99,14 @@ func lowBytes(c *build.Context, r reg.VecPhysical) {
 	c.VPSRLW(operand.U8(8), r, r)
 }
 
-func i8Gemm(c *build.Context, name string, wide, sums bool) {
+// Ends of i8Gemm: integers, sums as they are, integers with slopes below zero.
+const (
+	i8Plain = iota
+	i8Sums
+	i8Slope
+)
+
+func i8Gemm(c *build.Context, name string, wide bool, end int) {
 	b := "B"
 	if !wide {
 		b = "B8"
@@ -116,7 +125,14 @@ func i8Gemm(c *build.Context, name string, wide, sums bool) {
 			t.C[i*t.LDC+j] = byte(int32(RNE(min(t.Hi, max(t.Lo, v)))) + t.Zero)
 		}
 	}`
-	if sums {
+	switch end {
+	case i8Slope:
+		doc = name + ` is i8Gemm6x16AVX2 with a slope below zero:
+
+	if v < 0 {
+		v *= t.Slope[lane(j)]
+	}`
+	case i8Sums:
 		doc = name + ` is i8Gemm6x16AVX2 without its ends:
 
 	t.Sums[i*16+lane(j)] = acc`
@@ -130,7 +146,7 @@ func i8Gemm(c *build.Context, name string, wide, sums bool) {
 	c.Label("loop")
 	c.CMPQ(left, operand.U8(6))
 	c.JLT(operand.LabelRef("tail"))
-	i8GemmBody(c, 6, wide, sums)
+	i8GemmBody(c, 6, wide, end)
 	c.JMP(operand.LabelRef("loop"))
 	c.Label("tail")
 	for m := 5; m > 0; m-- {
@@ -141,13 +157,13 @@ func i8Gemm(c *build.Context, name string, wide, sums bool) {
 	c.RET()
 	for m := 5; m > 0; m-- {
 		c.Label(fmt.Sprintf("m%d", m))
-		i8GemmBody(c, m, wide, sums)
+		i8GemmBody(c, m, wide, end)
 		c.VZEROUPPER()
 		c.RET()
 	}
 }
 
-func i8GemmBody(c *build.Context, m int, wide, sums bool) {
+func i8GemmBody(c *build.Context, m int, wide bool, end int) {
 	l := func(s string) string { return fmt.Sprintf("%s%d", s, m) }
 	t, rows, left := reg.R14, reg.R13, reg.R15
 	p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI, reg.R8, reg.R9}[:m]
@@ -161,7 +177,7 @@ func i8GemmBody(c *build.Context, m int, wide, sums bool) {
 		c.LEAQ(idx(b, r, 2), r)
 		for j := range 2 {
 			switch {
-			case sums:
+			case end == i8Sums:
 				c.VPXOR(acc(i, j), acc(i, j), acc(i, j))
 			case i == 0:
 				c.VMOVDQU(mem(k, 32*j), acc(i, j))
@@ -215,7 +231,7 @@ func i8GemmBody(c *build.Context, m int, wide, sums bool) {
 	c.DECQ(segs)
 	c.JNZ(operand.LabelRef(l("seg")))
 
-	if sums {
+	if end == i8Sums {
 		c.MOVQ(mem(t, iSums), k)
 		for i := range m {
 			c.VMOVDQU(acc(i, 0), mem(k, 64*i))
@@ -226,12 +242,22 @@ func i8GemmBody(c *build.Context, m int, wide, sums bool) {
 		return
 	}
 	c.MOVQ(mem(t, iMul), n)
+	if end == i8Slope {
+		c.MOVQ(mem(t, iSlope), k)
+	}
 	for j := range 2 {
 		c.VMOVUPS(mem(n, 32*j), bc)
+		if end == i8Slope {
+			c.VMOVUPS(mem(k, 32*j), w0)
+		}
 		for i := range m {
 			a := acc(i, j)
 			c.VCVTDQ2PS(a, a)
 			c.VMULPS(bc, a, a)
+			if end == i8Slope { // -0 counts as below: it stays zero
+				c.VMULPS(w0, a, tmp)
+				c.VBLENDVPS(a, tmp, a, a)
+			}
 		}
 	}
 	i8Store(c, t, iLo, iHi, iZero, iC, iLDC, m, acc, w0, w1, bc)
