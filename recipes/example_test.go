@@ -26,6 +26,7 @@ func Example() {
 	// deep-compression-lenet5 3 steps
 	// record-lenet300 4 steps
 	// record-lenet300-quick 3 steps
+	// record-lenet300-small 4 steps
 	// record-lenet5 5 steps
 	// record-lenet5-quick 5 steps
 }
