@@ -388,7 +388,7 @@ func TestMutants(t *testing.T) {
 
 // jumps are operators of floats that are not continuous: a difference in the last place
 // of what they read may be any difference of what they say.
-var jumps = []string{"Shrink", "ThresholdedRelu", "Round", "Floor", "Ceil", "Sign", "Hardmax", "Mod", "QuantizeLinear", "Unique"}
+var jumps = []string{"Shrink", "ThresholdedRelu", "Round", "Floor", "Ceil", "Sign", "Hardmax", "Mod", "QuantizeLinear", "Unique", "Tan"}
 
 // counted reports whether v's shape depends on how many of some values are the same, where a difference
 // in the last place counts.

@@ -14,9 +14,9 @@ type window struct {
 }
 
 // window2D reads the geometry of a bound node whose type rule has accepted it. ok is
-// false where it is not 2-D or padded beyond what a halo is meant for.
+// false where it is not 2-D, has no output or is padded beyond what a halo is meant for.
 func window2D(n *graph.Node, x, y tensor.Shape, kernel []int) (w window, ok bool) {
-	if len(x) != 4 || len(y) != 4 || len(kernel) != 2 {
+	if len(x) != 4 || len(y) != 4 || len(kernel) != 2 || y.NumElements() == 0 {
 		return w, false
 	}
 	w = window{h: x[2], w: x[3], oh: y[2], ow: y[3], kh: kernel[0], kw: kernel[1], sh: 1, sw: 1, dh: 1, dw: 1}

@@ -36,6 +36,7 @@ func init() {
 			F32([]float32{210, 321, 32}, 1, 1, 3)),
 		want(conv("groups", map[string]any{"group": int64(2)}, F32([]float32{1, 2, 3, 4}, 1, 4, 1), F32([]float32{1, 10, 100, 1000}, 2, 2, 1)),
 			F32([]float32{21, 4300}, 1, 2, 1)),
+		want(conv("same_empty", map[string]any{"auto_pad": "SAME_UPPER"}, Rand(1, f, 1, 1, 3, 0), Rand(2, f, 1, 1, 8, 2)), tensor.New(f, 1, 1, 3, 0)),
 		conv("odd", map[string]any{"pads": ints(2, 0, 1, 3), "strides": ints(2, 3), "dilations": ints(1, 2)},
 			Rand(1, f, 2, 3, 7, 9), Rand(2, f, 4, 3, 3, 2), Rand(3, f, 4)),
 		conv("grouped", map[string]any{"pads": ints(1, 1, 1, 1), "group": int64(3), "strides": ints(2, 2)},
