@@ -72,10 +72,11 @@ func qslopes(n *graph.Node) (m *graph.Node, slope []float32, lo, hi int) {
 }
 
 func qconvMatch(n *graph.Node, e *Env) bool {
-	if w := n.In[3]; !w.IsConst() || len(w.Type.Shape) != 4 || n.Out[0].Type.Shape.NumElements() == 0 || w.Type.Shape.NumElements() == 0 {
+	w := n.In[3]
+	if !w.IsConst() || len(w.Type.Shape) != 4 || w.Type.Shape.NumElements() == 0 {
 		return false
 	}
-	_, ok := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, n.In[3].Type.Shape[2:])
+	_, ok := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, w.Type.Shape[2:])
 	return ok && factsOf(n, e).exact
 }
 

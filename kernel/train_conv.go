@@ -280,7 +280,7 @@ func (c *conv) panels(n int) int { return (n + c.u.NR - 1) / c.u.NR }
 func prepareTrainConv(n *graph.Node, e *Env) (*Prepared, error) {
 	c, bias := trainConvOf(n, e, n.In[0], n.In[1], n.Out[0]), n.Input(2) != nil
 	if c.winogradPays(e) {
-		return c.winograd(e, n.Out[0], bias, func(o, i int) int { return (o*c.cin + i) * 9 }, false), nil
+		return c.winograd(e, n.Out[0], bias, false), nil
 	}
 	return c.forward(n.Out[0], bias, (*conv).packW), nil
 }
@@ -373,7 +373,7 @@ func prepareTrainConvGradX(n *graph.Node, e *Env) (*Prepared, error) {
 	c := trainConvOf(n, e, n.Out[0], n.In[1], n.In[0])
 	if t, ok := c.turned(); ok {
 		if t.winogradPays(e) {
-			return t.winograd(e, n.Out[0], false, func(o, i int) int { return (i*t.cout + o) * 9 }, true), nil
+			return t.winograd(e, n.Out[0], false, true), nil
 		}
 		return t.forward(n.Out[0], false, (*conv).packTurned), nil
 	}

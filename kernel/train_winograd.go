@@ -20,21 +20,27 @@ func (c *conv) winogradPays(e *Env) bool {
 		c.cin%8 != 0 || c.cout%8 != 0 || c.cin > 256 {
 		return false
 	}
-	tiles := c.y.n * ((c.y.h + 3) / 4) * ((c.y.w + 3) / 4)
-	return winogradCost(4, tiles, c.cin, c.cout) < directCost(c.y.n*c.y.h*c.y.w, c.k, c.cout)
+	lines, tx := c.winogradTiles()
+	return winogradCost(4, lines*tx, c.cin, c.cout) < directCost(c.y.n*c.y.h*c.y.w, c.k, c.cout)
 }
+
+// winogradTiles is how many lines of output tiles there are in all images, and how many tiles a line has.
+func (c *conv) winogradTiles() (lines, tx int) { return c.y.n * ((c.y.h + 3) / 4), (c.y.w + 3) / 4 }
+
+// winogradPlaces are the products of a tile of F(4x4).
+const winogradPlaces = 36
 
 // winograd is forward by F(4x4). Filters are transformed at every run; then a tile of the
 // phase is a block of rows of tiles, from any images: their inputs are transformed,
 // multiplied by the filters of each of the 36 places and transformed back within scratch.
-// filter is where output o's weights of input i begin in W, and whether they are turned round.
-func (c *conv) winograd(e *Env, out *graph.Value, bias bool, filter func(o, i int) int, turned bool) *Prepared {
-	const places = 36
+// turned: W is that of the convolution which this one turns round.
+func (c *conv) winograd(e *Env, out *graph.Value, bias, turned bool) *Prepared {
+	const places = winogradPlaces
 	u, wino, nr := c.u, kern.WinogradOf(e.CPU, 4), c.u.NR
 	panels := c.panels(c.cout)
 	size := panels * c.cin * nr // of a place's filters
-	ty, tx := (c.y.h+3)/4, (c.y.w+3)/4
-	lines := c.y.n * ty
+	lines, tx := c.winogradTiles()
+	ty := lines / c.y.n
 	block := winogradBlock
 	if c.cin > 128 {
 		block /= 2 // the block's inputs stay in a second-level cache
@@ -56,15 +62,15 @@ func (c *conv) winograd(e *Env, out *graph.Value, bias bool, filter func(o, i in
 			n := min(nr, c.cout-o0)
 			for i := range c.cin {
 				for j := range n {
-					f := (*[9]float32)(w[filter(o0+j, i):])
+					f := (*[9]float32)(w[((o0+j)*c.cin+i)*9:])
 					if turned {
-						for t := range 9 {
-							g[t*nr+j] = f[8-t]
-						}
-						continue
+						f = (*[9]float32)(w[(i*c.cout+o0+j)*9:])
 					}
-					for t := range 9 {
-						g[t*nr+j] = f[t]
+					for t, v := range f {
+						if turned {
+							t = 8 - t
+						}
+						g[t*nr+j] = v
 					}
 				}
 				to := dst[(panel*c.cin+i)*nr:]
@@ -151,8 +157,8 @@ func (m *image) patch(in *kern.WinogradIn, size int, x []float32, img, row, col 
 
 const (
 	// winogradSums is the most bytes of the sums of a weight gradient's chunks of lines of
-	// tiles, winogradChunks the most chunks, and winogradTiles the least tiles of one.
-	winogradSums, winogradChunks, winogradTiles = 24 << 20, 32, 64
+	// tiles, winogradChunks the most chunks, and winogradLeast the least tiles of one.
+	winogradSums, winogradChunks, winogradLeast = 24 << 20, 32, 64
 	// winogradSum is how many bytes of transformed tiles are summed over at a time: what is
 	// left of a second-level cache, or of a third where a place's sum is large.
 	winogradSum = 640 << 10
@@ -160,23 +166,23 @@ const (
 
 // winogradGradChunks is the number of chunks for winogradGradW, 0 where it does not pay.
 func (c *conv) winogradGradChunks(e *Env) int {
-	tiles := c.y.n * ((c.y.h + 3) / 4) * ((c.y.w + 3) / 4)
-	n := min(winogradChunks, tiles/winogradTiles, winogradSums/(4*36*c.cin*c.cout))
+	lines, tx := c.winogradTiles()
+	n := min(winogradChunks, lines*tx/winogradLeast, winogradSums/(4*winogradPlaces*c.cin*c.cout))
 	if !c.winogradPays(e) || n < 4 {
 		return 0
 	}
-	return min(n, c.y.n*((c.y.h+3)/4))
+	return min(n, lines)
 }
 
 // winogradGradW is the gradient of the weights by F(4x4): y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ x B)]A is
 // linear in g, and its adjoint Gᵀ[(A dy Aᵀ) ⊙ (Bᵀ x B)]G, where ⊙ over all tiles is a
 // product in each of 36 places. Tiles are summed in chunks of lines, in order.
 func (c *conv) winogradGradW(e *Env, chunks int) *Prepared {
-	const places = 36
+	const places = winogradPlaces
 	u, wino, nr := c.u, kern.WinogradOf(e.CPU, 4), c.u.NR
 	panels := c.panels(c.cout)
-	ty, tx := (c.y.h+3)/4, (c.y.w+3)/4
-	lines := c.y.n * ty
+	lines, tx := c.winogradTiles()
+	ty := lines / c.y.n
 	size := places * c.cin * c.cout // of a chunk's sum
 	// Tiles are not a power of two apart, which would share cache lines' sets.
 	ldx, ldy := gapped(c.cin), gapped(panels*nr)

@@ -53,7 +53,7 @@ func winogradFits(n *graph.Node, e *Env) bool {
 	w, ok := convWindow(n)
 	s := n.In[1].Type.Shape
 	return ok && n.Int("group", 1) == 1 && w.kh == 3 && w.kw == 3 && w.sh == 1 && w.sw == 1 && w.dh == 1 && w.dw == 1 &&
-		s[0]%8 == 0 && s[1]%8 == 0 && s[0] > 0 && s[1] > 0 && n.In[0].Type.Shape[0]*w.oh*w.ow > 0
+		s[0]%8 == 0 && s[1]%8 == 0 && s[1] > 0
 }
 
 // winogradTile is the tile size for a convolution, 4 or 2; 0: it is not faster, not

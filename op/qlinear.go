@@ -63,9 +63,7 @@ func init() {
 				return f
 			})
 		},
-		Cost: func(n *graph.Node) (macs, bytes int64) {
-			return convMACs(n.Out[0].Type.Shape, n.In[3].Type.Shape), IOBytes(n)
-		},
+		Cost: costQConv,
 	})
 	// QLinearAveragePool is AveragePool (its attributes) of x: inputs x, its scale and
 	// zero point, y's scale and zero point. The sum of x - zx is exact; M divides by the

@@ -125,9 +125,7 @@ func init() {
 		Ref: func(n *graph.Node, in, out []*tensor.Tensor) error {
 			return refQConv(n, in, out, func(f float32, _ int) float32 { return f })
 		},
-		Cost: func(n *graph.Node) (macs, bytes int64) {
-			return convMACs(n.Out[0].Type.Shape, n.In[3].Type.Shape), IOBytes(n)
-		},
+		Cost: costQConv,
 	})
 	// DynamicQuantizeLinear quantises float32 x to uint8 over its own range, 0 included:
 	// outputs y, the scale and the zero point.
@@ -211,6 +209,10 @@ func inferQConv(n *graph.Node, most int) ([]tensor.Type, error) {
 		return nil, Errorf(n, "the bias is %v, want int32[%d]", b.Type, y[1])
 	}
 	return []tensor.Type{{DType: n.In[7].Type.DType, Shape: y}}, nil
+}
+
+func costQConv(n *graph.Node) (macs, bytes int64) {
+	return convMACs(n.Out[0].Type.Shape, n.In[3].Type.Shape), IOBytes(n)
 }
 
 // refQConv is QLinearConv with a function of the scaled sum and its channel before it is rounded.

@@ -56,6 +56,15 @@ func parseAugment(s string) (augment, error) {
 	return a, nil
 }
 
+// augmented is what is done to images, and how many versions of each there are; 0: one an epoch.
+func (o *Options) augmented() (a augment, views int) {
+	a, _ = parseAugment(o.Augment)
+	if a.none() {
+		return a, 1
+	}
+	return a, o.Views
+}
+
 func (a *augment) none() bool { return *a == augment{} }
 
 // apply changes the image x [C,H,W] in place; tmp holds at least H·W numbers.

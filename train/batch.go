@@ -58,10 +58,7 @@ type batch struct {
 
 func newBatches(ds Dataset, o *Options) *batches {
 	b := &batches{ds: ds, seed: o.Seed, size: min(o.Batch, ds.Len()), permOf: -1}
-	b.aug, _ = parseAugment(o.Augment)
-	if b.views = o.Views; b.aug.none() {
-		b.views = 1
-	}
+	b.aug, b.views = o.augmented()
 	b.steps = (ds.Len() + b.size - 1) / b.size
 	if o.DropLast {
 		b.steps = max(1, ds.Len()/b.size)

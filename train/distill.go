@@ -59,19 +59,15 @@ const maxTargets = 256 << 20
 
 // keepsTargets reports whether teachers' decisions on n samples are kept.
 func (o *Options) keepsTargets(n, classes int) bool {
-	views := o.Views
-	if a, _ := parseAugment(o.Augment); a.none() {
-		views = 1
-	}
+	_, views := o.augmented()
 	return o.Distill > 0 && views > 0 && views*n <= maxTargets/4/max(1, classes)
 }
 
 // targets are the teachers' softened decisions, by version of the images and by sample.
 type targets struct {
-	prog    *plan.Program
-	in, out string
-	classes int
-	soft    [][]float32 // by version, nil: not seen yet
+	g    *graph.Graph
+	opt  EvalOptions
+	soft [][]float32 // by version, nil: not seen yet
 }
 
 func newTargets(shape []int, versions, classes int, o *Options) (*targets, error) {
@@ -87,51 +83,32 @@ func newTargets(shape []int, versions, classes int, o *Options) (*targets, error
 	if want := (tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{2, classes}}); !soft.Bound() || !soft.Type.Equal(want) {
 		return nil, fmt.Errorf("train: a teacher decides by %v, want %v", soft.Type, want)
 	}
-	prog, err := plan.NewProgram(g, plan.Options{Threads: o.Threads, CPU: o.CPU})
-	if err != nil {
-		return nil, fmt.Errorf("train: a teacher: %w", err)
-	}
-	return &targets{prog: prog, in: in.Name, out: soft.Name, classes: classes, soft: make([][]float32, versions)}, nil
+	return &targets{g: g, opt: EvalOptions{Threads: o.Threads, Logits: true, Plan: &plan.Options{CPU: o.CPU}}, soft: make([][]float32, versions)}, nil
 }
 
 // of is the decisions on a version of all samples. They are made for all at once, in the
 // order of the dataset: a run that is resumed finds the same.
 func (t *targets) of(ctx context.Context, b *batches, version int) ([]float32, error) {
-	if t.soft[version] != nil {
-		return t.soft[version], nil
+	if t.soft[version] == nil {
+		e, err := Evaluate(ctx, t.g, &view{b.ds, b, version, make([]float32, len(b.tmp))}, t.opt)
+		if err != nil {
+			return nil, fmt.Errorf("train: a teacher: %w", err)
+		}
+		t.soft[version] = e.Logits
 	}
-	total := b.ds.Len()
-	soft, y, tmp := make([]float32, total*t.classes), make([]int32, EvalBatch), make([]float32, len(b.tmp))
-	idx := make([]int, 0, EvalBatch)
-	var s *plan.Session
-	for at := 0; at < total; at += EvalBatch {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		n := min(EvalBatch, total-at)
-		if s == nil || n < len(idx) {
-			pl, err := t.prog.Plan(map[string]tensor.Type{t.in: {DType: tensor.Float32, Shape: append(tensor.Shape{n}, b.ds.Shape()...)}})
-			if err != nil {
-				return nil, fmt.Errorf("train: a teacher: %w", err)
-			}
-			if s, err = pl.NewSession(); err != nil {
-				return nil, err
-			}
-		}
-		idx = idx[:0]
-		for i := range n {
-			idx = append(idx, at+i)
-		}
-		if err := b.load(ctx, idx, version, tensor.Of[float32](s.Input(t.in)), y, tmp); err != nil {
-			return nil, err
-		}
-		if err := s.Run(ctx); err != nil {
-			return nil, err
-		}
-		copy(soft[at*t.classes:], tensor.Of[float32](s.Output(t.out)))
-	}
-	t.soft[version] = soft
-	return soft, nil
+	return t.soft[version], nil
+}
+
+// view is a version of a dataset's samples, read by one at a time.
+type view struct {
+	Dataset
+	b       *batches
+	version int
+	tmp     []float32
+}
+
+func (v *view) Read(ctx context.Context, idx []int, x []float32, y []int32) error {
+	return v.b.load(ctx, idx, v.version, x, y, v.tmp)
 }
 
 // graft appends the nodes of the model t, as constants, to c, reading in; it returns the first output.

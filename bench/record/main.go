@@ -1,7 +1,7 @@
 // Command record tries recipes for the smallest LeNets without opening a test set: MNIST's training images are
 // cut into 50,000 to train on and 10,000 to choose by, as whit compress does.
 //
-//	record [-seed N] [-work DIR] [-o FILE.whit] [-race ROUNDS] MODEL.onnx RECIPE.yaml...
+//	record [-seed N] [-work DIR] [-o FILE.whit | -race ROUNDS] MODEL.onnx RECIPE.yaml...
 //
 // Several recipes are followed one after the other, each on what the one before left; what was finished is kept in
 // the work folder, so that trials that begin alike share it. Printed are the bytes of the file and the error on the images to choose by.
@@ -47,8 +47,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, seed uint64, work, out string, threads, rounds int) error {
-	if len(args) < 2 || rounds < 0 || rounds > 16 {
-		return fmt.Errorf("want a model and recipes, and 0 to 16 rounds")
+	if len(args) < 2 || rounds < 0 || rounds > 16 || rounds > 0 && out != "" {
+		return fmt.Errorf("want a model and recipes, and 0 to 16 rounds; a race writes no file")
 	}
 	g, err := onnx.ReadFile(args[0])
 	if err != nil {
