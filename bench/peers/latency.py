@@ -15,20 +15,13 @@ import time
 
 
 def serve(engine, model, threads):
-    import numpy as np
-
     if engine == "onnxruntime":
-        import onnxruntime as ort
+        import ort
 
-        opt = ort.SessionOptions()
-        opt.intra_op_num_threads = threads
-        opt.inter_op_num_threads = 1
-        session = ort.InferenceSession(model, opt, providers=["CPUExecutionProvider"])
-        port = session.get_inputs()[0]
-        shape = [d if isinstance(d, int) else 1 for d in port.shape]
-        feed = {port.name: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+        session, feed = ort.load(model, threads)
         infer = lambda: session.run(None, feed)
     else:
+        import numpy as np
         import openvino as ov
 
         core = ov.Core()

@@ -21,19 +21,12 @@ def resident(field):
 
 
 def peak(model, threads):
-    import numpy as np
-    import onnxruntime as ort
+    import ort
 
     before = resident("VmRSS")
-    opt = ort.SessionOptions()
-    opt.intra_op_num_threads = threads
-    opt.inter_op_num_threads = 1
-    session = ort.InferenceSession(model, opt, providers=["CPUExecutionProvider"])
-    port = session.get_inputs()[0]
-    shape = [d if isinstance(d, int) else 1 for d in port.shape]
-    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    session, feed = ort.load(model, threads)
     for _ in range(3):
-        session.run(None, {port.name: x})
+        session.run(None, feed)
     print(resident("VmHWM") - before)
 
 
