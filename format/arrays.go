@@ -3,9 +3,12 @@ package format
 import (
 	"fmt"
 	"io"
+	"math"
+	"os"
 	"slices"
 
 	"whit/graph"
+	"whit/internal/safefile"
 	"whit/tensor"
 )
 
@@ -170,6 +173,32 @@ func EncodeNPZ(w io.Writer, r io.ReaderAt, size int64, o ArrayOptions) (Sizes, e
 		return Sizes{}, err
 	}
 	return EncodeArrays(w, arrays, o)
+}
+
+// EncodeNPZFile codes an .npz file of size bytes to a file (see EncodeArrays), whole or not at all: into a temporary
+// file in the same folder, which is decoded and compared before it takes the name.
+func EncodeNPZFile(path string, r io.ReaderAt, size int64, o ArrayOptions) (Sizes, error) {
+	var s Sizes
+	arrays, err := tensor.ReadNPZ(r, size)
+	if err != nil {
+		return s, err
+	}
+	err = safefile.WriteChecked(path, func(w io.Writer) (err error) {
+		s, err = EncodeArrays(w, arrays, o)
+		return err
+	}, func(tmp string) error {
+		f, err := os.Open(tmp)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		back, err := DecodeArrays(f, s.File, ReadOptions{MaxBytes: math.MaxInt64, Threads: o.Threads})
+		if err != nil {
+			return err
+		}
+		return compareArrays(arrays, back)
+	})
+	return s, err
 }
 
 // DecodeNPZ writes the .npz file of the arrays in a coded file of size bytes.

@@ -3,7 +3,6 @@ package format
 import (
 	"bytes"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,7 +40,7 @@ func TestArrays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := sameArrays(someArrays(), back); err != nil {
+		if err := compareArrays(someArrays(), back); err != nil {
 			t.Fatal(err)
 		}
 		for n := range b.Len() {
@@ -91,23 +90,11 @@ func TestStreams(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := sameArrays(arrays, back); err != nil {
+			if err := compareArrays(arrays, back); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-}
-
-func sameArrays(a, b []tensor.Named) error {
-	if len(a) != len(b) {
-		return fmt.Errorf("%d arrays against %d", len(a), len(b))
-	}
-	for i := range a {
-		if a[i].Name != b[i].Name || !sameTensor(a[i].T, b[i].T) {
-			return fmt.Errorf("array %q differs", a[i].Name)
-		}
-	}
-	return nil
 }
 
 func TestNPZ(t *testing.T) {
@@ -126,6 +113,46 @@ func TestNPZ(t *testing.T) {
 	}
 	if _, err := EncodeNPZ(&code, bytes.NewReader([]byte("no zip")), 6, ArrayOptions{}); err == nil {
 		t.Error("no .npz")
+	}
+}
+
+// TestEncodeNPZFile: the file is what EncodeNPZ writes, and a difference is found and leaves the old file and nothing else.
+func TestEncodeNPZFile(t *testing.T) {
+	var npz, want bytes.Buffer
+	if err := tensor.WriteNPZ(&npz, someArrays()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := EncodeNPZ(&want, bytes.NewReader(npz.Bytes()), int64(npz.Len()), ArrayOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.bin")
+	s, err := EncodeNPZFile(path, bytes.NewReader(npz.Bytes()), int64(npz.Len()), ArrayOptions{})
+	if b, _ := os.ReadFile(path); err != nil || !bytes.Equal(b, want.Bytes()) || s.File != int64(len(b)) {
+		t.Fatalf("%d bytes, %d said, want %d (%v)", len(b), s.File, want.Len(), err)
+	}
+	if _, err := EncodeNPZFile(path, bytes.NewReader([]byte("no zip")), 6, ArrayOptions{}); err == nil {
+		t.Error("no .npz")
+	}
+	if b, _ := os.ReadFile(path); !bytes.Equal(b, want.Bytes()) {
+		t.Error("the old file is gone")
+	}
+	if es, _ := os.ReadDir(dir); len(es) != 1 {
+		t.Errorf("%d files are left", len(es))
+	}
+	for name, change := range map[string]func(a []tensor.Named) []tensor.Named{
+		"name":   func(a []tensor.Named) []tensor.Named { a[2].Name = "x"; return a },
+		"type":   func(a []tensor.Named) []tensor.Named { a[4].T = tensor.From([]uint8{1, 0, 1}, 3); return a },
+		"shape":  func(a []tensor.Named) []tensor.Named { a[0].T = tensor.From(tensor.Of[int8](a[0].T), 4, 2); return a },
+		"value":  func(a []tensor.Named) []tensor.Named { a[3].T.Bytes()[5] ^= 1; return a },
+		"number": func(a []tensor.Named) []tensor.Named { return a[1:] },
+	} {
+		if err := compareArrays(someArrays(), change(someArrays())); err == nil {
+			t.Errorf("another %s is not found", name)
+		}
+	}
+	if err := compareArrays(someArrays(), someArrays()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -154,7 +181,7 @@ func FuzzDecodeArrays(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := sameArrays(arrays, back); err != nil {
+			if err := compareArrays(arrays, back); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -192,7 +219,7 @@ func TestMeasure(t *testing.T) {
 			dec := time.Since(start)
 			a, _ := tensor.ReadNPZ(bytes.NewReader(src), int64(len(src)))
 			b, err := tensor.ReadNPZ(bytes.NewReader(back.Bytes()), int64(back.Len()))
-			if err != nil || sameArrays(a, b) != nil {
+			if err != nil || compareArrays(a, b) != nil {
 				t.Fatalf("%s differs", name)
 			}
 			t.Logf("%-28s level %d %s: %7d bytes, data %7d; %.1f M/s encoding, %.1f decoding", filepath.Base(name), level, s.Weights[0].Coder,

@@ -188,3 +188,16 @@ func sameWeight(a, b weight.Weight) bool {
 	}
 	return false
 }
+
+// compareArrays reports the first difference between arrays.
+func compareArrays(want, got []tensor.Named) error {
+	if len(want) != len(got) {
+		return fmt.Errorf("%d arrays against %d", len(want), len(got))
+	}
+	for i, a := range want {
+		if a.Name != got[i].Name || !sameTensor(a.T, got[i].T) {
+			return fmt.Errorf("array %q differs", a.Name)
+		}
+	}
+	return nil
+}

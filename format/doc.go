@@ -16,7 +16,7 @@
 // The reader trusts nothing: counts are checked against the bytes that remain
 // before anything is allocated, sizes are checked for overflow, and what it returns
 // is a graph that verifies, or an error. The writer reads back what it wrote and
-// compares before a file takes its name ([WriteFile]).
+// compares before a file takes its name ([WriteFile], [EncodeNPZFile]).
 //
 // [Open] reads single constants of a file without the others. [EncodeDelta] makes what
 // turns one file into another.

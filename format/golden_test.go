@@ -100,7 +100,7 @@ func TestFilesOfThisVersion(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return sameArrays(someArrays(), back)
+			return compareArrays(someArrays(), back)
 		}})
 	}
 	for name, kind := range map[string]byte{"models": deltaModels, "chunks": deltaChunks} {

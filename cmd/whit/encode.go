@@ -22,7 +22,7 @@ func encodeCmd() *cobra.Command {
 		Use:   "encode IN.npz OUT",
 		Short: "Code the arrays of an .npz file without loss, or what a .whit has that another has not",
 		Long: `Code the integer and float arrays of an .npz file without loss: names, shapes and
-types are kept.
+types are kept. OUT is decoded and compared before it takes its name.
 
 With --base, IN is a .whit file and OUT what it has that the base, another .whit
 file, has not: 'whit decode --base' restores IN from both, byte for byte. That is
@@ -51,11 +51,8 @@ tried before OUT takes its name.`,
 				return err
 			}
 			defer unlock()
-			var sizes format.Sizes
-			if err := safefile.Write(args[1], func(w io.Writer) (err error) {
-				sizes, err = format.EncodeNPZ(w, r, size, format.ArrayOptions{Level: l, Threads: threads})
-				return err
-			}); err != nil {
+			sizes, err := format.EncodeNPZFile(args[1], r, size, format.ArrayOptions{Level: l, Threads: threads})
+			if err != nil {
 				return fmt.Errorf("%s: %w", filepath.Base(args[0]), err)
 			}
 			if asJSON {
