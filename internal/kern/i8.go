@@ -257,11 +257,15 @@ func (v Ints) Quantize(dst []byte, src []float32, scale, lo, hi float32, zero in
 	dst = dst[:len(src)]
 	k := v.quantize(dst, src, scale, lo, hi, zero)
 	for i, x := range src[k:] {
-		if x /= scale; x != x {
-			x = 0
-		}
-		dst[k+i] = round(x, lo, hi, zero)
+		dst[k+i] = quantize(x, scale, lo, hi, zero)
 	}
+}
+
+func quantize(x, scale, lo, hi float32, zero int32) byte {
+	if x /= scale; x != x {
+		x = 0
+	}
+	return round(x, lo, hi, zero)
 }
 
 // Dequantize is dst[i] = float32(src[i] - zero) * scale for i < len(src), with src of int8 where signed.

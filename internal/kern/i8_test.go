@@ -183,8 +183,6 @@ func TestI8(t *testing.T) {
 	}
 	for _, n := range []int{0, 1, 15, 16, 17, 63, 64, 200, 1000} {
 		x, y := b(n), b(n)
-		planes := b(3*n + 5)
-		same("zip3", 3*n+7, func(v Ints, out []byte) { v.Zip3(out[:3*n], planes, n+2) })
 		if n >= 16 {
 			same("add pixels", 64, func(v Ints, out []byte) {
 				sums := [16]int32{5: -7}
@@ -205,7 +203,7 @@ func TestI8(t *testing.T) {
 				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.5, MB: 1e9, Lo: -90, Hi: 165, Zero: 90})
 			})
 		}
-		f := make([]float32, n)
+		f := make([]float32, 3*n+4)
 		for i := range f {
 			f[i] = float32(r.NormFloat64() * 100)
 			switch r.IntN(10) {
@@ -219,7 +217,13 @@ func TestI8(t *testing.T) {
 				f[i] = 0.25 * float32(r.IntN(100)) // ties
 			}
 		}
-		same("quantize", n+5, func(v Ints, out []byte) { v.Quantize(out, f, 0.5, -128, 127, 128) })
+		same("quantize", n+5, func(v Ints, out []byte) { v.Quantize(out, f[:n], 0.5, -128, 127, 128) })
+		for _, zero := range []int32{0, 128, 255} {
+			same("quantize RGB", 3*n+7, func(v Ints, out []byte) {
+				v.QuantizeRGB(out[:3*n], f, n+2, 0.5, float32(-zero), float32(255-zero), zero)
+			})
+		}
+		same("quantize RGB", 3*n+7, func(v Ints, out []byte) { v.QuantizeRGB(out[:3*n], f, n+2, 0.3, -125, 130, -3) })
 		same("table", n+5, func(v Ints, out []byte) { v.Table(out, x, b8table) })
 		for _, signed := range []bool{false, true} {
 			same("widen", 2*n+6, func(v Ints, out []byte) {

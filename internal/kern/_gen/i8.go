@@ -568,6 +568,16 @@ func i8Sum(c *build.Context) {
 	c.RET()
 }
 
+// broadcastParam fills r with a float32 parameter. Context.Load would use MOVSS, and instructions of SSE while
+// upper halves of registers are in use cost hundreds of cycles.
+func broadcastParam(c *build.Context, name string, r reg.VecPhysical) {
+	p, err := c.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	c.VBROADCASTSS(p.Addr, r)
+}
+
 func i8Quantize(c *build.Context) {
 	function(c, "i8QuantizeAVX2", "func(dst []byte, src []float32, scale, lo, hi float32, zero int32)", `i8QuantizeAVX2 is, for i below a multiple of 16 that is at most len(src):
 
@@ -580,9 +590,7 @@ where a quotient of NaN counts as 0.`)
 	c.Load(c.Param("src").Len(), n)
 	scale, lo, hi, zero, bits := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12]
 	for i, r := range []reg.VecPhysical{scale, lo, hi} {
-		name := []string{"scale", "lo", "hi"}[i]
-		c.Load(c.Param(name), r.(reg.Vec).AsX())
-		c.VBROADCASTSS(r.(reg.Vec).AsX(), r)
+		broadcastParam(c, []string{"scale", "lo", "hi"}[i], r)
 	}
 	c.Load(c.Param("zero"), reg.EAX)
 	c.VMOVD(reg.EAX, reg.X11)
@@ -623,8 +631,7 @@ func i8Dequantize(c *build.Context) {
 	c.Load(c.Param("src").Len(), n)
 	c.Load(c.Param("flip"), reg.RAX)
 	c.Load(c.Param("zero"), reg.RBX)
-	c.Load(c.Param("scale"), reg.X2)
-	c.VBROADCASTSS(reg.X2, reg.Y2)
+	broadcastParam(c, "scale", reg.Y2)
 	c.VMOVQ(reg.RAX, reg.X0)
 	c.VPBROADCASTB(reg.X0, reg.X0)
 	c.VMOVQ(reg.RBX, reg.X1)
