@@ -22,3 +22,6 @@ func (v Ints) pack(t *I8Pack)                                                   
 func (v Ints) unpack(t *I8Unpack)                                                       { i8UnpackGo(t) }
 func (v Ints) quantizeRGB([]byte, []float32, int, float32, float32, float32, int32) int { return 0 }
 func (v Ints) addPixels(*[16]int32, []byte, int, int, byte) bool                        { return false }
+
+func (v Ints) dw3(t *I8DW3)                                          { i8DW3Go(t) }
+func (v Ints) widenPairs([]int16, [2][]byte, [2]int, int, byte) bool { return false }
