@@ -25,7 +25,7 @@ type I8DW3 struct {
 	Across       int
 	Zero         int32
 	Lo, Hi, Flip int32
-	consts       [10]uint64 // Zero in 16 words, Lo, Hi and Flip in 16 bytes each
+	consts       [16]uint64 // Zero in 16 words, Lo, Hi and Flip in 32 bytes each
 }
 
 // DW3Weights is how many numbers PackDW3 writes.
@@ -58,7 +58,7 @@ func (v Ints) DW3(t *I8DW3) {
 	_ = t.Y[(t.Rows-1)*t.Line+t.Second+(t.Pixels-1)*t.LDY+15]
 	const words, bytes = 0x0001000100010001, 0x0101010101010101
 	z, lo, hi, flip := words*uint64(uint16(t.Zero)), bytes*uint64(byte(t.Lo)), bytes*uint64(byte(t.Hi)), bytes*uint64(byte(t.Flip))
-	t.consts = [10]uint64{z, z, z, z, lo, lo, hi, hi, flip, flip}
+	t.consts = [16]uint64{z, z, z, z, lo, lo, lo, lo, hi, hi, hi, hi, flip, flip, flip, flip}
 	v.dw3(t)
 }
 

@@ -21,8 +21,8 @@ const (
 	d3Rows   = 160
 	d3Zero   = 192 // of consts
 	d3Lo     = d3Zero + 32
-	d3Hi     = d3Lo + 16
-	d3Flip   = d3Hi + 16
+	d3Hi     = d3Lo + 32
+	d3Flip   = d3Hi + 32
 )
 
 func init() {
@@ -35,7 +35,7 @@ func init() {
 // dw3 has what the kernels share: weights are in Y0 to Y11, vectors of two rows, and Y12 to Y15 are left.
 type dw3 struct {
 	*build.Context
-	t, x, x1, row, w, y, ldy, pixels, rows reg.GPPhysical
+	t, x, ahead, row, w, y, ldy, pixels, rows reg.GPPhysical
 }
 
 func newDW3(c *build.Context, name, doc string) *dw3 {
@@ -63,8 +63,8 @@ func mem96(c *dw3, half, j int) reg.VecPhysical {
 	return ymm[15]
 }
 
-// finish rounds and packs the sums of eight channels in a, and in b of others, to words in a.
-func (c *dw3) finish(a, b reg.VecPhysical, halfA, halfB int, mul, bias reg.GPPhysical) {
+// words rounds the sums of eight channels in a, and of others in b, to words in w.
+func (c *dw3) words(a, b, w reg.VecPhysical, halfA, halfB int, mul, bias reg.GPPhysical) {
 	c.VPADDD(mem(bias, 32*halfA), a, a)
 	c.VPADDD(mem(bias, 32*halfB), b, b)
 	c.VCVTDQ2PS(a, a)
@@ -73,16 +73,48 @@ func (c *dw3) finish(a, b reg.VecPhysical, halfA, halfB int, mul, bias reg.GPPhy
 	c.VMULPS(mem(mul, 32*halfB), b, b)
 	c.VCVTPS2DQ(a, a)
 	c.VCVTPS2DQ(b, b)
-	c.VPACKSSDW(b, a, a)
-	c.VPADDSW(mem(c.t, d3Zero), a, a)
-	// Four bytes of a, of b, of a and of b, and the next four in the upper half.
-	c.VPACKUSWB(a, a, a)
-	x, z := a.(reg.Vec).AsX(), b.(reg.Vec).AsX()
-	c.VEXTRACTI128(operand.U8(1), a, z)
+	c.VPACKSSDW(b, a, w)
+	c.VPADDSW(mem(c.t, d3Zero), w, w)
+}
+
+// bytes limits the words of two pixels, v behind w, and leaves 16 bytes of the first in the lower half of w, and of the second in
+// that of v, unless they are one: eight of a and eight of b.
+func (c *dw3) bytes(w, v, tmp reg.VecPhysical) {
+	c.VPACKUSWB(v, w, w)
+	c.VPMAXUB(mem(c.t, d3Lo), w, w)
+	c.VPMINUB(mem(c.t, d3Hi), w, w)
+	c.VPXOR(mem(c.t, d3Flip), w, w)
+	// Four bytes of a, of b, the same of the second pixel, and the next four of each in the upper half.
+	x, z := w.(reg.Vec).AsX(), tmp.(reg.Vec).AsX()
+	c.VEXTRACTI128(operand.U8(1), w, z)
+	if v != w {
+		c.VPUNPCKHDQ(z, x, v.(reg.Vec).AsX())
+	}
 	c.VPUNPCKLDQ(z, x, x)
-	c.VPMAXUB(mem(c.t, d3Lo), x, x)
-	c.VPMINUB(mem(c.t, d3Hi), x, x)
-	c.VPXOR(mem(c.t, d3Flip), x, x)
+}
+
+// loop runs over pixels of step bytes, two at a time and at the end one: sums leaves a pixel's words in w, and store
+// writes 16 bytes of some pixels.
+func (c *dw3) loop(label func(string) string, step int, sums func(w reg.VecPhysical), store func(pixels ...reg.VecPhysical)) {
+	w, v, tmp := ymm[15], ymm[12], ymm[14]
+	c.Label(label("pixel"))
+	c.SUBQ(operand.U8(2), c.pixels)
+	c.JLT(operand.LabelRef(label("last")))
+	sums(w)
+	c.ADDQ(operand.U32(step), c.x)
+	sums(v)
+	c.ADDQ(operand.U32(step), c.x)
+	c.bytes(w, v, tmp)
+	store(w, v)
+	c.LEAQ(idx(c.y, c.ldy, 2), c.y)
+	c.JMP(operand.LabelRef(label("pixel")))
+	c.Label(label("last"))
+	c.CMPQ(c.pixels, operand.I8(-1))
+	c.JNE(operand.LabelRef(label("next")))
+	sums(w)
+	c.bytes(w, w, tmp)
+	store(w)
+	c.Label(label("next"))
 }
 
 func i8DW3x2(g *build.Context) {
@@ -108,7 +140,8 @@ func i8DW3x2(g *build.Context) {
 	c.MOVQ(mem(c.t, d3Mul), mul)
 	c.MOVQ(mem(c.t, d3Bias), bias)
 	c.MOVQ(mem(c.t, d3Second), second)
-	a, b, x, u := ymm[12], ymm[13], ymm[14], ymm[15]
+	ahead := c.ahead
+	a, b, u := ymm[12], ymm[13], ymm[14]
 	for half := range 2 {
 		l := func(s string) string { return s + string(rune('0'+half)) }
 		// Y0 to Y5: rows 0, 1 and 2, none; Y6 to Y11: none, 0 and 1, 2.
@@ -129,35 +162,39 @@ func i8DW3x2(g *build.Context) {
 		c.MOVQ(xs, c.x)
 		c.MOVQ(ys, c.y)
 		c.MOVQ(mem(c.t, d3Pixels), c.pixels)
-		c.Label(l("pixel"))
-		for q := range 2 {
-			for j := range 3 {
-				at := mem(c.x, 64*j)
-				if q > 0 {
-					at = idx(c.x, c.row, 1)
-					at.Disp = 64 * j
+		sums := func(w reg.VecPhysical) {
+			for q := range 2 {
+				for j := range 3 {
+					at := mem(c.x, 64*j)
+					if q > 0 {
+						at = idx(c.x, c.row, 1)
+						at.Disp = 64 * j
+					}
+					for k, acc := range []reg.VecPhysical{a, b} {
+						if weight := ymm[6*k+3*q+j]; q == 0 && j == 0 {
+							c.VPMADDWD(at, weight, acc)
+						} else {
+							c.VPMADDWD(at, weight, u)
+							c.VPADDD(u, acc, acc)
+						}
+					}
 				}
-				if q == 0 && j == 0 {
-					c.VMOVDQU(at, x)
-					c.VPMADDWD(x, ymm[0], a)
-					c.VPMADDWD(x, ymm[6], b)
-					continue
-				}
-				c.VMOVDQU(at, x)
-				c.VPMADDWD(x, ymm[3*q+j], u)
-				c.VPMADDWD(x, ymm[6+3*q+j], x)
-				c.VPADDD(u, a, a)
-				c.VPADDD(x, b, b)
 			}
+			c.words(a, b, w, half, half, mul, bias)
 		}
-		c.finish(a, b, half, half, mul, bias)
-		at := idx(c.y, second, 1)
-		c.VPEXTRQ(operand.U8(1), a.(reg.Vec).AsX(), at)
-		c.VMOVQ(a.(reg.Vec).AsX(), mem(c.y, 0))
-		c.ADDQ(operand.U8(64), c.x)
-		c.ADDQ(c.ldy, c.y)
-		c.DECQ(c.pixels)
-		c.JNZ(operand.LabelRef(l("pixel")))
+		c.loop(l, 64, sums, func(pixels ...reg.VecPhysical) {
+			for i, p := range pixels { // the second rows first
+				at := idx(c.y, second, 1)
+				if i > 0 {
+					c.LEAQ(idx(c.y, c.ldy, 1), ahead)
+					at.Base = ahead
+				}
+				c.VMOVHPS(p.(reg.Vec).AsX(), at)
+			}
+			for i, p := range pixels {
+				c.VMOVQ(p.(reg.Vec).AsX(), mem([]reg.Register{c.y, ahead}[i], 0))
+			}
+		})
 		c.ADDQ(c.row, xs)
 		c.ADDQ(mem(c.t, d3Line), ys)
 		c.DECQ(c.rows)
@@ -186,7 +223,7 @@ func i8DW3s2(g *build.Context) {
 	mul, bias := reg.R11, reg.R12
 	c.MOVQ(mem(c.t, d3Mul), mul)
 	c.MOVQ(mem(c.t, d3Bias), bias)
-	acc, u := []reg.VecPhysical{ymm[12], ymm[13]}, []reg.VecPhysical{ymm[14], ymm[15]}
+	a, b, u := ymm[12], ymm[13], ymm[14]
 	for half := range 2 {
 		c.weights(half, 6*half)
 	}
@@ -198,31 +235,35 @@ func i8DW3s2(g *build.Context) {
 	c.MOVQ(xs, c.x)
 	c.MOVQ(ys, c.y)
 	c.MOVQ(mem(c.t, d3Pixels), c.pixels)
-	c.Label("pixel")
-	for q := range 2 {
-		for j := range 3 {
-			for half := range 2 {
-				at := mem(c.x, 64*j+32*half)
-				if q > 0 {
-					at = idx(c.x, c.row, 1)
-					at.Disp = 64*j + 32*half
+	sums := func(w reg.VecPhysical) {
+		for q := range 2 {
+			for j := range 3 {
+				for half, acc := range []reg.VecPhysical{a, b} {
+					at := mem(c.x, 64*j+32*half)
+					if q > 0 {
+						at = idx(c.x, c.row, 1)
+						at.Disp = 64*j + 32*half
+					}
+					if weight := ymm[6*half+3*q+j]; q == 0 && j == 0 {
+						c.VPMADDWD(at, weight, acc)
+					} else {
+						c.VPMADDWD(at, weight, u)
+						c.VPADDD(u, acc, acc)
+					}
 				}
-				if q == 0 && j == 0 {
-					c.VPMADDWD(at, ymm[6*half], acc[half])
-					continue
-				}
-				c.VPMADDWD(at, ymm[6*half+3*q+j], u[half])
-				c.VPADDD(u[half], acc[half], acc[half])
 			}
 		}
+		c.words(a, b, w, 0, 1, mul, bias)
 	}
-	c.finish(acc[0], acc[1], 0, 1, mul, bias)
-	// Channels 0 to 3, 4 to 7, 8 to 11, 12 to 15.
-	c.VMOVDQU(acc[0].(reg.Vec).AsX(), mem(c.y, 0))
-	c.ADDQ(operand.U32(128), c.x)
-	c.ADDQ(c.ldy, c.y)
-	c.DECQ(c.pixels)
-	c.JNZ(operand.LabelRef("pixel"))
+	c.loop(func(s string) string { return s }, 128, sums, func(pixels ...reg.VecPhysical) {
+		for i, p := range pixels {
+			at := mem(c.y, 0)
+			if i > 0 {
+				at = idx(c.y, c.ldy, 1)
+			}
+			c.VMOVDQU(p.(reg.Vec).AsX(), at)
+		}
+	})
 	c.ADDQ(c.row, xs)
 	c.ADDQ(mem(c.t, d3Line), ys)
 	c.DECQ(c.rows)
