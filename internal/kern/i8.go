@@ -281,15 +281,6 @@ func (v Ints) Dequantize(dst []float32, src []byte, signed bool, zero int, scale
 	}
 }
 
-// Table is dst[i] = table[src[i]] for i < len(src); the table has 256 entries.
-func (v Ints) Table(dst, src, table []byte) {
-	t, dst := (*[256]byte)(table), dst[:len(src)]
-	k := v.table(dst, src, table)
-	for i, x := range src[k:] {
-		dst[k+i] = t[x]
-	}
-}
-
 // Tables is dst[p*dstStride+c] = tables[256*c+src[p*srcStride+c]] for p < pixels and c < channels.
 // It panics where a slice is too short.
 func (v Ints) Tables(dst, src, tables []byte, pixels, dstStride, srcStride, channels int) {

@@ -9,7 +9,7 @@ func (v Ints) widen([]int16, []byte, byte, int) int                             
 func (v Ints) sum(*I8Sum) int                                                           { return 0 }
 func (v Ints) quantize([]byte, []float32, float32, float32, float32, int32) int         { return 0 }
 func (v Ints) dequantize([]float32, []byte, byte, int, float32) int                     { return 0 }
-func (v Ints) table([]byte, []byte, []byte) int                                         { return 0 }
+func (v Ints) lookup([]byte, []byte, *Lookup, int, int, int, int) int                   { return 0 }
 func (v Ints) sum16(t *I8Tile)                                                          { i8Sum16Go(t) }
 func (v Ints) winoIn(t *I8WinoIn)                                                       { i8WinoInGo(t) }
 func (v Ints) winoOut(t *I8WinoOut)                                                     { i8WinoOutGo(t) }

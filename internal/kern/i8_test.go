@@ -167,6 +167,14 @@ func TestI8(t *testing.T) {
 		})
 		xb := b(4000)
 		tables := b(256 * (m + 5))
+		for _, channels := range []int{1, 16, 31, 64, 100, 176} {
+			lookup := LookupOf(tables)
+			same("lookup", 180*m, func(v Ints, out []byte) { v.Lookup(out, xb, lookup, m, 180, channels+3, channels) })
+			same("lookup in place", 180*m, func(v Ints, out []byte) {
+				copy(out, xb)
+				v.Lookup(out, out, lookup, m, 180, 180, channels)
+			})
+		}
 		same("tables", 30*m, func(v Ints, out []byte) { v.Tables(out, xb, tables, m, 30, 37, m+5) })
 		same("widen16", 32*m, func(v Ints, out []byte) {
 			d := make([]int16, 16*m)
@@ -224,7 +232,7 @@ func TestI8(t *testing.T) {
 			})
 		}
 		same("quantize RGB", 3*n+7, func(v Ints, out []byte) { v.QuantizeRGB(out[:3*n], f, n+2, 0.3, -125, 130, -3) })
-		same("table", n+5, func(v Ints, out []byte) { v.Table(out, x, b8table) })
+		same("lookup", n+5, func(v Ints, out []byte) { v.Lookup(out, x, LookupOf(b8table), 1, 0, 0, n) })
 		for _, signed := range []bool{false, true} {
 			same("widen", 2*n+6, func(v Ints, out []byte) {
 				d := make([]int16, n)

@@ -80,7 +80,6 @@ func init() {
 		kernel{"i8_sum_avx2", i8Sum},
 		kernel{"i8_quantize_avx2", i8Quantize},
 		kernel{"i8_dequantize_avx2", i8Dequantize},
-		kernel{"i8_table_avx2", i8Table},
 		kernel{"i8_tables_avx2", i8Tables},
 		kernel{"i8_widen16_avx2", i8Widen16})
 }
@@ -648,55 +647,6 @@ func i8Dequantize(c *build.Context) {
 	c.VMOVUPS(reg.Y3, mem(d, 0))
 	c.ADDQ(operand.U8(8), s)
 	c.ADDQ(operand.U8(32), d)
-	c.DECQ(n)
-	c.JNZ(operand.LabelRef("loop"))
-	c.Label("done")
-	c.VZEROUPPER()
-	c.RET()
-}
-
-// i8Table looks 64 bytes at a time up in sixteen rows of the table: a row's shuffle
-// gives 0 where the high half of the index is another.
-func i8Table(c *build.Context) {
-	function(c, "i8TableAVX2", "func(dst, src, table []byte)", `i8TableAVX2 is, for i below a multiple of 64 that is at most len(src):
-
-	dst[i] = table[src[i]]`)
-	d, s, n, t := reg.RDI, reg.RSI, reg.RCX, reg.RBX
-	c.Load(c.Param("dst").Base(), d)
-	c.Load(c.Param("src").Base(), s)
-	c.Load(c.Param("src").Len(), n)
-	c.Load(c.Param("table").Base(), t)
-	c.MOVL(operand.U32(0x70707070), reg.EAX)
-	c.VMOVD(reg.EAX, reg.X15)
-	c.VPBROADCASTD(reg.X15, reg.Y15)
-	c.MOVL(operand.U32(0x10101010), reg.EAX)
-	c.VMOVD(reg.EAX, reg.X14)
-	c.VPBROADCASTD(reg.X14, reg.Y14)
-	c.SHRQ(operand.U8(6), n)
-	c.JZ(operand.LabelRef("done"))
-	c.Label("loop")
-	for j := range 2 {
-		c.VMOVDQU(mem(s, 32*j), ymm[j])
-		c.VPXOR(ymm[2+j], ymm[2+j], ymm[2+j])
-	}
-	for h := range 16 {
-		row := ymm[4]
-		c.VBROADCASTI128(mem(t, 16*h), row)
-		for j := range 2 {
-			x := ymm[5+j]
-			c.VPADDUSB(ymm[15], ymm[j], x)
-			c.VPSHUFB(x, row, x)
-			c.VPOR(x, ymm[2+j], ymm[2+j])
-			if h < 15 {
-				c.VPSUBB(ymm[14], ymm[j], ymm[j])
-			}
-		}
-	}
-	for j := range 2 {
-		c.VMOVDQU(ymm[2+j], mem(d, 32*j))
-	}
-	c.ADDQ(operand.U8(64), s)
-	c.ADDQ(operand.U8(64), d)
 	c.DECQ(n)
 	c.JNZ(operand.LabelRef("loop"))
 	c.Label("done")
