@@ -612,6 +612,9 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	ws := n.In[3].Type.Shape
 	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
+	if qdw3Match(n, &win, &x, &y, e) {
+		return prepareQDW3(fn, e)
+	}
 	w := &qwindow{window: win, x: x, ints: kern.IntsOf(e.CPU), signed: n.In[0].Type.DType == tensor.Int8, zero: zeroOf(n.In[2])}
 	w.px = 16
 	const limit = 12 << 10               // numbers of int16: in the first-level cache

@@ -102,12 +102,18 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 	}
 	p := &Prepared{Kernel: "i8_table_" + v.Name(), Packed: []int{1}, InPlace: []int{0}}
 	in, out := n.In[0], n.Out[0]
+	var lookups []*kern.Lookup // of NHWC with a table a channel none: they stay tables
+	if channels == 1 || in.Layout.Order == graph.RowMajor {
+		for i := range channels {
+			lookups = append(lookups, kern.LookupOf(table[256*i:][:256]))
+		}
+	}
 	if channels == 1 && sameLayout(in, out) && (out.Layout.Order == graph.RowMajor || out.Layout.CStride <= round16(out.Type.Shape[1])) {
 		size := span(out)
 		tiles := chunks(size, 4)
 		p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
 			from, to := chunk(tile, tiles, size)
-			v.Table(c.Out[0].Bytes()[from:to], c.In[0].Bytes()[from:to], table)
+			v.Lookup(c.Out[0].Bytes()[from:to], c.In[0].Bytes()[from:to], lookups[0], 1, 0, 0, to-from)
 		}}}
 		return p, nil
 	}
@@ -115,7 +121,7 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 		s := in.Type.Shape
 		inner := s[2:].NumElements()
 		p.Phases = []Phase{{Tiles: s[0] * s[1], Run: func(c *Call, tile int, _ []byte) {
-			v.Table(c.Out[0].Bytes()[tile*inner:][:inner], c.In[0].Bytes()[tile*inner:][:inner], table[tile%s[1]*256:][:256])
+			v.Lookup(c.Out[0].Bytes()[tile*inner:], c.In[0].Bytes()[tile*inner:], lookups[tile%s[1]%channels], 1, 0, 0, inner)
 		}}}
 		return p, nil
 	}
@@ -135,9 +141,7 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 				v.Tables(dst, src, table, y.w, y.sw, x.sw, y.c)
 				continue
 			}
-			for i := range y.w {
-				v.Table(dst[i*y.sw:][:y.c], src[i*x.sw:][:y.c], table)
-			}
+			v.Lookup(dst, src, lookups[0], y.w, y.sw, x.sw, y.c)
 		}
 	}}}
 	return p, nil

@@ -77,35 +77,38 @@ func prepareQuantize(n *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(in), viewOf(out)
 	rows := y.n * y.h
 	tiles, _ := split(rows, 1, y.w*y.c*16)
-	p.Scratch = max(3*y.w, y.c)
+	// Planes whose rows follow each other, as the pixels do, are one row of each image.
+	rgb := !x.nhwc && y.c == 3 && y.sw == 3
+	whole := rgb && x.sh == y.w && y.sh == 3*y.w
+	p.Scratch = y.w
 	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		src, dst := f32s(c.In[0]), c.Out[0].Bytes()
 		r0, r1 := part(tile, tiles, rows)
-		for r := r0; r < r1; r++ {
-			img, row := r/y.h, r%y.h
-			haloBytes(&y, dst, img, row, row+1)
+		for next := r0; r0 < r1; r0 = next {
+			img, row := r0/y.h, r0%y.h
+			if next = r0 + 1; whole {
+				next = min(r1, (img+1)*y.h)
+			}
+			haloBytes(&y, dst, img, row, row+next-r0)
 			a, b := x.at+img*x.sn+row*x.sh, y.at+img*y.sn+row*y.sh
-			if x.nhwc {
+			switch {
+			case rgb:
+				v.QuantizeRGB(dst[b:][:3*y.w*(next-r0)], src[a:], x.sc, scale, rq.lo, rq.hi, rq.zero)
+			case x.nhwc:
 				for i := range y.w {
 					v.Quantize(dst[b+i*y.sw:][:y.c], src[a+i*x.sw:][:y.c], scale, rq.lo, rq.hi, rq.zero)
 				}
-				continue
-			}
-			if y.c == 3 && y.sw == 3 {
-				t := scratch[:3*y.w]
-				for ch := range 3 {
-					v.Quantize(t[ch*y.w:][:y.w], src[a+ch*x.sc:][:y.w], scale, rq.lo, rq.hi, rq.zero)
-				}
-				v.Zip3(dst[b:][:3*y.w], t, y.w)
-				continue
-			}
-			for ch := range y.c {
-				t := scratch[:y.w]
-				v.Quantize(t, src[a+ch*x.sc:][:y.w], scale, rq.lo, rq.hi, rq.zero)
-				at := b + ch*y.sc
-				for _, q := range t {
-					dst[at] = q
-					at += y.sw
+			case y.c == 1 && y.sw == 1:
+				v.Quantize(dst[b:][:y.w], src[a:][:y.w], scale, rq.lo, rq.hi, rq.zero)
+			default:
+				for ch := range y.c {
+					t := scratch[:y.w]
+					v.Quantize(t, src[a+ch*x.sc:][:y.w], scale, rq.lo, rq.hi, rq.zero)
+					at := b + ch*y.sc
+					for _, q := range t {
+						dst[at] = q
+						at += y.sw
+					}
 				}
 			}
 		}

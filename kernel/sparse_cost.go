@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"whit/internal/kern"
@@ -67,7 +68,8 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 		dense /= t.winograd
 	}
 	best, v := dense, verdict{}
-	limit := 0.0
+	// For the reason: the form that comes nearest, its density and up to which it would pay.
+	nearest, form, density, limit := math.Inf(1), "", 0.0, 0.0
 	for i, rows := range sparseForms {
 		blocks := (s.cout + rows - 1) / rows
 		var tl sparseTiling
@@ -82,23 +84,26 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 			fixed, each = tl.fixed, tl.each
 		}
 		cost := fixed + each*float64(z.steps[i])
-		// Up to which density of this form it would pay.
-		if l := (dense - fixed) / each * float64(rows) / float64(weights); l > limit && v.rows == 0 {
-			limit = l
+		if cost < nearest {
+			all := float64(blocks) * float64(s.k())
+			nearest, density, limit = cost, float64(z.steps[i])/all, (dense-fixed)/each/all
+			if rows > 1 {
+				form = fmt.Sprintf(" of %dx1 blocks", rows)
+			}
 		}
 		if cost < best {
 			best, v.rows, v.tiling = cost, rows, tl
 		}
 	}
-	density := float64(z.steps[0]) / float64(weights)
-	if v.rows == 0 {
-		v.why = fmt.Sprintf("dense: density %.2f above %.2f", density, min(1, limit))
-		if limit <= 0 {
-			v.why = fmt.Sprintf("dense: density %.2f, too little work for a sparse kernel", density)
-		}
-		return v
+	single := float64(z.steps[0]) / float64(weights)
+	switch {
+	case v.rows > 0:
+		v.why = fmt.Sprintf("%s: density %.2f", kern.SparseOf(e.CPU).Name(v.rows), single)
+	case limit <= 0:
+		v.why = fmt.Sprintf("dense: density %.2f, too little work for a sparse kernel", single)
+	default:
+		v.why = fmt.Sprintf("dense: density %.3f%s above %.3f", density, form, limit)
 	}
-	v.why = fmt.Sprintf("%s: density %.2f", kern.SparseOf(e.CPU).Name(v.rows), density)
 	return v
 }
 

@@ -257,11 +257,15 @@ func (v Ints) Quantize(dst []byte, src []float32, scale, lo, hi float32, zero in
 	dst = dst[:len(src)]
 	k := v.quantize(dst, src, scale, lo, hi, zero)
 	for i, x := range src[k:] {
-		if x /= scale; x != x {
-			x = 0
-		}
-		dst[k+i] = round(x, lo, hi, zero)
+		dst[k+i] = quantize(x, scale, lo, hi, zero)
 	}
+}
+
+func quantize(x, scale, lo, hi float32, zero int32) byte {
+	if x /= scale; x != x {
+		x = 0
+	}
+	return round(x, lo, hi, zero)
 }
 
 // Dequantize is dst[i] = float32(src[i] - zero) * scale for i < len(src), with src of int8 where signed.
@@ -274,15 +278,6 @@ func (v Ints) Dequantize(dst []float32, src []byte, signed bool, zero int, scale
 	k := v.dequantize(dst, src, flip, zero, scale)
 	for i, x := range src[k:] {
 		dst[k+i] = float32(int32(x^flip)-int32(zero)) * scale
-	}
-}
-
-// Table is dst[i] = table[src[i]] for i < len(src); the table has 256 entries.
-func (v Ints) Table(dst, src, table []byte) {
-	t, dst := (*[256]byte)(table), dst[:len(src)]
-	k := v.table(dst, src, table)
-	for i, x := range src[k:] {
-		dst[k+i] = t[x]
 	}
 }
 

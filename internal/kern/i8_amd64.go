@@ -75,12 +75,12 @@ func (v Ints) dequantize(dst []float32, src []byte, flip byte, zero int, scale f
 	return len(src) &^ 7
 }
 
-func (v Ints) table(dst, src, table []byte) int {
+func (v Ints) lookup(dst, src []byte, l *Lookup, pixels, dstStride, srcStride, channels int) int {
 	if !v.asm {
 		return 0
 	}
-	i8TableAVX2(dst, src, table)
-	return len(src) &^ 63
+	i8LookupAVX2(&dst[0], &src[0], &l.steps, pixels, dstStride, srcStride, channels)
+	return channels &^ 15
 }
 
 func (v Ints) sum16(t *I8Tile) {

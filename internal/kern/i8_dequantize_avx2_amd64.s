@@ -5,15 +5,14 @@
 #include "textflag.h"
 
 // func i8DequantizeAVX2(dst []float32, src []byte, flip uint64, zero uint64, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·i8DequantizeAVX2(SB), NOSPLIT, $0-68
 	MOVQ         dst_base+0(FP), DI
 	MOVQ         src_base+24(FP), SI
 	MOVQ         src_len+32(FP), CX
 	MOVQ         flip+48(FP), AX
 	MOVQ         zero+56(FP), BX
-	MOVSS        scale+64(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS scale+64(FP), Y2
 	VMOVQ        AX, X0
 	VPBROADCASTB X0, X0
 	VMOVQ        BX, X1

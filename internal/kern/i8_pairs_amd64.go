@@ -27,11 +27,11 @@ func (v Ints) unpack(t *I8Unpack) {
 	}
 }
 
-func (v Ints) zip3(dst, src []byte, plane int) int {
+func (v Ints) quantizeRGB(dst []byte, src []float32, plane int, scale, lo, hi float32, zero int32) int {
 	if !v.asm {
 		return 0
 	}
-	u8Zip3AVX2(dst, src, plane, &zip3Masks)
+	i8Quantize3AVX2(dst, src, plane, scale, lo, hi, zero, &rgbMasks)
 	return len(dst) / 48 * 48
 }
 

@@ -5,17 +5,14 @@
 #include "textflag.h"
 
 // func i8QuantizeAVX2(dst []byte, src []float32, scale float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·i8QuantizeAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), DI
 	MOVQ         src_base+24(FP), SI
 	MOVQ         src_len+32(FP), CX
-	MOVSS        scale+48(FP), X8
-	VBROADCASTSS X8, Y8
-	MOVSS        lo+52(FP), X9
-	VBROADCASTSS X9, Y9
-	MOVSS        hi+56(FP), X10
-	VBROADCASTSS X10, Y10
+	VBROADCASTSS scale+48(FP), Y8
+	VBROADCASTSS lo+52(FP), Y9
+	VBROADCASTSS hi+56(FP), Y10
 	MOVL         zero+60(FP), AX
 	VMOVD        AX, X11
 	VPBROADCASTD X11, Y11

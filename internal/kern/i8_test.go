@@ -167,6 +167,14 @@ func TestI8(t *testing.T) {
 		})
 		xb := b(4000)
 		tables := b(256 * (m + 5))
+		for _, channels := range []int{1, 16, 31, 64, 100, 176} {
+			lookup := LookupOf(tables)
+			same("lookup", 180*m, func(v Ints, out []byte) { v.Lookup(out, xb, lookup, m, 180, channels+3, channels) })
+			same("lookup in place", 180*m, func(v Ints, out []byte) {
+				copy(out, xb)
+				v.Lookup(out, out, lookup, m, 180, 180, channels)
+			})
+		}
 		same("tables", 30*m, func(v Ints, out []byte) { v.Tables(out, xb, tables, m, 30, 37, m+5) })
 		same("widen16", 32*m, func(v Ints, out []byte) {
 			d := make([]int16, 16*m)
@@ -183,8 +191,6 @@ func TestI8(t *testing.T) {
 	}
 	for _, n := range []int{0, 1, 15, 16, 17, 63, 64, 200, 1000} {
 		x, y := b(n), b(n)
-		planes := b(3*n + 5)
-		same("zip3", 3*n+7, func(v Ints, out []byte) { v.Zip3(out[:3*n], planes, n+2) })
 		if n >= 16 {
 			same("add pixels", 64, func(v Ints, out []byte) {
 				sums := [16]int32{5: -7}
@@ -205,7 +211,7 @@ func TestI8(t *testing.T) {
 				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.5, MB: 1e9, Lo: -90, Hi: 165, Zero: 90})
 			})
 		}
-		f := make([]float32, n)
+		f := make([]float32, 3*n+4)
 		for i := range f {
 			f[i] = float32(r.NormFloat64() * 100)
 			switch r.IntN(10) {
@@ -219,8 +225,14 @@ func TestI8(t *testing.T) {
 				f[i] = 0.25 * float32(r.IntN(100)) // ties
 			}
 		}
-		same("quantize", n+5, func(v Ints, out []byte) { v.Quantize(out, f, 0.5, -128, 127, 128) })
-		same("table", n+5, func(v Ints, out []byte) { v.Table(out, x, b8table) })
+		same("quantize", n+5, func(v Ints, out []byte) { v.Quantize(out, f[:n], 0.5, -128, 127, 128) })
+		for _, zero := range []int32{0, 128, 255} {
+			same("quantize RGB", 3*n+7, func(v Ints, out []byte) {
+				v.QuantizeRGB(out[:3*n], f, n+2, 0.5, float32(-zero), float32(255-zero), zero)
+			})
+		}
+		same("quantize RGB", 3*n+7, func(v Ints, out []byte) { v.QuantizeRGB(out[:3*n], f, n+2, 0.3, -125, 130, -3) })
+		same("lookup", n+5, func(v Ints, out []byte) { v.Lookup(out, x, LookupOf(b8table), 1, 0, 0, n) })
 		for _, signed := range []bool{false, true} {
 			same("widen", 2*n+6, func(v Ints, out []byte) {
 				d := make([]int16, n)

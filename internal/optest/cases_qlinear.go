@@ -59,6 +59,9 @@ func init() {
 	conv("groups", u8, i8, i8, 128, 0, 10, []int{1, 12, 6, 26}, []int{66, 6, 3, 3}, map[string]any{"pads": p1, "group": int64(2)})
 	conv("depthwise3x3", u8, i8, u8, 100, 0, 4, []int{2, 35, 7, 16}, []int{35, 1, 3, 3}, map[string]any{"pads": p1, "group": int64(35)})
 	conv("depthwise3x3s2", i8, i8, u8, -100, 0, 4, []int{1, 32, 9, 15}, []int{32, 1, 3, 3}, map[string]any{"pads": p1, "strides": ints(2, 2), "group": int64(32)})
+	conv("depthwise3x3 blocks", i8, u8, i8, 30, 100, -60, []int{1, 20, 23, 90}, []int{20, 1, 3, 3}, map[string]any{"pads": ints(0, 1, 2, 0), "group": int64(20)})
+	conv("depthwise3x3s2 blocks", u8, i8, u8, 255, 0, 4, []int{2, 16, 24, 150}, []int{16, 1, 3, 3}, map[string]any{"pads": ints(2, 0, 0, 1), "strides": ints(2, 2), "group": int64(16)})
+	conv("depthwise3x3 padding", u8, i8, u8, 9, 0, 4, []int{1, 16, 1, 2}, []int{16, 1, 3, 3}, map[string]any{"pads": ints(3, 4, 3, 5), "group": int64(16)})
 	conv("depthwise5x5", u8, u8, i8, 0, 3, -128, []int{1, 9, 9, 15}, []int{9, 1, 5, 5}, map[string]any{"pads": ints(2, 2, 2, 2), "dilations": ints(1, 2), "group": int64(9)})
 	conv("depthwise4", u8, i8, u8, 100, 0, 4, []int{1, 16, 4, 5}, []int{16, 1, 2, 2}, map[string]any{"group": int64(16)})
 
@@ -86,6 +89,8 @@ func init() {
 			Case{Name: "nhwc/transpose" + n, Op: "Transpose", Attrs: map[string]any{"perm": ints(0, 2, 3, 1)}, In: []*tensor.Tensor{Rand(1, d, 2, 12, 4, 6)}},
 			Case{Name: "nhwc/depthtospace" + n, Op: "DepthToSpace", Attrs: map[string]any{"blocksize": int64(2), "mode": "CRD"}, In: []*tensor.Tensor{Rand(1, d, 2, 12, 4, 6)}},
 			Case{Name: "quantize/image" + n, Op: "QuantizeLinear", In: []*tensor.Tensor{Rand(1, tensor.Float32, 2, 19, 5, 21), s(0.013), zero(d, 40)}, F32Only: true},
+			Case{Name: "quantize/rgb" + n, Op: "QuantizeLinear", In: []*tensor.Tensor{Rand(1, tensor.Float32, 2, 3, 5, 21), s(0.013), zero(d, 40)}, F32Only: true},
+			Case{Name: "quantize/gray" + n, Op: "QuantizeLinear", In: []*tensor.Tensor{Rand(1, tensor.Float32, 2, 1, 5, 21), s(0.013), zero(d, 40)}, F32Only: true},
 			Case{Name: "quantize/flat" + n, Op: "QuantizeLinear", In: []*tensor.Tensor{Rand(1, tensor.Float32, 777), s(0.013), zero(d, 40)}, F32Only: true},
 			Case{Name: "dequantize/image" + n, Op: "DequantizeLinear", In: []*tensor.Tensor{Rand(1, d, 2, 19, 5, 21), s(0.013), zero(d, 40)}, F32Only: true})
 	}

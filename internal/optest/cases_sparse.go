@@ -57,7 +57,7 @@ func init() {
 		conv := func(name string, attrs map[string]any, in ...*tensor.Tensor) {
 			add(Case{Name: "sparse/conv/" + p.name + "/" + name, Op: "Conv", Attrs: attrs, In: in})
 		}
-		conv("1x1", nil, Rand(1, f, 2, 40, 7, 7), w(2, 37, 40, 1, 1), Rand(3, f, 37))
+		conv("1x1", nil, Rand(1, f, 2, 72, 7, 7), w(2, 69, 72, 1, 1), Rand(3, f, 69))
 		conv("1x1s2", map[string]any{"strides": ints(2, 2)}, Rand(1, f, 2, 32, 9, 12), w(2, 66, 32, 1, 1))
 		conv("3x3", map[string]any{"pads": ints(1, 1, 1, 1)}, Rand(1, f, 1, 33, 15, 14), w(2, 37, 33, 3, 3), Rand(3, f, 37))
 		conv("3x3s2", map[string]any{"pads": ints(0, 0, 1, 1), "strides": ints(2, 2)}, Rand(1, f, 1, 24, 16, 20), w(2, 64, 24, 3, 3), Rand(3, f, 64))

@@ -24,7 +24,7 @@ func TestSparseWhy(t *testing.T) {
 		{"2x1", Pruned(1, 2, 0.1167, false, 64, 64, 1, 1), "f32_sparse2x1_avx2: density 0."},
 		{"1x1", Pruned(1, 1, 0.1167, false, 64, 64, 1, 1), "f32_sparse_avx2: density 0."},
 		{"ragged", Pruned(1, 4, 0.15, true, 64, 64, 1, 1), "f32_sparse4x1_avx2: density 0."},
-		{"half", Pruned(1, 1, 0.7, false, 64, 64, 1, 1), "dense: density 0."},
+		{"half", Pruned(1, 1, 0.7, false, 64, 64, 1, 1), "dense: density 0.989 of 4x1 blocks above 0.7"},
 		{"dense", Rand(1, tensor.Float32, 64, 64, 1, 1), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -38,5 +38,24 @@ func TestSparseWhy(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestSparseTaken: every processor of amd64 takes a sparse kernel for the cases whose bits TestSparseEqualsDense
+// compares. Only costs are looked at, so that this machine need not have what they are of.
+func TestSparseTaken(t *testing.T) {
+	for _, c := range All() {
+		if !strings.HasPrefix(c.Name, "sparse/") {
+			continue
+		}
+		g, feeds := c.Build()
+		if _, err := Eval(g, feeds); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range (cpu.Features{AVX2FMA: true, AVX512: true, VNNI: true}).Variants() {
+			if why := kernel.Why(g.Nodes[0], &kernel.Env{CPU: f, Direct: true}); !strings.HasPrefix(why, "f32_sparse") {
+				t.Errorf("%s/%v: %q", c.Name, f, why)
+			}
+		}
 	}
 }

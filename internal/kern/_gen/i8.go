@@ -80,7 +80,6 @@ func init() {
 		kernel{"i8_sum_avx2", i8Sum},
 		kernel{"i8_quantize_avx2", i8Quantize},
 		kernel{"i8_dequantize_avx2", i8Dequantize},
-		kernel{"i8_table_avx2", i8Table},
 		kernel{"i8_tables_avx2", i8Tables},
 		kernel{"i8_widen16_avx2", i8Widen16})
 }
@@ -568,6 +567,16 @@ func i8Sum(c *build.Context) {
 	c.RET()
 }
 
+// broadcastParam fills r with a float32 parameter. Context.Load would use MOVSS, and instructions of SSE while
+// upper halves of registers are in use cost hundreds of cycles.
+func broadcastParam(c *build.Context, name string, r reg.VecPhysical) {
+	p, err := c.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	c.VBROADCASTSS(p.Addr, r)
+}
+
 func i8Quantize(c *build.Context) {
 	function(c, "i8QuantizeAVX2", "func(dst []byte, src []float32, scale, lo, hi float32, zero int32)", `i8QuantizeAVX2 is, for i below a multiple of 16 that is at most len(src):
 
@@ -580,9 +589,7 @@ where a quotient of NaN counts as 0.`)
 	c.Load(c.Param("src").Len(), n)
 	scale, lo, hi, zero, bits := ymm[8], ymm[9], ymm[10], ymm[11], ymm[12]
 	for i, r := range []reg.VecPhysical{scale, lo, hi} {
-		name := []string{"scale", "lo", "hi"}[i]
-		c.Load(c.Param(name), r.(reg.Vec).AsX())
-		c.VBROADCASTSS(r.(reg.Vec).AsX(), r)
+		broadcastParam(c, []string{"scale", "lo", "hi"}[i], r)
 	}
 	c.Load(c.Param("zero"), reg.EAX)
 	c.VMOVD(reg.EAX, reg.X11)
@@ -623,8 +630,7 @@ func i8Dequantize(c *build.Context) {
 	c.Load(c.Param("src").Len(), n)
 	c.Load(c.Param("flip"), reg.RAX)
 	c.Load(c.Param("zero"), reg.RBX)
-	c.Load(c.Param("scale"), reg.X2)
-	c.VBROADCASTSS(reg.X2, reg.Y2)
+	broadcastParam(c, "scale", reg.Y2)
 	c.VMOVQ(reg.RAX, reg.X0)
 	c.VPBROADCASTB(reg.X0, reg.X0)
 	c.VMOVQ(reg.RBX, reg.X1)
@@ -641,55 +647,6 @@ func i8Dequantize(c *build.Context) {
 	c.VMOVUPS(reg.Y3, mem(d, 0))
 	c.ADDQ(operand.U8(8), s)
 	c.ADDQ(operand.U8(32), d)
-	c.DECQ(n)
-	c.JNZ(operand.LabelRef("loop"))
-	c.Label("done")
-	c.VZEROUPPER()
-	c.RET()
-}
-
-// i8Table looks 64 bytes at a time up in sixteen rows of the table: a row's shuffle
-// gives 0 where the high half of the index is another.
-func i8Table(c *build.Context) {
-	function(c, "i8TableAVX2", "func(dst, src, table []byte)", `i8TableAVX2 is, for i below a multiple of 64 that is at most len(src):
-
-	dst[i] = table[src[i]]`)
-	d, s, n, t := reg.RDI, reg.RSI, reg.RCX, reg.RBX
-	c.Load(c.Param("dst").Base(), d)
-	c.Load(c.Param("src").Base(), s)
-	c.Load(c.Param("src").Len(), n)
-	c.Load(c.Param("table").Base(), t)
-	c.MOVL(operand.U32(0x70707070), reg.EAX)
-	c.VMOVD(reg.EAX, reg.X15)
-	c.VPBROADCASTD(reg.X15, reg.Y15)
-	c.MOVL(operand.U32(0x10101010), reg.EAX)
-	c.VMOVD(reg.EAX, reg.X14)
-	c.VPBROADCASTD(reg.X14, reg.Y14)
-	c.SHRQ(operand.U8(6), n)
-	c.JZ(operand.LabelRef("done"))
-	c.Label("loop")
-	for j := range 2 {
-		c.VMOVDQU(mem(s, 32*j), ymm[j])
-		c.VPXOR(ymm[2+j], ymm[2+j], ymm[2+j])
-	}
-	for h := range 16 {
-		row := ymm[4]
-		c.VBROADCASTI128(mem(t, 16*h), row)
-		for j := range 2 {
-			x := ymm[5+j]
-			c.VPADDUSB(ymm[15], ymm[j], x)
-			c.VPSHUFB(x, row, x)
-			c.VPOR(x, ymm[2+j], ymm[2+j])
-			if h < 15 {
-				c.VPSUBB(ymm[14], ymm[j], ymm[j])
-			}
-		}
-	}
-	for j := range 2 {
-		c.VMOVDQU(ymm[2+j], mem(d, 32*j))
-	}
-	c.ADDQ(operand.U8(64), s)
-	c.ADDQ(operand.U8(64), d)
 	c.DECQ(n)
 	c.JNZ(operand.LabelRef("loop"))
 	c.Label("done")

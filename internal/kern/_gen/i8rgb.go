@@ -8,40 +8,69 @@ import (
 
 func init() {
 	kernels = append(kernels,
-		kernel{"u8_zip3_avx2", u8Zip3},
+		kernel{"i8_quantize3_avx2", i8Quantize3},
 		kernel{"i8_addpixels_16_avx2", i8AddPixels})
 }
 
-// u8Zip3 shuffles sixteen pixels of each plane into three vectors; masks holds a shuffle for each vector and plane.
-func u8Zip3(c *build.Context) {
-	function(c, "u8Zip3AVX2", "func(dst, src []byte, plane int, masks *[144]byte)", `u8Zip3AVX2 is, for i below a multiple of 48 that is at most len(dst):
+// i8Quantize3 divides sixteen values of each plane and shuffles their bytes into three vectors; masks holds a shuffle for
+// each vector and plane. Packing leaves values 0 to 3, 8 to 11, 4 to 7 and 12 to 15, which the masks know.
+func i8Quantize3(c *build.Context) {
+	function(c, "i8Quantize3AVX2", "func(dst []byte, src []float32, plane int, scale, lo, hi float32, zero int32, masks *[144]byte)", `i8Quantize3AVX2 is, for i below a multiple of 48 that is at most len(dst):
 
-	dst[i] = src[i%3*plane+i/3]`)
+	dst[i] = byte(int32(RNE(min(hi, max(lo, src[i%3*plane+i/3] / scale)))) + zero)
+
+where a quotient of NaN counts as 0.`)
 	d, n, s, plane, m := reg.RDI, reg.RCX, reg.RSI, reg.RDX, reg.RBX
 	c.Load(c.Param("dst").Base(), d)
 	c.Load(c.Param("dst").Len(), n)
 	c.Load(c.Param("src").Base(), s)
 	c.Load(c.Param("plane"), plane)
 	c.Load(c.Param("masks"), m)
-	x := func(i int) reg.VecPhysical { return ymm[i].(reg.Vec).AsX().(reg.VecPhysical) }
-	for i := range 9 {
-		c.VMOVDQU(mem(m, 16*i), x(i))
+	c.SHLQ(operand.U8(2), plane)
+	scale, lo, hi, zero, bits := ymm[11], ymm[12], ymm[13], ymm[14], ymm[15]
+	for i, r := range []reg.VecPhysical{scale, lo, hi} {
+		broadcastParam(c, []string{"scale", "lo", "hi"}[i], r)
 	}
+	c.Load(c.Param("zero"), reg.EAX)
+	c.VMOVD(reg.EAX, reg.X14)
+	c.VPBROADCASTW(reg.X14, zero)
+	lowBytes(c, bits)
+	x := func(i int) reg.VecPhysical { return ymm[i].(reg.Vec).AsX().(reg.VecPhysical) }
 	c.Label("loop")
 	c.SUBQ(operand.U8(48), n)
 	c.JLT(operand.LabelRef("done"))
-	c.VMOVDQU(mem(s, 0), x(9))
-	c.VMOVDQU(idx(s, plane, 1), x(10))
-	c.VMOVDQU(idx(s, plane, 2), x(11))
-	for v := range 3 {
-		c.VPSHUFB(x(3*v), x(9), x(12))
-		c.VPSHUFB(x(3*v+1), x(10), x(13))
-		c.VPSHUFB(x(3*v+2), x(11), x(14))
-		c.VPOR(x(13), x(12), x(12))
-		c.VPOR(x(14), x(12), x(12))
-		c.VMOVDQU(x(12), mem(d, 16*v))
+	for p := range 3 {
+		for j := range 2 {
+			u, ordered := ymm[p+3*j], ymm[6+j]
+			at := mem(s, 32*j)
+			if p > 0 {
+				at = idx(s, plane, uint8(p))
+				at.Disp = 32 * j
+			}
+			c.VMOVUPS(at, u)
+			c.VDIVPS(scale, u, u)
+			c.VCMPPS(operand.U8(7), u, u, ordered)
+			c.VANDPS(ordered, u, u)
+			c.VMAXPS(lo, u, u)
+			c.VMINPS(hi, u, u)
+			c.VCVTPS2DQ(u, u)
+		}
+		u := ymm[p]
+		c.VPACKSSDW(ymm[p+3], u, u)
+		c.VPADDW(zero, u, u)
+		c.VPAND(bits, u, u)
+		c.VEXTRACTI128(operand.U8(1), u, x(6))
+		c.VPACKUSWB(x(6), x(p), x(p))
 	}
-	c.ADDQ(operand.U8(16), s)
+	for v := range 3 {
+		for p := range 3 {
+			c.VPSHUFB(mem(m, 48*v+16*p), x(p), x(6+p))
+		}
+		c.VPOR(x(7), x(6), x(6))
+		c.VPOR(x(8), x(6), x(6))
+		c.VMOVDQU(x(6), mem(d, 16*v))
+	}
+	c.ADDQ(operand.U8(64), s)
 	c.ADDQ(operand.U8(48), d)
 	c.JMP(operand.LabelRef("loop"))
 	c.Label("done")
