@@ -191,7 +191,11 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*pixels + scratch + edges + d.Tmp()}
 	blocks := images * w.nh * w.nw
-	nb, np := split(blocks, len(gs), pixels*depth*4)
+	work := pixels * depth * 4
+	if d.Group() > 4 { // half as many columns, four times as fast
+		work /= 8
+	}
+	nb, np := split(blocks, len(gs), work)
 	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, mem []byte) {
 		t := t
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
@@ -221,8 +225,11 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 			if p0 == 0 && x0 == 0 {
 				haloBytes(&y, out, img, y0, y0+h)
 			}
-			for _, g := range gs[p0:p1] {
-				t.B, t.Panels = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels
+			for i, g := range gs[p0:p1] {
+				t.B, t.Panels, t.Ahead = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels, 0
+				if p0+i+1 < len(gs) {
+					t.Ahead = 16 * gs[p0+i+1].panels * depth
+				}
 				t.A = a[g.first/og*cin:]
 				t.Bias, t.Mul = bias[g.first:], mul[g.first:]
 				step := wd // output pixels that follow each other

@@ -29,6 +29,7 @@ type I8Dot struct {
 	Zero   int32
 	Line   int // 0: rows lie anywhere
 	Tmp    []byte
+	Ahead  int // bytes behind those of B that a call will need soon
 }
 
 // DotPanels is the most panels of 16 columns of a call.

@@ -24,6 +24,9 @@ type dotWork struct {
 	m      int                      // rows of a tile
 	n      int                      // tiles
 	next   int                      // of the plan's
+	segs   int                      // left
+	ahead  int                      // what to prefetch, in bytes from the start of B,
+	each   int                      // and how far that goes with every step of k
 	adv    [mostJoin + tileRows]int // bytes from row to row of C
 	tiles  [workTiles]dotTile
 }
@@ -105,6 +108,11 @@ func (t *I8Dot) work(p dotPlan) *dotWork {
 		if p.joined && i%p.jump >= p.line {
 			adv[i] = 0
 		}
+	}
+	w.ahead, w.each = 0, 0
+	if t.Ahead > 0 {
+		steps := (p.runs*p.count + 1) / 2 * len(t.Off) * (t.K / tileBytes)
+		w.ahead, w.each = len(t.Off)*t.K*16*t.Panels, min(512, (t.Ahead+64*steps-1)/(64*steps)*64)
 	}
 	return w
 }

@@ -16,7 +16,8 @@ func TestDotWorkOffsets(t *testing.T) {
 	var d dotTile
 	for i, c := range []struct{ got, want uintptr }{
 		{unsafe.Offsetof(w.sums), 0}, {unsafe.Offsetof(w.config), 4096}, {unsafe.Offsetof(w.step), 4160}, {unsafe.Offsetof(w.m), 4168},
-		{unsafe.Offsetof(w.n), 4176}, {unsafe.Offsetof(w.adv), 4192}, {unsafe.Offsetof(w.tiles), 4704},
+		{unsafe.Offsetof(w.n), 4176}, {unsafe.Offsetof(w.segs), 4192}, {unsafe.Offsetof(w.ahead), 4200}, {unsafe.Offsetof(w.each), 4208},
+		{unsafe.Offsetof(w.adv), 4216}, {unsafe.Offsetof(w.tiles), 4728},
 		{unsafe.Offsetof(d.a), 0}, {unsafe.Offsetof(d.c), 8}, {unsafe.Offsetof(d.adv), 16}, {unsafe.Sizeof(d), 24},
 	} {
 		if c.got != c.want {
@@ -66,7 +67,7 @@ func lineDot(d Dots, panels, lines, line, step, jump, k int) (x *I8Dot, want []b
 		x.Bias, x.Mul = append(x.Bias, r.Int32N(2000)-1000), append(x.Mul, float32(r.Float64()*1e-4))
 	}
 	x.C = some((len(x.Rows)-1)*x.LDC + n + 9)
-	x.Tmp = some(dotTmp)
+	x.Tmp, x.Ahead = some(dotTmp), lines%2*1000
 	y := *x
 	y.C, y.Line = slices.Clone(x.C), 0
 	Dots{Signed: d.Signed}.runGo(&y)
@@ -92,7 +93,8 @@ func TestI8DotLines(t *testing.T) {
 				for panels := 1; panels <= d.Panels(); panels++ {
 					for _, k := range []int{64, 192} {
 						x, want := lineDot(d, panels, l.lines, l.line, l.step, l.jump, k)
-						if d.Run(x); !bytes.Equal(x.C, want) {
+						out := x.C // variants may move x.C on
+						if d.Run(x); !bytes.Equal(out, want) {
 							t.Error(fmt.Sprintf("%+v, %d panels, k %d: ", l, panels, k), "differs from the portable sums")
 						}
 					}
@@ -140,6 +142,44 @@ func TestDotPlans(t *testing.T) {
 		c(x)
 		if p, ok := x.plan(); ok {
 			t.Errorf("case %d has plan %+v", i, p)
+		}
+	}
+}
+
+// BenchmarkI8Dot is convolutions of a block of an image, in columns of a call: lines of rows
+// of channels, with the pixels that a window of so many lines and columns adds.
+func BenchmarkI8Dot(b *testing.B) {
+	for _, f := range cpu.Detect().Variants() {
+		d, fast := DotsOf(f)
+		if !fast {
+			continue
+		}
+		for _, s := range []struct{ lines, line, channels, window int }{
+			{16, 128, 64, 3}, {28, 56, 64, 3}, {28, 28, 128, 3}, {14, 14, 256, 3}, {7, 7, 512, 3},
+			{1, 784, 64, 1}, {1, 196, 576, 1}, {1, 49, 512, 1}, {1, 49, 2048, 1},
+		} {
+			b.Run(fmt.Sprintf("%s/%dx%dx%d/%d", d.Name(), s.lines, s.line, s.channels, s.window), func(b *testing.B) {
+				wide := (s.line + s.window - 1) * s.channels
+				rows, k, n := s.lines*s.line, s.window*s.channels, 16*d.Panels()
+				x := &I8Dot{K: k, Panels: d.Panels(), LDC: n, Line: s.line, Lo: -128, Hi: 127, Bias: make([]int32, n), Mul: make([]float32, n)}
+				for i := range s.window {
+					x.Off = append(x.Off, i*wide)
+				}
+				for i := range rows {
+					x.Rows = append(x.Rows, i/s.line*wide+i%s.line*s.channels)
+				}
+				x.A, x.C = make([]byte, (s.lines+s.window-1)*wide), make([]byte, rows*n)
+				x.B = make([]int8, 256/n*s.window*k*n) // of 256 columns: calls of a block follow each other
+				out := x.C
+				x.Tmp = make([]byte, d.Tmp())
+				all, size, calls := x.B, s.window*s.window*s.channels*n, 0
+				for b.Loop() {
+					x.B, x.C = all[calls%(256/n)*size:], out
+					d.Run(x)
+					calls++
+				}
+				b.ReportMetric(float64(calls)*2*float64(rows*s.window*k*n)/b.Elapsed().Seconds()/1e9, "GOP/s")
+			})
 		}
 	}
 }

@@ -17,8 +17,11 @@ const (
 	wStep   = 4160
 	wM      = 4168
 	wN      = 4176
-	wAdv    = 4192
-	wTiles  = 4704
+	wSegs   = 4192
+	wAhead  = 4200
+	wEach   = 4208
+	wAdv    = 4216
+	wTiles  = 4728
 	dA      = 0
 	dC      = 8
 	dAdv    = 16
@@ -102,6 +105,8 @@ and sums are modulo 2³², so in any order:
 		}
 	}
 
+With every step of 64 of k it prefetches 512 bytes from w.ahead on, which moves on by w.each.
+
 Tiles 0 to 3 are sums, 4 and 5 rows of A, 6 and 7 panels of B; w.config says so. The tiles are
 released at the end: until then a thread's state is 8 KB larger.`, "I8Dot", "dotWork")
 	t, w, tiles, left := reg.R14, reg.R15, reg.R12, reg.R13
@@ -148,7 +153,7 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	t, w, tiles := reg.R14, reg.R15, reg.R12
 	rows := []reg.GPPhysical{reg.R8, reg.R9}[:mt]
 	at := []reg.GPPhysical{reg.RCX, reg.RDX}[:mt]
-	b, n, step, bstep, seg, segs := reg.RSI, reg.RAX, reg.RBX, reg.RDI, reg.R10, reg.R11
+	b, n, step, bstep, seg, ahead := reg.RSI, reg.RAX, reg.RBX, reg.RDI, reg.R10, reg.R11
 	sum := func(i, j int) tile { return tile(2*i + j) }
 	c.MOVQ(mem(t, qBias), b)
 	c.XORQ(bstep, bstep)
@@ -165,7 +170,10 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.MOVQ(operand.U32(64*np), bstep)
 	c.MOVQ(mem(t, qB), b)
 	c.MOVQ(mem(t, qOff), seg)
-	c.MOVQ(mem(t, qSegs), segs)
+	c.MOVQ(mem(t, qSegs), n)
+	c.MOVQ(n, mem(w, wSegs))
+	c.MOVQ(mem(w, wAhead), ahead)
+	c.ADDQ(b, ahead)
 	c.Label(l("seg"))
 	for i, p := range at {
 		c.MOVQ(mem(seg, 0), p)
@@ -176,13 +184,17 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.Label(l("k"))
 	for j := range np {
 		tileLoad(c, reg.RSI, 64*j, reg.RDI, tile(6+j))
-		for i := range mt {
-			if j == 0 {
-				tileLoad(c, at[i], 0, reg.RBX, tile(4+i))
-			}
+	}
+	for i := range mt {
+		tileLoad(c, at[i], 0, reg.RBX, tile(4+i))
+		for j := range np {
 			tileDot(c, tile(6+j), tile(4+i), sum(i, j))
 		}
 	}
+	for l := range 8 {
+		c.PREFETCHT1(mem(ahead, 64*l))
+	}
+	c.ADDQ(mem(w, wEach), ahead)
 	for _, p := range at {
 		c.ADDQ(operand.U8(64), p)
 	}
@@ -190,8 +202,10 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.DECQ(n)
 	c.JNZ(operand.LabelRef(l("k")))
 	c.ADDQ(operand.U8(8), seg)
-	c.DECQ(segs)
+	c.DECQ(mem(w, wSegs))
 	c.JNZ(operand.LabelRef(l("seg")))
+	c.SUBQ(mem(t, qB), ahead)
+	c.MOVQ(ahead, mem(w, wAhead))
 
 	const row = 128 // bytes of a row of sums
 	c.MOVQ(operand.U32(row), step)
