@@ -79,10 +79,10 @@ func flipBytes(dst, src []byte, flip byte) {
 type dotGroup struct{ first, count, panels, at int }
 
 // dotGroups divides the output channels of every group of a convolution into calls of nearly
-// equal numbers of panels; k is the depth of the sums. size is the bytes of all of B.
-func dotGroups(groups, og, k int) (g []dotGroup, size int) {
+// equal numbers of panels, at most most; k is the depth of the sums. size is the bytes of all of B.
+func dotGroups(groups, og, k, most int) (g []dotGroup, size int) {
 	panels := (og + 15) / 16
-	calls := (panels + kern.DotPanels - 1) / kern.DotPanels
+	calls := (panels + most - 1) / most
 	for i := range groups {
 		for c := range calls {
 			p0, p1 := part(c, calls, panels)
@@ -97,7 +97,7 @@ func dotGroups(groups, og, k int) (g []dotGroup, size int) {
 // up to kpad with zeros, and behind that the sum of every output channel's weights.
 func packQDot(e *Env, n *graph.Node, gs []dotGroup, kseg, kpad, size int) (packed []byte, sums []int32) {
 	s := n.In[3].Type.Shape
-	key := fmt.Sprintf("i8_dot/%d/%d/%s", len(gs), kseg, zeroKey(n))
+	key := fmt.Sprintf("i8_dot/%d/%d/%d/%s", len(gs), kseg, kpad, zeroKey(n))
 	packed = e.Pack(n.In[3], key, func() []byte {
 		dst := tensor.AlignedBytes(size + 4*s[0])
 		sums, _ := kern.CutInt32(dst[size:], s[0])
@@ -138,7 +138,14 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	const limit = 128 << 10 // bytes: less than half of the second-level cache
 	w.fit(limit, w.oh)
 
+	off, kseg := w.segments(w.iw*x.sw, x.sw, cin, groups == 1 && x.sw == cin)
+	whole := w.bw == w.ow && y.plain() // the pixels of a block follow each other
+	rows := w.bw
+	if whole {
+		rows *= w.bh
+	}
 	d, _ := kern.DotsOf(e.CPU)
+	d = d.For(rows, kseg)
 	flip, zero := byte(0), zeroOf(n.In[2])
 	if d.Signed != (n.In[0].Type.DType == tensor.Int8) {
 		flip = 0x80
@@ -150,10 +157,9 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
 	t := kern.I8Dot{LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
-	off, kseg := w.segments(w.iw*x.sw, x.sw, cin, groups == 1 && x.sw == cin)
-	t.Off, t.K = off, (kseg+3)/4*4
+	t.Off, t.K = off, (kseg+d.Group()-1)/d.Group()*d.Group()
 	depth := len(t.Off) * t.K
-	gs, size := dotGroups(groups, og, depth)
+	gs, size := dotGroups(groups, og, depth, d.Panels())
 	packed, sums := packQDot(e, n, gs, kseg, t.K, size)
 	bias, mul := make([]int32, ws[0]+16), multipliers(n)
 	mul = append(mul, make([]float32, 16)...)
@@ -164,12 +170,14 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 		bias[c] -= int32(zero) * s // modulo 2³², as all of the sum
 	}
 
-	// Pixels are read in place where that needs no other bytes and none beyond the last.
-	direct := flat && flip == 0 && cin == t.K
-	scratch := w.scratch()
-	if direct {
+	// Pixels are read in place where that needs no other bytes and none beyond the last. What
+	// follows the numbers of a segment is multiplied by zeros.
+	direct := flat && flip == 0
+	scratch := w.scratch() + t.K - kseg
+	if direct && kseg == t.K {
 		scratch = 0
 	}
+	end := (groups-1)*cin + t.K // of what is read of a pixel
 	// A call that is not full must not store over another group's channels or what follows those of the pixel.
 	most := min(y.sw, round16(ws[0]))
 	partial := func(g dotGroup) bool {
@@ -181,24 +189,28 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 			edges = max(edges, 16*g.panels*pixels)
 		}
 	}
-	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*pixels + scratch + edges}
-	whole := w.bw == w.ow && y.plain()
+	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*pixels + scratch + edges + d.Tmp()}
 	blocks := images * w.nh * w.nw
-	nb, np := split(blocks, len(gs), pixels*depth*4)
+	work := pixels * depth * 4
+	if d.Group() > 4 { // half as many columns, four times as fast
+		work /= 8
+	}
+	nb, np := split(blocks, len(gs), work)
 	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, mem []byte) {
 		t := t
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		off, mem := kern.CutInts(mem, pixels)
-		a, edge := mem[:scratch], mem[scratch:]
+		image, edge := mem[:scratch], mem[scratch:][:edges]
+		t.Tmp = mem[scratch+edges:]
 		b0, b1 := part(tile%nb, nb, blocks)
 		p0, p1 := part(tile/nb, np, len(gs))
 		last := [2]int{}
 		for b := b0; b < b1; b++ {
 			img := b / (w.nh * w.nw)
 			y0, x0, h, wd := 0, b%w.nw*w.bw, 1, 0
-			if direct {
-				wd = min(w.bw, w.ow-x0)
-				a = in[x.at+x0*x.sw:]
+			a := image
+			if n := min(w.bw, w.ow-x0); direct && x.at+(x0+n-1)*x.sw+end <= len(in) {
+				wd, a = n, in[x.at+x0*x.sw:]
 			} else {
 				y0, x0, h, wd = w.bytes(a, in, img, b%(w.nh*w.nw), flip, byte(zero))
 			}
@@ -213,8 +225,11 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 			if p0 == 0 && x0 == 0 {
 				haloBytes(&y, out, img, y0, y0+h)
 			}
-			for _, g := range gs[p0:p1] {
-				t.B, t.Panels = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels
+			for i, g := range gs[p0:p1] {
+				t.B, t.Panels, t.Ahead = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels, 0
+				if p0+i+1 < len(gs) {
+					t.Ahead = 16 * gs[p0+i+1].panels * depth
+				}
 				t.A = a[g.first/og*cin:]
 				t.Bias, t.Mul = bias[g.first:], mul[g.first:]
 				step := wd // output pixels that follow each other
@@ -226,7 +241,7 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 					if images == 1 && w.oh == 1 && y.plain() {
 						at = y.at + x0*y.sw + g.first
 					}
-					t.Rows, t.C, t.LDC = off[i:i+step], out[at:], y.sw
+					t.Rows, t.Line, t.C, t.LDC = off[i:i+step], wd, out[at:], y.sw
 					if partial(g) {
 						t.C, t.LDC = edge, 16*g.panels
 					}

@@ -10,6 +10,10 @@ import "whit/internal/cpu"
 // modulo 2³², then times Mul[j] in float32, limited to [Lo, Hi], rounded to even, plus Zero. A
 // holds the values as they are, so that Bias has to make up for their zero point: unsigned, or
 // signed where Dots.Signed. K is a multiple of 4; Rows and Off ascend.
+//
+// Tiles need K to be a multiple of Dots.Group, Panels to be at most Dots.Panels, Tmp of Dots.Tmp bytes,
+// and Line: that many rows at a time follow each other in one step, and so do these lines. What
+// is not so is computed without them.
 type I8Dot struct {
 	A      []byte
 	Rows   []int
@@ -23,6 +27,9 @@ type I8Dot struct {
 	LDC    int
 	Lo, Hi float32
 	Zero   int32
+	Line   int // 0: rows lie anywhere
+	Tmp    []byte
+	Ahead  int // bytes behind those of B that a call will need soon
 }
 
 // DotPanels is the most panels of 16 columns of a call.
@@ -37,6 +44,8 @@ type Dots struct {
 // DotsOf is the product for a processor with features f. fast says that it has instructions for it.
 func DotsOf(f cpu.Features) (d Dots, fast bool) {
 	switch {
+	case haveAsm && f.AMX:
+		return Dots{isa: isaAMX}, true
 	case haveAsm && f.VNNI:
 		return Dots{isa: isaAVX512}, true
 	case haveAsm && f.DotProd:
@@ -45,9 +54,44 @@ func DotsOf(f cpu.Features) (d Dots, fast bool) {
 	return Dots{isa: isaGo}, false
 }
 
+// For is the product for calls of a number of rows, and segments of k numbers: tiles that were
+// mostly empty would take longer than none.
+func (d Dots) For(rows, k int) Dots {
+	if d.isa == isaAMX && (rows < fewRows || k < 12) {
+		d.isa = isaAVX512
+	}
+	return d
+}
+
+// Group is what K should be a multiple of.
+func (d Dots) Group() int {
+	if d.isa == isaAMX {
+		return tileBytes
+	}
+	return 4
+}
+
+// Panels is how many panels a call should have at most.
+func (d Dots) Panels() int {
+	if d.isa == isaAMX {
+		return 2
+	}
+	return DotPanels
+}
+
+// Tmp is the bytes that calls need.
+func (d Dots) Tmp() int {
+	if d.isa == isaAMX {
+		return dotTmp
+	}
+	return 0
+}
+
 // Name is what a kernel's name ends in.
 func (d Dots) Name() string {
 	switch d.isa {
+	case isaAMX:
+		return "amx"
 	case isaAVX512:
 		return "vnni"
 	case isaNEON:

@@ -3,9 +3,18 @@
 package kern
 
 func (d Dots) run(t *I8Dot) {
-	if d.isa == isaAVX512 {
+	switch d.isa {
+	case isaAMX:
+		if p, ok := t.plan(); ok {
+			for w := t.work(p); t.tiles(w, p); {
+				i8Dot32x32AMX(t, w)
+			}
+			return
+		}
+		fallthrough
+	case isaAVX512:
 		i8Dot6x64VNNI(t)
-	} else {
+	default:
 		d.runGo(t)
 	}
 }

@@ -84,6 +84,7 @@ const (
 	isaAVX2
 	isaAVX512
 	isaNEON
+	isaAMX
 )
 
 var micros = map[isa]*Micro{

@@ -1,0 +1,5 @@
+//go:build !linux || !amd64
+
+package cpu
+
+func tilesAllowed() bool { return false }
