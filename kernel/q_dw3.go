@@ -22,7 +22,7 @@ func prepareQDW3(fn *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, n.In[3].Type.Shape[2:])
 	w := &qwindow{window: win, x: x, px: 16, ints: kern.IntsOf(e.CPU)}
-	const limit = 16 << 10 // numbers of int16: near the first-level cache
+	const limit = 12 << 10 // numbers of int16: in the first-level cache
 	w.fit(limit, w.oh)
 	if w.sh == 1 && w.nh > 1 {
 		w.bh = (w.bh + 1) &^ 1 // blocks of whole pairs of rows
