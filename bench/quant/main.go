@@ -9,8 +9,8 @@
 // DIR holds pictures (PNG, JPEG), for example Kodak's. In the order of their names every other one calibrates, the
 // rest are measured. demosaicnet-bayer restores them from their mosaics, PSNR is of the output against the picture; the
 // other networks read crops of them at their input's size, every second mirrored, and are compared by
-// the cosine between the outputs before and after. A classifier is calibrated on the first 1,024 training images of its data, mnist
-// or a folder with train/ and test/, and compared by its decisions on the test images.
+// the cosine between the outputs before and after. A classifier is calibrated on 1,024 training images of its data (mnist, or
+// what has a training and a test set), drawn with a fixed seed, and compared by its decisions on the test images.
 // Models given by file read seeded noise, calibration and measure: for comparing engines on what -out keeps.
 // Sizes are those of the file without names; ratios are against 4 bytes a weight.
 package main
@@ -100,6 +100,7 @@ var (
 	images  = flag.String("images", "", "folder of pictures")
 	trained = flag.String("classifier", "", "a trained classifier; none: left out")
 	named   = flag.String("data", "", "its data")
+	calib   = flag.Int("calib", 1024, "training images that it is calibrated on")
 	only    = flag.String("only", "*", "networks, by pattern")
 	which   = flag.String("recipes", "*", "recipes, by pattern")
 	extra   = flag.String("recipe", "", "steps of one more recipe, as YAML: [{method: ...}, ...]")
@@ -227,7 +228,7 @@ func classifier(ctx context.Context) (*net, error) {
 	}
 	n := &net{name: strings.TrimSuffix(filepath.Base(*trained), ".onnx"), g: f.Graph, decides: true}
 	order := rand.New(rand.NewPCG(1, 4)).Perm(sets.Train.Len())
-	if n.calib, _, err = read(ctx, data.Subset(sets.Train, order[:min(1024, len(order))])); err != nil {
+	if n.calib, _, err = read(ctx, data.Subset(sets.Train, order[:min(max(1, *calib), len(order))])); err != nil {
 		return nil, err
 	}
 	n.eval, n.label, err = read(ctx, sets.Test)
