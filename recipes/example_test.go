@@ -29,4 +29,5 @@ func Example() {
 	// record-lenet300-small 4 steps
 	// record-lenet5 5 steps
 	// record-lenet5-quick 5 steps
+	// record-vgg-s-quick 4 steps
 }

@@ -1,15 +1,16 @@
 // Command quant compresses named pre-trained networks without labels and without training, and
 // compares the written files with the float models.
 //
-//	go run ./bench/quant -images DIR [-lenet MODEL.onnx] [-only GLOB] [-recipes GLOB] [-out DIR] [MODEL.onnx ...]
-//	go run ./bench/quant -images DIR -bars [-only GLOB]
+//	go run ./bench/quant [-images DIR] [-classifier MODEL.onnx -data DATA] [-only GLOB] [-recipes GLOB] [-out DIR] [MODEL.onnx ...]
+//	go run ./bench/quant [-images DIR] [-classifier MODEL.onnx -data DATA] -bars [-only GLOB]
 //
 // With -bars it follows one recipe for each figure that quantisation is held to, and says whether it is met.
 //
 // DIR holds pictures (PNG, JPEG), for example Kodak's. In the order of their names every other one calibrates, the
 // rest are measured. demosaicnet-bayer restores them from their mosaics, PSNR is of the output against the picture; the
 // other networks read crops of them at their input's size, every second mirrored, and are compared by
-// the cosine between the outputs before and after. LeNet-5, trained, is compared by its decisions on MNIST's test images.
+// the cosine between the outputs before and after. A classifier is calibrated on 1,024 training images of its data (mnist, or
+// what has a training and a test set), drawn with a fixed seed, and compared by its decisions on the test images.
 // Models given by file read seeded noise, calibration and measure: for comparing engines on what -out keeps.
 // Sizes are those of the file without names; ratios are against 4 bytes a weight.
 package main
@@ -36,6 +37,7 @@ import (
 	"whit/data"
 	"whit/format"
 	"whit/graph"
+	"whit/internal/modelfile"
 	"whit/onnx"
 	"whit/plan"
 	"whit/tensor"
@@ -70,16 +72,21 @@ var recipes = []struct{ name, steps string }{
 // steps are for cosine, psnr for PSNR where they differ.
 var bars = []struct {
 	name, steps, psnr string
+	decides           string
 	drop, cosine      float64 // at most, in dB; at least
+	flips             float64 // share of a classifier's decisions, at most; 0: it is not held to this
 	ratio             float64 // of the file, at least
 	bits              float64 // on average over the weights, at most
 }{
 	{"int8 weights", `[{method: gptq, average: 6.5}, {method: adaround}, {method: shorten}]`,
-		`[{method: gptq, bits: 8, images: 48, rows: 16384}, {method: adaround, images: 48}]`, 0.05, 0.999, 5, 8},
+		`[{method: gptq, bits: 8, images: 48, rows: 16384}, {method: adaround, images: 48}]`,
+		`[{method: gptq, bits: 8}, {method: adaround}]`, 0.05, 0.999, 0.001, 5, 8},
 	{"int8", `[{method: gptq, average: 7}, {method: shorten}, {method: activations, adaround: true, range: outputs, budget: 0.0012, crossing: 0}]`,
-		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`, 0.2, 0.999, 0, 8},
-	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", 0.3, 0.999, 0, 6},
-	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}, {method: shorten}]`, "", math.Inf(1), 0.99, 10, 4},
+		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`,
+		`[{method: gptq, bits: 8}, {method: activations, adaround: true, range: outputs}]`, 0.2, 0.999, 0.005, 0, 8},
+	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", "", 0.3, 0.999, 0, 0, 6},
+	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}, {method: shorten}]`, "",
+		`[{method: gptq, average: 4}, {method: adaround}]`, math.Inf(1), 0.99, 0.03, 10, 4},
 }
 
 func main() {
@@ -91,7 +98,9 @@ func main() {
 
 var (
 	images  = flag.String("images", "", "folder of pictures")
-	lenet   = flag.String("lenet", "", "a trained LeNet-5 for MNIST; none: left out")
+	trained = flag.String("classifier", "", "a trained classifier; none: left out")
+	named   = flag.String("data", "", "its data")
+	calib   = flag.Int("calib", 1024, "training images that it is calibrated on")
 	only    = flag.String("only", "*", "networks, by pattern")
 	which   = flag.String("recipes", "*", "recipes, by pattern")
 	extra   = flag.String("recipe", "", "steps of one more recipe, as YAML: [{method: ...}, ...]")
@@ -128,27 +137,10 @@ func run(ctx context.Context) error {
 		}
 		nets = append(nets, n)
 	}
-	if *lenet != "" && method.Match(*only, "lenet5") {
-		g, err := onnx.ReadFile(*lenet)
+	if *trained != "" {
+		n, err := classifier(ctx)
 		if err != nil {
-			return err
-		}
-		tr, test, err := data.MNIST(ctx, "")
-		if err != nil {
-			dir, err2 := data.Pull(ctx, "mnist")
-			if err2 != nil {
-				return err2
-			}
-			if tr, test, err = data.MNIST(ctx, dir); err != nil {
-				return err
-			}
-		}
-		n := &net{name: "lenet5", g: g, decides: true}
-		if n.calib, err = read(ctx, tr, 256); err != nil {
-			return err
-		}
-		if n.eval, err = read(ctx, test, test.Len()); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", *trained, err)
 		}
 		nets = append(nets, n)
 	}
@@ -214,16 +206,46 @@ func (s *set) Read(_ context.Context, idx []int, x []float32, y []int32) error {
 	return nil
 }
 
-func read(ctx context.Context, d data.Dataset, n int) (*set, error) {
+// classifier is the trained network with its own data.
+func classifier(ctx context.Context) (*net, error) {
+	f, err := modelfile.Load(*trained, "")
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Graph.Inputs) != 1 || len(f.Graph.Inputs[0].Decl.Dims) < 2 {
+		return nil, fmt.Errorf("%d inputs, want one", len(f.Graph.Inputs))
+	}
+	var in []int
+	for _, d := range f.Graph.Inputs[0].Decl.Dims[1:] {
+		in = append(in, max(d.Size, -1))
+	}
+	sets, err := data.Open(ctx, *named, f.Card, in, data.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if sets.Train == nil || sets.Test == nil {
+		return nil, fmt.Errorf("data %s have no training and test set of their own", *named)
+	}
+	n := &net{name: strings.TrimSuffix(filepath.Base(*trained), ".onnx"), g: f.Graph, decides: true}
+	order := rand.New(rand.NewPCG(1, 4)).Perm(sets.Train.Len())
+	if n.calib, _, err = read(ctx, data.Subset(sets.Train, order[:min(max(1, *calib), len(order))])); err != nil {
+		return nil, err
+	}
+	n.eval, n.label, err = read(ctx, sets.Test)
+	return n, err
+}
+
+func read(ctx context.Context, d data.Dataset) (*set, []int32, error) {
 	s := &set{shape: d.Shape()}
-	for i := range min(n, d.Len()) {
+	label := make([]int32, d.Len())
+	for i := range label {
 		x := make([]float32, tensor.Shape(s.shape).NumElements())
-		if err := d.Read(ctx, []int{i}, x, nil); err != nil {
-			return nil, err
+		if err := d.Read(ctx, []int{i}, x, label[i:i+1]); err != nil {
+			return nil, nil, err
 		}
 		s.x = append(s.x, x)
 	}
-	return s, nil
+	return s, label, nil
 }
 
 // net is a network with its data.
@@ -233,6 +255,7 @@ type net struct {
 	calib, eval *set
 	truth       []*picture // what eval should become; nil: what the float model makes of it
 	decides     bool       // the output is logits
+	label       []int32    // what eval shows, of a network that decides
 	before      [][]result // by sample, output
 	psnr        float64
 	dense       int64
@@ -520,6 +543,17 @@ func best(x result) int {
 	return k
 }
 
+// right is the share of decisions that are the labels'.
+func (n *net) right(all [][]result) float64 {
+	k := 0
+	for i := range all {
+		if best(all[i][0]) == int(n.label[i]) {
+			k++
+		}
+	}
+	return float64(k) / float64(len(all))
+}
+
 // start measures the float model.
 func (n *net) start(ctx context.Context) error {
 	var err error
@@ -532,22 +566,28 @@ func (n *net) start(ctx context.Context) error {
 		n.psnr = n.restored(n.before)
 		fmt.Printf(", %.3f dB", n.psnr)
 	}
+	if n.decides {
+		fmt.Printf(", %.2f%% right", 100*n.right(n.before))
+	}
 	fmt.Printf("\n%-28s %9s %7s %5s %9s  %s\n", "recipe", "bytes", "ratio", "bits", "integers", "loss")
 	return nil
 }
 
 // outcome is what a recipe comes to.
-type outcome struct{ drop, cosine, ratio, bits float64 }
+type outcome struct{ drop, cosine, flips, ratio, bits float64 }
 
 // judge holds the network to the bars.
 func (n *net) judge(ctx context.Context) error {
 	for _, b := range bars {
-		if n.decides || !method.Match(*which, b.name) {
+		if n.decides && b.flips == 0 || !method.Match(*which, b.name) {
 			continue
 		}
 		steps := b.steps
-		if n.truth != nil && b.psnr != "" {
+		switch {
+		case n.truth != nil && b.psnr != "":
 			steps = b.psnr
+		case n.decides && b.decides != "":
+			steps = b.decides
 		}
 		o, err := n.try(ctx, b.name, steps)
 		if err != nil {
@@ -560,12 +600,15 @@ func (n *net) judge(ctx context.Context) error {
 			}
 			fmt.Printf("    %-20s %9.4f, bar %7.4g  %s\n", what, got, want, word)
 		}
-		if n.truth == nil {
+		switch {
+		case n.decides:
+			say("% flipped", 100*o.flips, 100*b.flips, o.flips <= b.flips)
+		case n.truth == nil:
 			say("cosine", o.cosine, b.cosine, o.cosine >= b.cosine)
-		} else if !math.IsInf(b.drop, 1) {
+		case !math.IsInf(b.drop, 1):
 			say("dB less", o.drop, b.drop, o.drop <= b.drop)
 		}
-		if b.ratio > 0 {
+		if b.ratio > 0 && !n.decides {
 			say("times smaller", o.ratio, b.ratio, o.ratio >= b.ratio)
 		}
 		say("bits a weight", o.bits, b.bits, o.bits <= b.bits)
@@ -661,7 +704,8 @@ func (n *net) try(ctx context.Context, name, steps string) (o outcome, err error
 				flips++
 			}
 		}
-		loss = fmt.Sprintf("%.2f%% of decisions flipped", 100*float64(flips)/float64(len(all)))
+		o.flips = float64(flips) / float64(len(all))
+		loss = fmt.Sprintf("%.2f%% of decisions flipped, %.2f%% right", 100*o.flips, 100*n.right(all))
 	default:
 		mean, least := n.cosines(all)
 		o.cosine = mean

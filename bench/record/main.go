@@ -1,7 +1,7 @@
-// Command record tries recipes for the smallest LeNets without opening a test set: MNIST's training images are
-// cut into 50,000 to train on and 10,000 to choose by, as whit compress does.
+// Command record tries recipes for the smallest networks without opening a test set: the training images, MNIST's or those of a
+// folder with train/ and test/, are cut into 5/6 to train on and 1/6 to choose by, as whit compress does.
 //
-//	record [-seed N] [-work DIR] [-o FILE.whit | -race ROUNDS] MODEL.onnx RECIPE.yaml...
+//	record [-data DATA] [-seed N] [-work DIR] [-o FILE.whit | -race ROUNDS] MODEL.onnx RECIPE.yaml...
 //
 // Several recipes are followed one after the other, each on what the one before left; what was finished is kept in
 // the work folder, so that trials that begin alike share it. Printed are the bytes of the file and the error on the images to choose by.
@@ -34,19 +34,20 @@ import (
 )
 
 func main() {
+	name := flag.String("data", "mnist", "mnist, or a folder with train/ and test/")
 	seed := flag.Uint64("seed", 1, "seed")
 	work := flag.String("work", "", "folder that keeps finished steps")
 	out := flag.String("o", "", "file to write")
 	threads := flag.Int("threads", 0, "workers (0: physical cores)")
 	rounds := flag.Int("race", 0, "let the recipes race in so many rounds (0: follow all, one after the other)")
 	flag.Parse()
-	if err := run(context.Background(), flag.Args(), *seed, *work, *out, *threads, *rounds); err != nil {
+	if err := run(context.Background(), flag.Args(), *name, *seed, *work, *out, *threads, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "record:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, seed uint64, work, out string, threads, rounds int) error {
+func run(ctx context.Context, args []string, name string, seed uint64, work, out string, threads, rounds int) error {
 	if len(args) < 2 || rounds < 0 || rounds > 16 || rounds > 0 && out != "" {
 		return fmt.Errorf("want a model and recipes, and 0 to 16 rounds; a race writes no file")
 	}
@@ -58,9 +59,19 @@ func run(ctx context.Context, args []string, seed uint64, work, out string, thre
 	if err != nil {
 		return err
 	}
-	sets, err := data.Open(ctx, "mnist", &c, []int{1, 28, 28}, data.Options{})
+	if len(g.Inputs) != 1 || len(g.Inputs[0].Decl.Dims) < 2 {
+		return fmt.Errorf("%d inputs, want one of a batch of samples", len(g.Inputs))
+	}
+	var in []int
+	for _, d := range g.Inputs[0].Decl.Dims[1:] {
+		in = append(in, max(d.Size, -1))
+	}
+	sets, err := data.Open(ctx, name, &c, in, data.Options{})
 	if err != nil {
 		return err
+	}
+	if sets.Train == nil {
+		return fmt.Errorf("data %s have no training set of their own", name)
 	}
 	never := func(context.Context) (data.Dataset, error) { return nil, fmt.Errorf("the test set stays closed") }
 	fit, choice, err := compress.Parts(compress.Data{Set: sets.Train, Test: never})

@@ -591,7 +591,11 @@ func (p *placement) hold(s *method.State, n *graph.Node, l *method.Layer, spec S
 			bias[i] = float64(v)
 		}
 	}
-	w, ok := l.Weight.As.(weight.Int8)
+	held, err := l.Weight.Weight()
+	if err != nil {
+		return err
+	}
+	w, ok := held.(weight.Int8)
 	if !ok || w.Group != 0 || w.Axis != weight.PerTensor && w.Axis != l.OutAxis || !fits(w, x, bias) {
 		t := target{spec: spec, levels: uniform, sets: setsOf(l, "channel", 0)}
 		d := l.Weight.Data()

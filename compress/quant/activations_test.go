@@ -16,6 +16,7 @@ import (
 	"whit/stat"
 	"whit/tensor"
 	"whit/train"
+	"whit/weight"
 )
 
 // ops are the operators that a model's nodes become.
@@ -100,6 +101,39 @@ func TestActivations(t *testing.T) {
 				t.Errorf("the ONNX file is %v apart", d)
 			}
 		})
+	}
+}
+
+// Levels that are there already stay, with a scale for all too; what a normalisation multiplies them by is part of the scales.
+func TestActivationsLevels(t *testing.T) {
+	s := stateOf(t, net(rand.New(rand.NewPCG(3, 4))), 64)
+	var want [][]int8
+	for _, l := range s.Layers {
+		levels := make([]int8, l.Weight.Len())
+		for i := range levels {
+			levels[i] = int8(i%9 - 4)
+		}
+		l.Weight.Quantise(levels, 0.05)
+		want = append(want, levels)
+	}
+	step(t, Activations, s, nil)
+	for k, l := range s.Layers {
+		w, ok := l.Weight.As.(weight.Int8)
+		if !ok {
+			t.Fatalf("%s is held as %T", l.Name, l.Weight.As)
+		}
+		for i, q := range want[k] {
+			if v := w.Level(i); v != int32(q) && v != -int32(q) && v != 0 {
+				t.Fatalf("%s: level %d became %d", l.Name, q, v)
+			}
+		}
+	}
+	f, err := s.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ops(t, f); strings.Contains(got, "BatchNormalization") {
+		t.Errorf("nodes %s", got)
 	}
 }
 

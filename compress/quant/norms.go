@@ -9,12 +9,13 @@ import (
 	"whit/compress/method"
 	"whit/graph"
 	"whit/tensor"
+	"whit/weight"
 )
 
 // foldNorms folds each BatchNormalization of constants into the convolution before it, as
 // pass.FoldBatchNorm does when a program is made, but in the model graph: weights keep
-// their names, the output that of the normalisation. Weights that are shared, or
-// already held as levels or a codebook, stay.
+// their names, the output that of the normalisation. Levels stay, and have a scale for each channel then. Weights that are
+// shared, or held as a codebook or otherwise, stay.
 func foldNorms(s *method.State) {
 	g := s.Graph
 	held := map[*graph.Value]*method.Held{}
@@ -29,7 +30,7 @@ func foldNorms(s *method.State) {
 	uses := g.Uses()
 	free := func(v *graph.Value) bool { // may be given other data
 		h := held[v]
-		return floats(v) != nil && len(uses[v]) == 1 && (h == nil || h.As == nil && h.Centroids == nil)
+		return floats(v) != nil && len(uses[v]) == 1 && (h == nil || h.As == nil && h.Centroids == nil || signed(h) != nil)
 	}
 	for _, bn := range slices.Clone(g.Nodes) {
 		if bn.Domain != "" || bn.Op != "BatchNormalization" || bn.Int("training_mode", 0) != 0 || len(bn.In) != 5 || bn.In[0] == nil || len(bn.Out) != 1 {
@@ -55,23 +56,31 @@ func foldNorms(s *method.State) {
 			continue
 		}
 		eps := float64(bn.Float("epsilon", 1e-5))
-		x, y := slices.Clone(floats(w)), make([]float32, channels)
-		k := len(x) / channels
+		f, y := make([]float64, channels), make([]float32, channels)
 		for c := range channels {
-			f := float64(par[0][c]) / math.Sqrt(float64(par[3][c])+eps)
-			for i := c * k; i < (c+1)*k; i++ {
-				x[i] = float32(float64(x[i]) * f)
-			}
+			f[c] = float64(par[0][c]) / math.Sqrt(float64(par[3][c])+eps)
 			b0 := 0.0
 			if b != nil {
 				b0 = float64(floats(b)[c])
 			}
-			y[c] = float32((b0-float64(par[2][c]))*f + float64(par[1][c]))
+			y[c] = float32((b0-float64(par[2][c]))*f[c] + float64(par[1][c]))
 		}
-		if h := held[w]; h != nil {
-			h.Set(x)
+		h := held[w]
+		if q := signed(h); q != nil {
+			if !rescale(h, *q, f) {
+				continue
+			}
 		} else {
-			w.Data = tensor.From(x, w.Type.Shape...)
+			x := slices.Clone(floats(w))
+			k := len(x) / channels
+			for i := range x {
+				x[i] = float32(float64(x[i]) * f[i/k])
+			}
+			if h != nil {
+				h.Set(x)
+			} else {
+				w.Data = tensor.From(x, w.Type.Shape...)
+			}
 		}
 		setBias(g, conv, layer[conv], y)
 		norm := method.Norm{Mean: make([]float64, channels), Std: make([]float64, channels)}
@@ -83,6 +92,56 @@ func foldNorms(s *method.State) {
 		conv.Out[0].Producer = conv
 		g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return n == bn })
 	}
+}
+
+// signed is a constant as levels on both sides of zero with a scale for all or for each index of the first axis; nil where
+// it is not held so.
+func signed(h *method.Held) *weight.Int8 {
+	if h == nil || h.As == nil && h.Step == 0 {
+		return nil
+	}
+	w, err := h.Weight()
+	q, ok := w.(weight.Int8)
+	if err != nil || !ok || q.Zero != nil || q.Group != 0 || q.Axis > 0 || !q.Q.DType.IsSigned() {
+		return nil
+	}
+	return &q
+}
+
+// rescale multiplies levels by a factor for each index of the first axis, which becomes a part of its scale; false: they
+// stay, since no levels are the same with the other sign, or no scale is left.
+func rescale(h *method.Held, q weight.Int8, f []float64) bool {
+	levels, scale := make([]int32, q.Q.Len()), make([]float32, len(f))
+	k := len(levels) / len(f)
+	for c := range f {
+		s := q.Scale[c%len(q.Scale)]
+		scale[c] = float32(float64(s) * math.Abs(f[c]))
+		if scale[c]-scale[c] != 0 {
+			return false
+		}
+		sign := int32(1)
+		switch {
+		case scale[c] == 0:
+			sign, scale[c] = 0, s
+		case f[c] < 0:
+			sign = -1
+		}
+		for i := c * k; i < (c+1)*k; i++ {
+			levels[i] = sign * q.Level(i)
+		}
+	}
+	t, err := weight.PackLevels(q.Q.DType, levels, q.Q.Shape...)
+	if err != nil {
+		return false
+	}
+	w, err := weight.NewInt8(t, 0, scale, nil)
+	if err != nil {
+		return false
+	}
+	mask := h.Mask
+	h.Hold(w)
+	h.Mask = mask
+	return true
 }
 
 // setNorm notes what a value's channels are.

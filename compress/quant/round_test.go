@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -239,24 +240,78 @@ func TestRound(t *testing.T) {
 	}
 }
 
-// Folding a normalisation leaves the outputs as they are, and the names.
+// Folding a normalisation leaves the outputs as they are, the names, and levels.
 func TestFoldNorms(t *testing.T) {
-	g := net(rand.New(rand.NewPCG(3, 4)))
-	before := run(t, g, 8)
-	s := stateOf(t, g, 0)
-	foldNorms(s)
-	if err := g.Verify(); err != nil {
-		t.Fatal(err)
-	}
-	if d := apart(before, run(t, g, 8)); d > 1e-5 {
-		t.Errorf("outputs are %v apart", d)
-	}
-	if l := s.Layers[0]; l.Name != "c1" || l.Bias == nil || l.Bias.Value.Name != "c1.bias" {
-		t.Errorf("layer %+v", l)
-	}
-	for _, n := range g.Nodes {
-		if n.Op == "BatchNormalization" {
-			t.Error("it is still there")
+	quantise := func(s *method.State) {
+		h := &s.Layers[0].Weight
+		levels := make([]int8, h.Len())
+		for i := range levels {
+			levels[i] = int8(i%9 - 4)
 		}
+		h.Quantise(levels, 0.05)
+	}
+	for _, c := range []struct {
+		name  string
+		hold  func(s *method.State)
+		kind  string
+		stays bool
+	}{
+		{"float", func(*method.State) {}, "dense", false},
+		{"levels of one step", quantise, "int8", false},
+		{"levels of a scale a channel", func(s *method.State) {
+			quantise(s)
+			h := &s.Layers[0].Weight
+			if !rescale(h, *signed(h), []float64{1, 2, 3, -4, 5, 6, 7, 8}[:h.Value.Type.Shape[0]]) {
+				t.Fatal("not rescaled")
+			}
+		}, "int8", false},
+		{"codebook", func(s *method.State) {
+			h := &s.Layers[0].Weight
+			h.Share([]float32{0.1, -0.2}, make([]uint16, h.Len()))
+		}, "codebook", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := net(rand.New(rand.NewPCG(3, 4)))
+			s := stateOf(t, g, 0)
+			for _, n := range g.Nodes { // one channel changes its sign, one is off
+				if n.Op == "BatchNormalization" {
+					x := slices.Clone(floats(n.In[1]))
+					x[0], x[1] = -x[0], 0
+					n.In[1].Data = tensor.From(x, len(x))
+				}
+			}
+			c.hold(s)
+			before := run(t, g, 8)
+			foldNorms(s)
+			if err := g.Verify(); err != nil {
+				t.Fatal(err)
+			}
+			if d := apart(before, run(t, g, 8)); d > 1e-5 {
+				t.Errorf("outputs are %v apart", d)
+			}
+			l := s.Layers[0]
+			if l.Name != "c1" || !c.stays && (l.Bias == nil || l.Bias.Value.Name != "c1.bias") {
+				t.Errorf("layer %+v", l)
+			}
+			if w, err := l.Weight.Weight(); err != nil || w.Kind() != c.kind {
+				t.Errorf("held as %v, %v, want %s", w.Kind(), err, c.kind)
+			}
+			norms := 0
+			for _, n := range g.Nodes {
+				if n.Op == "BatchNormalization" {
+					norms++
+				}
+			}
+			if (norms > 0) != c.stays {
+				t.Errorf("%d normalisations are left", norms)
+			}
+			f, err := s.Freeze()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := apart(before, run(t, f, 8)); d > 1e-5 {
+				t.Errorf("frozen, outputs are %v apart", d)
+			}
+		})
 	}
 }

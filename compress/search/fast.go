@@ -3,6 +3,7 @@ package search
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ type attempt struct {
 // removed; and the last two on integers. Every candidate is timed on the engine that ships, in
 // turn with the model as it came.
 func (r *runner) fast(ctx context.Context) error {
-	var best []*attempt // of each kind, that hold
+	var best []*attempt // that hold
 	add := func(a *attempt, err error) error {
 		if a != nil && a.ok {
 			best = append(best, a)
@@ -73,6 +74,7 @@ func (r *runner) fast(ctx context.Context) error {
 			}
 			if a.ok {
 				lo, most = mid, a
+				best = append(best, a) // one that is less fast may bear fewer bits
 			} else {
 				hi = mid
 			}
@@ -80,7 +82,6 @@ func (r *runner) fast(ctx context.Context) error {
 		if most == nil {
 			continue
 		}
-		best = append(best, most)
 		if kind.what == "channels" {
 			if err := add(r.integers(ctx, most.name+", ", most.steps)); err != nil {
 				return err
@@ -90,7 +91,7 @@ func (r *runner) fast(ctx context.Context) error {
 	if len(best) == 0 {
 		return nil
 	}
-	// What time does not pay for, bytes may: levels of 8 bits in the file of the fastest.
+	// What time does not pay for, bytes may: levels in the file of the fastest that bears them.
 	slices.SortStableFunc(best, func(a, b *attempt) int {
 		switch {
 		case a.c.Ms < b.c.Ms:
@@ -100,14 +101,52 @@ func (r *runner) fast(ctx context.Context) error {
 		}
 		return 0
 	})
-	top := best[0]
-	if m := find("gptq"); m != nil && r.may("gptq") && !strings.Contains(top.name, "integers") {
-		_, err := r.attempt(ctx, top.name+", 8 bits", r.start, 0, append(slices.Clone(top.steps), method.Step{Method: "gptq", Set: typed(m, map[string]any{"bits": 8.0})}))
-		if err != nil && ctx.Err() != nil {
-			return ctx.Err()
+	for _, a := range best {
+		if done, err := r.lighter(ctx, a); done || err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// lighter gives the weights of a fast model levels: of 8 bits or, where a size is asked for, of as many on average as
+// keep to it. done: it is small enough, and keeps the promise.
+func (r *runner) lighter(ctx context.Context, a *attempt) (done bool, err error) {
+	ints, target := a.state.OnIntegers(), r.o.Target
+	m := find("gptq")
+	if m == nil || !r.may("gptq") || target == 0 && ints || target > 0 && a.c.Bytes <= target {
+		return true, nil
+	}
+	for bits := 8.0; bits >= 2 && !r.late("levels for "+a.name); {
+		set := map[string]any{"average": bits}
+		if bits == 8 {
+			set = map[string]any{"bits": bits}
+		}
+		name := fmt.Sprintf("%s, %g bits", a.name, bits)
+		step := method.Step{Method: "gptq", Set: typed(m, set)}
+		base, through := a.state, len(a.steps)
+		steps := append(slices.Clone(a.steps), step)
+		if ints { // levels come first, and integers keep them
+			base, through = r.start, 0
+			steps = slices.Insert(slices.Clone(a.steps), len(a.steps)-1, step)
+		} else if bits < 8 {
+			steps = append(steps, r.fixes([]string{"adaround"})...)
+		}
+		b, err := r.attempt(ctx, name, base, through, steps)
+		if err != nil {
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			r.refuse(name, err.Error())
+			return false, nil
+		}
+		if b == nil || target == 0 || b.c.Bytes <= target {
+			return b != nil && (target == 0 || b.ok), nil
+		}
+		// As many bits as the size allows for, in quarters, and a step down at least.
+		bits = min(bits-0.25, math.Floor(4*bits*float64(target)/float64(b.c.Bytes))/4)
+	}
+	return false, nil
 }
 
 func (r *runner) fixes(names []string) (out []method.Step) {
