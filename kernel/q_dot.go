@@ -193,7 +193,7 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*offsets + scratch + edges + d.Tmp()}
 	blocks := images * w.nh * w.nw
 	work := pixels * depth * 4
-	if d.Group() > 4 { // half as many columns, four times as fast
+	if d.Group() > 4 { // tiles: half as many columns, four times as fast
 		work /= 8
 	}
 	nb, np := split(blocks, len(gs), work)
