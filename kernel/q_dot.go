@@ -145,7 +145,7 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 		rows *= w.bh
 	}
 	d, _ := kern.DotsOf(e.CPU)
-	d = d.For(rows, kseg)
+	d = d.For(rows, len(off), kseg)
 	flip, zero := byte(0), zeroOf(n.In[2])
 	if d.Signed != (n.In[0].Type.DType == tensor.Int8) {
 		flip = 0x80
@@ -184,22 +184,26 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 		return g.count < 16*g.panels && (g.first+g.count < ws[0] || g.first+16*g.panels > most)
 	}
 	pixels, edges := w.bh*w.bw, 0
+	offsets := (pixels + 7) / 8 * 8 // so that the image begins with a line of the cache
 	for _, g := range gs {
 		if partial(g) {
 			edges = max(edges, 16*g.panels*pixels)
 		}
 	}
-	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*pixels + scratch + edges + d.Tmp()}
+	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*offsets + scratch + edges + d.Tmp()}
 	blocks := images * w.nh * w.nw
 	work := pixels * depth * 4
-	if d.Group() > 4 { // half as many columns, four times as fast
+	if d.Group() > 4 { // tiles: half as many columns, four times as fast
 		work /= 8
 	}
 	nb, np := split(blocks, len(gs), work)
+	if np == 1 && nb > blocks/2 {
+		nb = blocks // of one block each
+	}
 	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, mem []byte) {
 		t := t
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
-		off, mem := kern.CutInts(mem, pixels)
+		off, mem := kern.CutInts(mem, offsets)
 		image, edge := mem[:scratch], mem[scratch:][:edges]
 		t.Tmp = mem[scratch+edges:]
 		b0, b1 := part(tile%nb, nb, blocks)
@@ -225,11 +229,8 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 			if p0 == 0 && x0 == 0 {
 				haloBytes(&y, out, img, y0, y0+h)
 			}
-			for i, g := range gs[p0:p1] {
-				t.B, t.Panels, t.Ahead = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels, 0
-				if p0+i+1 < len(gs) {
-					t.Ahead = 16 * gs[p0+i+1].panels * depth
-				}
+			for _, g := range gs[p0:p1] {
+				t.B, t.Panels = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels
 				t.A = a[g.first/og*cin:]
 				t.Bias, t.Mul = bias[g.first:], mul[g.first:]
 				step := wd // output pixels that follow each other

@@ -25,8 +25,6 @@ package kern
 //		}
 //	}
 //
-// With every step of 64 of k it prefetches 512 bytes from w.ahead on, which moves on by w.each.
-//
 // Tiles 0 to 3 are sums, 4 and 5 rows of A, 6 and 7 panels of B; w.config says so. The tiles are
 // released at the end: until then a thread's state is 8 KB larger.
 //

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func i8Dot32x32AMX(t *I8Dot, w *dotWork)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F
 TEXT ·i8Dot32x32AMX(SB), NOSPLIT, $0-16
 	MOVQ t+0(FP), R14
 	MOVQ w+8(FP), R15
@@ -20,7 +20,7 @@ TEXT ·i8Dot32x32AMX(SB), NOSPLIT, $0-16
 	BYTE         $0x10
 	BYTE         $0x00
 	BYTE         $0x00
-	LEAQ         4728(R15), R12
+	LEAQ         4712(R15), R12
 	MOVQ         4176(R15), R13
 	MOVQ         136(R14), AX
 	VMOVUPS      (AX), Z24
@@ -30,6 +30,10 @@ TEXT ·i8Dot32x32AMX(SB), NOSPLIT, $0-16
 	CMPQ         104(R14), $0x01
 	JEQ          pairs1
 	VMOVUPS      64(AX), Z25
+	VPBROADCASTW 4192(R15), Z29
+	VPBROADCASTB 4194(R15), Z30
+	VPBROADCASTB 4195(R15), Z31
+	VMOVDQU32    i8TileOrder<>+0(SB), Z23
 
 pairs2:
 	CMPQ R13, $0x02
@@ -92,10 +96,7 @@ pairs2:
 	MOVQ $0x00000080, DI
 	MOVQ 80(R14), SI
 	MOVQ 48(R14), R10
-	MOVQ 56(R14), AX
-	MOVQ AX, 4192(R15)
-	MOVQ 4200(R15), R11
-	ADDQ SI, R11
+	MOVQ 56(R14), R11
 
 segt2p2:
 	MOVQ (R10), CX
@@ -114,18 +115,6 @@ kt2p2:
 	BYTE $0xb4
 	BYTE $0x3e
 	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(SI)(DI*1), TMM7
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xbc
-	BYTE $0x3e
-	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -149,13 +138,6 @@ kt2p2:
 	BYTE $0x5e
 	BYTE $0xc4
 
-	// TDPBUSD TMM7, TMM4, TMM1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x41
-	BYTE $0x5e
-	BYTE $0xcc
-
 	// TILELOADD 0(DX)(BX*1), TMM5
 	BYTE $0xc4
 	BYTE $0xe2
@@ -175,32 +157,40 @@ kt2p2:
 	BYTE $0x5e
 	BYTE $0xd5
 
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBUSD TMM7, TMM4, TMM1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xcc
+
 	// TDPBUSD TMM7, TMM5, TMM3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xdd
-	PREFETCHT1 (R11)
-	PREFETCHT1 64(R11)
-	PREFETCHT1 128(R11)
-	PREFETCHT1 192(R11)
-	PREFETCHT1 256(R11)
-	PREFETCHT1 320(R11)
-	PREFETCHT1 384(R11)
-	PREFETCHT1 448(R11)
-	ADDQ       4208(R15), R11
-	ADDQ       $0x40, CX
-	ADDQ       $0x40, DX
-	ADDQ       $0x00000800, SI
-	DECQ       AX
-	JNZ        kt2p2
-	ADDQ       $0x08, R10
-	DECQ       4192(R15)
-	JNZ        segt2p2
-	SUBQ       80(R14), R11
-	MOVQ       R11, 4200(R15)
-	MOVQ       $0x00000080, BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xdd
+	ADDQ $0x40, CX
+	ADDQ $0x40, DX
+	ADDQ $0x00000800, SI
+	DECQ AX
+	JNZ  kt2p2
+	ADDQ $0x08, R10
+	DECQ R11
+	JNZ  segt2p2
+	MOVQ $0x00000080, BX
 
 	// TILESTORED TMM0, 0(R15)(BX*1)
 	BYTE $0xc4
@@ -252,60 +242,94 @@ kt2p2:
 	LEAQ (R15), CX
 	MOVQ 160(R14), DX
 	ADDQ 8(R12), DX
-	LEAQ 4216(R15), SI
+	LEAQ 4200(R15), SI
 	ADDQ 16(R12), SI
 	MOVQ 4168(R15), AX
 
 rows0t2p2:
-	VCVTDQ2PS (CX), Z0
-	VCVTDQ2PS 64(CX), Z1
-	VMULPS    Z24, Z0, Z0
-	VMAXPS    Z26, Z0, Z0
-	VMINPS    Z27, Z0, Z0
-	VCVTPS2DQ Z0, Z0
-	VPADDD    Z28, Z0, Z0
-	VPMOVDB   Z0, (DX)
-	VMULPS    Z25, Z1, Z1
-	VMAXPS    Z26, Z1, Z1
-	VMINPS    Z27, Z1, Z1
-	VCVTPS2DQ Z1, Z1
-	VPADDD    Z28, Z1, Z1
-	VPMOVDB   Z1, 16(DX)
-	ADDQ      (SI), DX
-	ADDQ      $0x08, SI
-	ADDQ      $0x00000080, CX
-	DECQ      AX
-	JNZ       rows0t2p2
-	LEAQ      2048(R15), CX
-	MOVQ      160(R14), DX
-	ADDQ      32(R12), DX
-	LEAQ      4216(R15), SI
-	ADDQ      40(R12), SI
-	MOVQ      4168(R15), AX
+	VCVTDQ2PS     (CX), Z0
+	VMULPS        Z24, Z0, Z0
+	VMINPS        Z27, Z0, Z0
+	VCVTPS2DQ     Z0, Z0
+	VCVTDQ2PS     64(CX), Z1
+	VMULPS        Z25, Z1, Z1
+	VMINPS        Z27, Z1, Z1
+	VCVTPS2DQ     Z1, Z1
+	VCVTDQ2PS     128(CX), Z2
+	VMULPS        Z24, Z2, Z2
+	VMINPS        Z27, Z2, Z2
+	VCVTPS2DQ     Z2, Z2
+	VCVTDQ2PS     192(CX), Z3
+	VMULPS        Z25, Z3, Z3
+	VMINPS        Z27, Z3, Z3
+	VCVTPS2DQ     Z3, Z3
+	VPACKSSDW     Z1, Z0, Z0
+	VPADDSW       Z29, Z0, Z0
+	VPACKSSDW     Z3, Z2, Z2
+	VPADDSW       Z29, Z2, Z2
+	VPACKUSWB     Z2, Z0, Z0
+	VPMAXUB       Z30, Z0, Z0
+	VPXORD        Z31, Z0, Z0
+	VPERMD        Z0, Z23, Z0
+	VMOVDQU       Y0, (DX)
+	ADDQ          (SI), DX
+	CMPQ          AX, $0x01
+	JEQ           rows0t2p2end
+	VEXTRACTI64X4 $0x01, Z0, (DX)
+	ADDQ          8(SI), DX
+	ADDQ          $0x10, SI
+	ADDQ          $0x00000100, CX
+	SUBQ          $0x02, AX
+	JNZ           rows0t2p2
+
+rows0t2p2end:
+	LEAQ 2048(R15), CX
+	MOVQ 160(R14), DX
+	ADDQ 32(R12), DX
+	LEAQ 4200(R15), SI
+	ADDQ 40(R12), SI
+	MOVQ 4168(R15), AX
 
 rows1t2p2:
-	VCVTDQ2PS (CX), Z0
-	VCVTDQ2PS 64(CX), Z1
-	VMULPS    Z24, Z0, Z0
-	VMAXPS    Z26, Z0, Z0
-	VMINPS    Z27, Z0, Z0
-	VCVTPS2DQ Z0, Z0
-	VPADDD    Z28, Z0, Z0
-	VPMOVDB   Z0, (DX)
-	VMULPS    Z25, Z1, Z1
-	VMAXPS    Z26, Z1, Z1
-	VMINPS    Z27, Z1, Z1
-	VCVTPS2DQ Z1, Z1
-	VPADDD    Z28, Z1, Z1
-	VPMOVDB   Z1, 16(DX)
-	ADDQ      (SI), DX
-	ADDQ      $0x08, SI
-	ADDQ      $0x00000080, CX
-	DECQ      AX
-	JNZ       rows1t2p2
-	ADDQ      $0x30, R12
-	SUBQ      $0x02, R13
-	JMP       pairs2
+	VCVTDQ2PS     (CX), Z0
+	VMULPS        Z24, Z0, Z0
+	VMINPS        Z27, Z0, Z0
+	VCVTPS2DQ     Z0, Z0
+	VCVTDQ2PS     64(CX), Z1
+	VMULPS        Z25, Z1, Z1
+	VMINPS        Z27, Z1, Z1
+	VCVTPS2DQ     Z1, Z1
+	VCVTDQ2PS     128(CX), Z2
+	VMULPS        Z24, Z2, Z2
+	VMINPS        Z27, Z2, Z2
+	VCVTPS2DQ     Z2, Z2
+	VCVTDQ2PS     192(CX), Z3
+	VMULPS        Z25, Z3, Z3
+	VMINPS        Z27, Z3, Z3
+	VCVTPS2DQ     Z3, Z3
+	VPACKSSDW     Z1, Z0, Z0
+	VPADDSW       Z29, Z0, Z0
+	VPACKSSDW     Z3, Z2, Z2
+	VPADDSW       Z29, Z2, Z2
+	VPACKUSWB     Z2, Z0, Z0
+	VPMAXUB       Z30, Z0, Z0
+	VPXORD        Z31, Z0, Z0
+	VPERMD        Z0, Z23, Z0
+	VMOVDQU       Y0, (DX)
+	ADDQ          (SI), DX
+	CMPQ          AX, $0x01
+	JEQ           rows1t2p2end
+	VEXTRACTI64X4 $0x01, Z0, (DX)
+	ADDQ          8(SI), DX
+	ADDQ          $0x10, SI
+	ADDQ          $0x00000100, CX
+	SUBQ          $0x02, AX
+	JNZ           rows1t2p2
+
+rows1t2p2end:
+	ADDQ $0x30, R12
+	SUBQ $0x02, R13
+	JMP  pairs2
 
 last2:
 	TESTQ R13, R13
@@ -342,10 +366,7 @@ last2:
 	MOVQ $0x00000080, DI
 	MOVQ 80(R14), SI
 	MOVQ 48(R14), R10
-	MOVQ 56(R14), AX
-	MOVQ AX, 4192(R15)
-	MOVQ 4200(R15), R11
-	ADDQ SI, R11
+	MOVQ 56(R14), R11
 
 segt1p2:
 	MOVQ (R10), CX
@@ -362,18 +383,6 @@ kt1p2:
 	BYTE $0xb4
 	BYTE $0x3e
 	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD 64(SI)(DI*1), TMM7
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0xbc
-	BYTE $0x3e
-	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -397,31 +406,32 @@ kt1p2:
 	BYTE $0x5e
 	BYTE $0xc4
 
+	// TILELOADD 64(SI)(DI*1), TMM7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xbc
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
 	// TDPBUSD TMM7, TMM4, TMM1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xcc
-	PREFETCHT1 (R11)
-	PREFETCHT1 64(R11)
-	PREFETCHT1 128(R11)
-	PREFETCHT1 192(R11)
-	PREFETCHT1 256(R11)
-	PREFETCHT1 320(R11)
-	PREFETCHT1 384(R11)
-	PREFETCHT1 448(R11)
-	ADDQ       4208(R15), R11
-	ADDQ       $0x40, CX
-	ADDQ       $0x00000800, SI
-	DECQ       AX
-	JNZ        kt1p2
-	ADDQ       $0x08, R10
-	DECQ       4192(R15)
-	JNZ        segt1p2
-	SUBQ       80(R14), R11
-	MOVQ       R11, 4200(R15)
-	MOVQ       $0x00000080, BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xcc
+	ADDQ $0x40, CX
+	ADDQ $0x00000800, SI
+	DECQ AX
+	JNZ  kt1p2
+	ADDQ $0x08, R10
+	DECQ R11
+	JNZ  segt1p2
+	MOVQ $0x00000080, BX
 
 	// TILESTORED TMM0, 0(R15)(BX*1)
 	BYTE $0xc4
@@ -449,31 +459,48 @@ kt1p2:
 	LEAQ (R15), CX
 	MOVQ 160(R14), DX
 	ADDQ 8(R12), DX
-	LEAQ 4216(R15), SI
+	LEAQ 4200(R15), SI
 	ADDQ 16(R12), SI
 	MOVQ 4168(R15), AX
 
 rows0t1p2:
-	VCVTDQ2PS (CX), Z0
-	VCVTDQ2PS 64(CX), Z1
-	VMULPS    Z24, Z0, Z0
-	VMAXPS    Z26, Z0, Z0
-	VMINPS    Z27, Z0, Z0
-	VCVTPS2DQ Z0, Z0
-	VPADDD    Z28, Z0, Z0
-	VPMOVDB   Z0, (DX)
-	VMULPS    Z25, Z1, Z1
-	VMAXPS    Z26, Z1, Z1
-	VMINPS    Z27, Z1, Z1
-	VCVTPS2DQ Z1, Z1
-	VPADDD    Z28, Z1, Z1
-	VPMOVDB   Z1, 16(DX)
-	ADDQ      (SI), DX
-	ADDQ      $0x08, SI
-	ADDQ      $0x00000080, CX
-	DECQ      AX
-	JNZ       rows0t1p2
-	JMP       end
+	VCVTDQ2PS     (CX), Z0
+	VMULPS        Z24, Z0, Z0
+	VMINPS        Z27, Z0, Z0
+	VCVTPS2DQ     Z0, Z0
+	VCVTDQ2PS     64(CX), Z1
+	VMULPS        Z25, Z1, Z1
+	VMINPS        Z27, Z1, Z1
+	VCVTPS2DQ     Z1, Z1
+	VCVTDQ2PS     128(CX), Z2
+	VMULPS        Z24, Z2, Z2
+	VMINPS        Z27, Z2, Z2
+	VCVTPS2DQ     Z2, Z2
+	VCVTDQ2PS     192(CX), Z3
+	VMULPS        Z25, Z3, Z3
+	VMINPS        Z27, Z3, Z3
+	VCVTPS2DQ     Z3, Z3
+	VPACKSSDW     Z1, Z0, Z0
+	VPADDSW       Z29, Z0, Z0
+	VPACKSSDW     Z3, Z2, Z2
+	VPADDSW       Z29, Z2, Z2
+	VPACKUSWB     Z2, Z0, Z0
+	VPMAXUB       Z30, Z0, Z0
+	VPXORD        Z31, Z0, Z0
+	VPERMD        Z0, Z23, Z0
+	VMOVDQU       Y0, (DX)
+	ADDQ          (SI), DX
+	CMPQ          AX, $0x01
+	JEQ           rows0t1p2end
+	VEXTRACTI64X4 $0x01, Z0, (DX)
+	ADDQ          8(SI), DX
+	ADDQ          $0x10, SI
+	ADDQ          $0x00000100, CX
+	SUBQ          $0x02, AX
+	JNZ           rows0t1p2
+
+rows0t1p2end:
+	JMP end
 
 pairs1:
 	CMPQ R13, $0x02
@@ -512,10 +539,7 @@ pairs1:
 	MOVQ $0x00000040, DI
 	MOVQ 80(R14), SI
 	MOVQ 48(R14), R10
-	MOVQ 56(R14), AX
-	MOVQ AX, 4192(R15)
-	MOVQ 4200(R15), R11
-	ADDQ SI, R11
+	MOVQ 56(R14), R11
 
 segt2p1:
 	MOVQ (R10), CX
@@ -570,31 +594,20 @@ kt2p1:
 	BYTE $0x00
 
 	// TDPBUSD TMM6, TMM5, TMM2
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x49
-	BYTE       $0x5e
-	BYTE       $0xd5
-	PREFETCHT1 (R11)
-	PREFETCHT1 64(R11)
-	PREFETCHT1 128(R11)
-	PREFETCHT1 192(R11)
-	PREFETCHT1 256(R11)
-	PREFETCHT1 320(R11)
-	PREFETCHT1 384(R11)
-	PREFETCHT1 448(R11)
-	ADDQ       4208(R15), R11
-	ADDQ       $0x40, CX
-	ADDQ       $0x40, DX
-	ADDQ       $0x00000400, SI
-	DECQ       AX
-	JNZ        kt2p1
-	ADDQ       $0x08, R10
-	DECQ       4192(R15)
-	JNZ        segt2p1
-	SUBQ       80(R14), R11
-	MOVQ       R11, 4200(R15)
-	MOVQ       $0x00000080, BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xd5
+	ADDQ $0x40, CX
+	ADDQ $0x40, DX
+	ADDQ $0x00000400, SI
+	DECQ AX
+	JNZ  kt2p1
+	ADDQ $0x08, R10
+	DECQ R11
+	JNZ  segt2p1
+	MOVQ $0x00000080, BX
 
 	// TILESTORED TMM0, 0(R15)(BX*1)
 	BYTE $0xc4
@@ -622,7 +635,7 @@ kt2p1:
 	LEAQ (R15), CX
 	MOVQ 160(R14), DX
 	ADDQ 8(R12), DX
-	LEAQ 4216(R15), SI
+	LEAQ 4200(R15), SI
 	ADDQ 16(R12), SI
 	MOVQ 4168(R15), AX
 
@@ -642,7 +655,7 @@ rows0t2p1:
 	LEAQ      2048(R15), CX
 	MOVQ      160(R14), DX
 	ADDQ      32(R12), DX
-	LEAQ      4216(R15), SI
+	LEAQ      4200(R15), SI
 	ADDQ      40(R12), SI
 	MOVQ      4168(R15), AX
 
@@ -686,10 +699,7 @@ last1:
 	MOVQ $0x00000040, DI
 	MOVQ 80(R14), SI
 	MOVQ 48(R14), R10
-	MOVQ 56(R14), AX
-	MOVQ AX, 4192(R15)
-	MOVQ 4200(R15), R11
-	ADDQ SI, R11
+	MOVQ 56(R14), R11
 
 segt1p1:
 	MOVQ (R10), CX
@@ -723,30 +733,19 @@ kt1p1:
 	BYTE $0x00
 
 	// TDPBUSD TMM6, TMM4, TMM0
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x49
-	BYTE       $0x5e
-	BYTE       $0xc4
-	PREFETCHT1 (R11)
-	PREFETCHT1 64(R11)
-	PREFETCHT1 128(R11)
-	PREFETCHT1 192(R11)
-	PREFETCHT1 256(R11)
-	PREFETCHT1 320(R11)
-	PREFETCHT1 384(R11)
-	PREFETCHT1 448(R11)
-	ADDQ       4208(R15), R11
-	ADDQ       $0x40, CX
-	ADDQ       $0x00000400, SI
-	DECQ       AX
-	JNZ        kt1p1
-	ADDQ       $0x08, R10
-	DECQ       4192(R15)
-	JNZ        segt1p1
-	SUBQ       80(R14), R11
-	MOVQ       R11, 4200(R15)
-	MOVQ       $0x00000080, BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xc4
+	ADDQ $0x40, CX
+	ADDQ $0x00000400, SI
+	DECQ AX
+	JNZ  kt1p1
+	ADDQ $0x08, R10
+	DECQ R11
+	JNZ  segt1p1
+	MOVQ $0x00000080, BX
 
 	// TILESTORED TMM0, 0(R15)(BX*1)
 	BYTE $0xc4
@@ -762,7 +761,7 @@ kt1p1:
 	LEAQ (R15), CX
 	MOVQ 160(R14), DX
 	ADDQ 8(R12), DX
-	LEAQ 4216(R15), SI
+	LEAQ 4200(R15), SI
 	ADDQ 16(R12), SI
 	MOVQ 4168(R15), AX
 
@@ -789,3 +788,21 @@ end:
 	BYTE $0xc0
 	VZEROUPPER
 	RET
+
+DATA i8TileOrder<>+0(SB)/4, $0x00000000
+DATA i8TileOrder<>+4(SB)/4, $0x00000004
+DATA i8TileOrder<>+8(SB)/4, $0x00000008
+DATA i8TileOrder<>+12(SB)/4, $0x0000000c
+DATA i8TileOrder<>+16(SB)/4, $0x00000001
+DATA i8TileOrder<>+20(SB)/4, $0x00000005
+DATA i8TileOrder<>+24(SB)/4, $0x00000009
+DATA i8TileOrder<>+28(SB)/4, $0x0000000d
+DATA i8TileOrder<>+32(SB)/4, $0x00000002
+DATA i8TileOrder<>+36(SB)/4, $0x00000006
+DATA i8TileOrder<>+40(SB)/4, $0x0000000a
+DATA i8TileOrder<>+44(SB)/4, $0x0000000e
+DATA i8TileOrder<>+48(SB)/4, $0x00000003
+DATA i8TileOrder<>+52(SB)/4, $0x00000007
+DATA i8TileOrder<>+56(SB)/4, $0x0000000b
+DATA i8TileOrder<>+60(SB)/4, $0x0000000f
+GLOBL i8TileOrder<>(SB), RODATA|NOPTR, $64

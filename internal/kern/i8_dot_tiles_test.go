@@ -16,8 +16,8 @@ func TestDotWorkOffsets(t *testing.T) {
 	var d dotTile
 	for i, c := range []struct{ got, want uintptr }{
 		{unsafe.Offsetof(w.sums), 0}, {unsafe.Offsetof(w.config), 4096}, {unsafe.Offsetof(w.step), 4160}, {unsafe.Offsetof(w.m), 4168},
-		{unsafe.Offsetof(w.n), 4176}, {unsafe.Offsetof(w.segs), 4192}, {unsafe.Offsetof(w.ahead), 4200}, {unsafe.Offsetof(w.each), 4208},
-		{unsafe.Offsetof(w.adv), 4216}, {unsafe.Offsetof(w.tiles), 4728},
+		{unsafe.Offsetof(w.n), 4176}, {unsafe.Offsetof(w.add), 4192}, {unsafe.Offsetof(w.low), 4194}, {unsafe.Offsetof(w.flip), 4195},
+		{unsafe.Offsetof(w.adv), 4200}, {unsafe.Offsetof(w.tiles), 4712},
 		{unsafe.Offsetof(d.a), 0}, {unsafe.Offsetof(d.c), 8}, {unsafe.Offsetof(d.adv), 16}, {unsafe.Sizeof(d), 24},
 	} {
 		if c.got != c.want {
@@ -64,10 +64,13 @@ func lineDot(d Dots, panels, lines, line, step, jump, k int) (x *I8Dot, want []b
 	}
 	x.A = some(x.Rows[len(x.Rows)-1] + x.Off[len(x.Off)-1] + k)
 	for range n {
-		x.Bias, x.Mul = append(x.Bias, r.Int32N(2000)-1000), append(x.Mul, float32(r.Float64()*1e-4))
+		x.Bias, x.Mul = append(x.Bias, r.Int32N(2000)-1000), append(x.Mul, float32(r.Float64()*float64([]float32{1e-5, 1e-4, 1, 200}[r.IntN(4)])))
 	}
 	x.C = some((len(x.Rows)-1)*x.LDC + n + 9)
-	x.Tmp, x.Ahead = some(dotTmp), lines%2*1000
+	x.Tmp = some(dotTmp)
+	if line%2 == 1 {
+		x.Lo, x.Hi, x.Zero = -30, 225, 30 // of unsigned bytes
+	}
 	y := *x
 	y.C, y.Line = slices.Clone(x.C), 0
 	Dots{Signed: d.Signed}.runGo(&y)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
@@ -17,11 +18,11 @@ const (
 	wStep   = 4160
 	wM      = 4168
 	wN      = 4176
-	wSegs   = 4192
-	wAhead  = 4200
-	wEach   = 4208
-	wAdv    = 4216
-	wTiles  = 4728
+	wAdd    = 4192
+	wLow    = 4194
+	wFlip   = 4195
+	wAdv    = 4200
+	wTiles  = 4712
 	dA      = 0
 	dC      = 8
 	dAdv    = 16
@@ -105,10 +106,13 @@ and sums are modulo 2³², so in any order:
 		}
 	}
 
-With every step of 64 of k it prefetches 512 bytes from w.ahead on, which moves on by w.each.
-
 Tiles 0 to 3 are sums, 4 and 5 rows of A, 6 and 7 panels of B; w.config says so. The tiles are
 released at the end: until then a thread's state is 8 KB larger.`, "I8Dot", "dotWork")
+	order := c.StaticGlobal("i8TileOrder") // of what packing leaves: four of each of two panels of two rows, four times
+	c.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 16 {
+		c.AppendDatum(operand.U32(i%4*4 + i/4))
+	}
 	t, w, tiles, left := reg.R14, reg.R15, reg.R12, reg.R13
 	c.Load(c.Param("t"), t)
 	c.Load(c.Param("w"), w)
@@ -124,6 +128,10 @@ released at the end: until then a thread's state is 8 KB larger.`, "I8Dot", "dot
 	c.CMPQ(mem(t, qPanels), operand.U8(1))
 	c.JEQ(operand.LabelRef("pairs1"))
 	c.VMOVUPS(mem(mul, 64), zmm[25])
+	c.VPBROADCASTW(mem(w, wAdd), zmm[29])
+	c.VPBROADCASTB(mem(w, wLow), zmm[30])
+	c.VPBROADCASTB(mem(w, wFlip), zmm[31])
+	c.VMOVDQU32(order, zmm[23])
 	for np := 2; np > 0; np-- {
 		l := func(s string) operand.LabelRef { return operand.LabelRef(fmt.Sprintf("%s%d", s, np)) }
 		c.Label(string(l("pairs")))
@@ -153,7 +161,7 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	t, w, tiles := reg.R14, reg.R15, reg.R12
 	rows := []reg.GPPhysical{reg.R8, reg.R9}[:mt]
 	at := []reg.GPPhysical{reg.RCX, reg.RDX}[:mt]
-	b, n, step, bstep, seg, ahead := reg.RSI, reg.RAX, reg.RBX, reg.RDI, reg.R10, reg.R11
+	b, n, step, bstep, seg, segs := reg.RSI, reg.RAX, reg.RBX, reg.RDI, reg.R10, reg.R11
 	sum := func(i, j int) tile { return tile(2*i + j) }
 	c.MOVQ(mem(t, qBias), b)
 	c.XORQ(bstep, bstep)
@@ -170,10 +178,7 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.MOVQ(operand.U32(64*np), bstep)
 	c.MOVQ(mem(t, qB), b)
 	c.MOVQ(mem(t, qOff), seg)
-	c.MOVQ(mem(t, qSegs), n)
-	c.MOVQ(n, mem(w, wSegs))
-	c.MOVQ(mem(w, wAhead), ahead)
-	c.ADDQ(b, ahead)
+	c.MOVQ(mem(t, qSegs), segs)
 	c.Label(l("seg"))
 	for i, p := range at {
 		c.MOVQ(mem(seg, 0), p)
@@ -184,17 +189,13 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.Label(l("k"))
 	for j := range np {
 		tileLoad(c, reg.RSI, 64*j, reg.RDI, tile(6+j))
-	}
-	for i := range mt {
-		tileLoad(c, at[i], 0, reg.RBX, tile(4+i))
-		for j := range np {
+		for i := range mt {
+			if j == 0 {
+				tileLoad(c, at[i], 0, reg.RBX, tile(4+i))
+			}
 			tileDot(c, tile(6+j), tile(4+i), sum(i, j))
 		}
 	}
-	for l := range 8 {
-		c.PREFETCHT1(mem(ahead, 64*l))
-	}
-	c.ADDQ(mem(w, wEach), ahead)
 	for _, p := range at {
 		c.ADDQ(operand.U8(64), p)
 	}
@@ -202,10 +203,8 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.DECQ(n)
 	c.JNZ(operand.LabelRef(l("k")))
 	c.ADDQ(operand.U8(8), seg)
-	c.DECQ(mem(w, wSegs))
+	c.DECQ(segs)
 	c.JNZ(operand.LabelRef(l("seg")))
-	c.SUBQ(mem(t, qB), ahead)
-	c.MOVQ(ahead, mem(w, wAhead))
 
 	const row = 128 // bytes of a row of sums
 	c.MOVQ(operand.U32(row), step)
@@ -222,7 +221,12 @@ func i8TilesBody(c *build.Context, mt, np int) {
 		c.LEAQ(mem(w, wAdv), adv)
 		c.ADDQ(mem(tiles, dSize*i+dAdv), adv)
 		c.MOVQ(mem(w, wM), n)
-		c.Label(l(fmt.Sprintf("rows%d", i)))
+		rows := l(fmt.Sprintf("rows%d", i))
+		if np == 2 {
+			i8TileRows(c, rows, src, dst, adv, n)
+			continue
+		}
+		c.Label(rows)
 		for j := range np {
 			c.VCVTDQ2PS(mem(src, 64*j), zmm[j])
 		}
@@ -239,6 +243,39 @@ func i8TilesBody(c *build.Context, mt, np int) {
 		c.ADDQ(operand.U8(8), adv)
 		c.ADDQ(operand.U32(row), src)
 		c.DECQ(n)
-		c.JNZ(operand.LabelRef(l(fmt.Sprintf("rows%d", i))))
+		c.JNZ(operand.LabelRef(rows))
 	}
+}
+
+// i8TileRows quantises n rows of 32 sums, two at a time: packing saturates and so limits most
+// of what max and min would.
+func i8TileRows(c *build.Context, rows string, src, dst, adv, n reg.Register) {
+	end := operand.LabelRef(rows + "end")
+	c.Label(rows)
+	a := zmm[:4]
+	for j, a := range a {
+		c.VCVTDQ2PS(mem(src, 64*j), a)
+		c.VMULPS(zmm[24+j%2], a, a)
+		c.VMINPS(zmm[27], a, a)
+		c.VCVTPS2DQ(a, a)
+	}
+	for j := 0; j < 4; j += 2 {
+		c.VPACKSSDW(a[j+1], a[j], a[j])
+		c.VPADDSW(zmm[29], a[j], a[j])
+	}
+	c.VPACKUSWB(a[2], a[0], a[0])
+	c.VPMAXUB(zmm[30], a[0], a[0])
+	c.VPXORD(zmm[31], a[0], a[0])
+	c.VPERMD(a[0], zmm[23], a[0])
+	c.VMOVDQU(ymm[0], mem(dst, 0))
+	c.ADDQ(mem(adv, 0), dst)
+	c.CMPQ(n, operand.U8(1))
+	c.JEQ(end)
+	c.VEXTRACTI64X4(operand.U8(1), a[0], mem(dst, 0))
+	c.ADDQ(mem(adv, 8), dst)
+	c.ADDQ(operand.U8(16), adv)
+	c.ADDQ(operand.U32(256), src)
+	c.SUBQ(operand.U8(2), n)
+	c.JNZ(operand.LabelRef(rows))
+	c.Label(string(end))
 }
