@@ -152,12 +152,22 @@ func All() []*Op {
 
 // Errorf is an ErrType about node n.
 func Errorf(n *graph.Node, format string, args ...any) error {
-	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrType, fmt.Sprintf(format, args...))
+	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrType, brief(format, args))
 }
 
 // Unsupported is an ErrUnsupported about node n.
 func Unsupported(n *graph.Node, format string, args ...any) error {
-	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrUnsupported, fmt.Sprintf(format, args...))
+	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrUnsupported, brief(format, args))
+}
+
+// brief is a message, cut where what it quotes of a file is long.
+func brief(format string, args []any) string {
+	const most = 1000
+	s := fmt.Sprintf(format, args...)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
 }
 
 // Infer runs the node's type rule and checks what it returns. It does not set the outputs' types.
