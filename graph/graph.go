@@ -42,6 +42,15 @@ type Decl struct {
 	Ranked bool // false: the rank is not declared and Dims is nil
 }
 
+// Sizes are the sizes of the dimensions, -1 where one is open.
+func (d Decl) Sizes() []int {
+	var s []int
+	for _, dim := range d.Dims {
+		s = append(s, max(dim.Size, -1))
+	}
+	return s
+}
+
 // Order is the physical order of a value's elements.
 type Order uint8
 

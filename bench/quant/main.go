@@ -215,11 +215,7 @@ func classifier(ctx context.Context) (*net, error) {
 	if len(f.Graph.Inputs) != 1 || len(f.Graph.Inputs[0].Decl.Dims) < 2 {
 		return nil, fmt.Errorf("%d inputs, want one", len(f.Graph.Inputs))
 	}
-	var in []int
-	for _, d := range f.Graph.Inputs[0].Decl.Dims[1:] {
-		in = append(in, max(d.Size, -1))
-	}
-	sets, err := data.Open(ctx, *named, f.Card, in, data.Options{})
+	sets, err := data.Open(ctx, *named, f.Card, f.Graph.Inputs[0].Decl.Sizes()[1:], data.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -62,11 +62,7 @@ func run(ctx context.Context, args []string, name string, seed uint64, work, out
 	if len(g.Inputs) != 1 || len(g.Inputs[0].Decl.Dims) < 2 {
 		return fmt.Errorf("%d inputs, want one of a batch of samples", len(g.Inputs))
 	}
-	var in []int
-	for _, d := range g.Inputs[0].Decl.Dims[1:] {
-		in = append(in, max(d.Size, -1))
-	}
-	sets, err := data.Open(ctx, name, &c, in, data.Options{})
+	sets, err := data.Open(ctx, name, &c, g.Inputs[0].Decl.Sizes()[1:], data.Options{})
 	if err != nil {
 		return err
 	}

@@ -31,9 +31,7 @@ func dataInput(f *modelfile.File, given shapes) ([]int, error) {
 		if !v.Decl.Ranked {
 			return nil, usage("input %q has no declared shape; give --shape %s=...", v.Name, v.Name)
 		}
-		for _, d := range v.Decl.Dims {
-			dims = append(dims, max(d.Size, -1))
-		}
+		dims = v.Decl.Sizes()
 	}
 	if len(dims) < 2 || v.Decl.DType != tensor.Float32 {
 		return nil, fmt.Errorf("%s: input %q is %v, want a float32 batch of samples", f.Base, v.Name, v.Decl)
