@@ -577,6 +577,17 @@ func broadcastParam(c *build.Context, name string, r reg.VecPhysical) {
 	c.VBROADCASTSS(p.Addr, r)
 }
 
+// quotients leaves in u the eight values at m over scale, within lo and hi and rounded; not a number is 0.
+func quotients(c *build.Context, m operand.Mem, u, ordered, scale, lo, hi reg.VecPhysical) {
+	c.VMOVUPS(m, u)
+	c.VDIVPS(scale, u, u)
+	c.VCMPPS(operand.U8(7), u, u, ordered)
+	c.VANDPS(ordered, u, u)
+	c.VMAXPS(lo, u, u)
+	c.VMINPS(hi, u, u)
+	c.VCVTPS2DQ(u, u)
+}
+
 func i8Quantize(c *build.Context) {
 	function(c, "i8QuantizeAVX2", "func(dst []byte, src []float32, scale, lo, hi float32, zero int32)", `i8QuantizeAVX2 is, for i below a multiple of 16 that is at most len(src):
 
@@ -599,15 +610,8 @@ where a quotient of NaN counts as 0.`)
 	c.JZ(operand.LabelRef("done"))
 	c.Label("loop")
 	for j := range 2 {
-		u, m := ymm[j], ymm[2+j]
-		c.VMOVUPS(mem(s, 32*j), u)
-		c.VDIVPS(scale, u, u)
-		c.VCMPPS(operand.U8(7), u, u, m) // ordered
-		c.VANDPS(m, u, u)
-		c.VMAXPS(lo, u, u)
-		c.VMINPS(hi, u, u)
-		c.VCVTPS2DQ(u, u)
-		c.VPADDD(zero, u, u)
+		quotients(c, mem(s, 32*j), ymm[j], ymm[2+j], scale, lo, hi)
+		c.VPADDD(zero, ymm[j], ymm[j])
 	}
 	pack16(c, ymm[0], ymm[1], bits)
 	c.VMOVDQU(reg.X0, mem(d, 0))

@@ -38,7 +38,7 @@ type tile int
 
 // amx emits an instruction on tiles as bytes, which neither avo nor Go's assembler know: of
 // opcode op and prefix pp (0: none, 1: 66, 2: F3, 3: F2), with vvvv and what follows the opcode.
-// high says which of the memory operand's registers are R8 to R15.
+// highIndex and highBase say that the memory operand's registers are of R8 to R15.
 func amx(c *build.Context, text string, pp, op byte, vvvv tile, highIndex, highBase bool, rest ...byte) {
 	second := byte(0xe2)
 	if highIndex {
@@ -116,7 +116,7 @@ released at the end: until then a thread's state is 8 KB larger.`, "I8Dot", "dot
 	t, w, tiles, left := reg.R14, reg.R15, reg.R12, reg.R13
 	c.Load(c.Param("t"), t)
 	c.Load(c.Param("w"), w)
-	tileConfig(c, reg.R15, wConfig)
+	tileConfig(c, w, wConfig)
 	c.LEAQ(mem(w, wTiles), tiles)
 	c.MOVQ(mem(w, wN), left)
 	mul := reg.RAX
@@ -167,7 +167,7 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.XORQ(bstep, bstep)
 	for i := range mt {
 		for j := range np {
-			tileLoad(c, reg.RSI, 64*j, reg.RDI, sum(i, j))
+			tileLoad(c, b, 64*j, bstep, sum(i, j))
 		}
 	}
 	for i, r := range rows {
@@ -188,10 +188,10 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.SHRQ(operand.U8(6), n)
 	c.Label(l("k"))
 	for j := range np {
-		tileLoad(c, reg.RSI, 64*j, reg.RDI, tile(6+j))
+		tileLoad(c, b, 64*j, bstep, tile(6+j))
 		for i := range mt {
 			if j == 0 {
-				tileLoad(c, at[i], 0, reg.RBX, tile(4+i))
+				tileLoad(c, at[i], 0, step, tile(4+i))
 			}
 			tileDot(c, tile(6+j), tile(4+i), sum(i, j))
 		}
@@ -210,7 +210,7 @@ func i8TilesBody(c *build.Context, mt, np int) {
 	c.MOVQ(operand.U32(row), step)
 	for i := range mt {
 		for j := range np {
-			tileStore(c, sum(i, j), reg.R15, wSums+16*row*i+64*j, reg.RBX)
+			tileStore(c, sum(i, j), w, wSums+16*row*i+64*j, step)
 		}
 	}
 	src, dst, adv := reg.RCX, reg.RDX, reg.RSI
@@ -227,18 +227,14 @@ func i8TilesBody(c *build.Context, mt, np int) {
 			continue
 		}
 		c.Label(rows)
-		for j := range np {
-			c.VCVTDQ2PS(mem(src, 64*j), zmm[j])
-		}
-		for j := range np {
-			a := zmm[j]
-			c.VMULPS(zmm[24+j], a, a)
-			c.VMAXPS(zmm[26], a, a)
-			c.VMINPS(zmm[27], a, a)
-			c.VCVTPS2DQ(a, a)
-			c.VPADDD(zmm[28], a, a)
-			c.VPMOVDB(a, mem(dst, 16*j))
-		}
+		a := zmm[0]
+		c.VCVTDQ2PS(mem(src, 0), a)
+		c.VMULPS(zmm[24], a, a)
+		c.VMAXPS(zmm[26], a, a)
+		c.VMINPS(zmm[27], a, a)
+		c.VCVTPS2DQ(a, a)
+		c.VPADDD(zmm[28], a, a)
+		c.VPMOVDB(a, mem(dst, 0))
 		c.ADDQ(mem(adv, 0), dst)
 		c.ADDQ(operand.U8(8), adv)
 		c.ADDQ(operand.U32(row), src)

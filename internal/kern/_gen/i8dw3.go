@@ -53,14 +53,9 @@ func newDW3(c *build.Context, name, doc string) *dw3 {
 func (c *dw3) weights(half, r int) {
 	for j := range 3 {
 		c.VMOVDQU(mem(c.w, 192*half+32*j), ymm[r+j])
-		c.VPSRLD(operand.U8(16), mem96(c, half, j), ymm[r+3+j])
+		c.VMOVDQU(mem(c.w, 192*half+96+32*j), ymm[15]) // rows 1 and 2
+		c.VPSRLD(operand.U8(16), ymm[15], ymm[r+3+j])
 	}
-}
-
-// mem96 loads rows 1 and 2 of a column into Y15.
-func mem96(c *dw3, half, j int) reg.VecPhysical {
-	c.VMOVDQU(mem(c.w, 192*half+96+32*j), ymm[15])
-	return ymm[15]
 }
 
 // words rounds the sums of eight channels in a, and of others in b, to words in w.

@@ -41,19 +41,12 @@ where a quotient of NaN counts as 0.`)
 	c.JLT(operand.LabelRef("done"))
 	for p := range 3 {
 		for j := range 2 {
-			u, ordered := ymm[p+3*j], ymm[6+j]
 			at := mem(s, 32*j)
 			if p > 0 {
 				at = idx(s, plane, uint8(p))
 				at.Disp = 32 * j
 			}
-			c.VMOVUPS(at, u)
-			c.VDIVPS(scale, u, u)
-			c.VCMPPS(operand.U8(7), u, u, ordered)
-			c.VANDPS(ordered, u, u)
-			c.VMAXPS(lo, u, u)
-			c.VMINPS(hi, u, u)
-			c.VCVTPS2DQ(u, u)
+			quotients(c, at, ymm[p+3*j], ymm[6+j], scale, lo, hi)
 		}
 		u := ymm[p]
 		c.VPACKSSDW(ymm[p+3], u, u)
