@@ -55,8 +55,11 @@ type Options struct {
 	Keep string
 	// NoFinetune: nothing is trained.
 	NoFinetune bool
-	Seed       uint64
-	Threads    int // 0: the physical cores
+	// Teachers are models of the same input and as many logits whose decisions training aims at: half of the loss in a search, in a
+	// recipe the share that its steps say in distill. None: the float model, where steps ask for one.
+	Teachers []*graph.Graph
+	Seed     uint64
+	Threads  int // 0: the physical cores
 	// Batch, Optimizer, Augment and LR are how a search's fine-tuning trains; zero: its defaults.
 	Batch     int
 	Optimizer string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"whit/card"
@@ -145,19 +146,38 @@ func TestRetrain(t *testing.T) {
 	}
 }
 
+const withinRecipe = `recipe: 1
+name: within
+steps:
+  - {method: movement, sparsity: 0.5, epochs: 4, batch: 32, lr: 0.005, every: 0.25, ema: 0.9, mimic: 1}
+  - {method: rewind, sparsity: 0.7, back: weights, rounds: 2, epochs: 2, batch: 32, lr: 0.005, distill: 0.5}
+`
+
+const coarseRecipe = `recipe: 1
+name: coarse
+steps:
+  - {method: coarse, levels: binary, layers: fc1, epochs: 8, batch: 32, lr: 0.005}
+`
+
 // A run of these methods that was stopped and is run again gives the bytes of an undisturbed
 // one, for any number of threads.
 func TestRetrainResumes(t *testing.T) {
+	for _, recipe := range []string{retrainRecipe, withinRecipe, coarseRecipe} {
+		t.Run(parse(t, recipe).Name, func(t *testing.T) { retrainResumes(t, recipe) })
+	}
+}
+
+func retrainResumes(t *testing.T, recipe string) {
 	g := mlp(t)
 	want := ""
 	for cut := range 3 {
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancel(context.Background())
 		done := 0
-		o := Options{Recipe: parse(t, retrainRecipe), WorkDir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "o.whit"), Resume: true, Threads: 1 + cut%2}
+		o := Options{Recipe: parse(t, recipe), WorkDir: filepath.Join(dir, "work"), Out: filepath.Join(dir, "o.whit"), Resume: true, Threads: 1 + cut%2}
 		o.Progress = func(e Event) {
-			if e.Done > 0 && (e.Stage == "prune" || e.Stage == "train levels") {
-				if done++; cut > 0 && done == []int{0, 3, 9}[cut] {
+			if e.Done > 0 && (e.Stage == "prune" || strings.HasPrefix(e.Stage, "train ") || strings.HasPrefix(e.Stage, "rewind ")) {
+				if done++; cut > 0 && done == []int{0, 3, 7}[cut] {
 					cancel()
 				}
 			}

@@ -103,6 +103,9 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 			return nil, fmt.Errorf("unknown method %q, want one of %s", m, methodNames())
 		}
 	}
+	if len(o.Teachers) > 0 && o.Recipe != nil && !slices.ContainsFunc(o.Recipe.Steps, distills) {
+		return nil, errors.New("there are teachers, and no step of the recipe sets distill")
+	}
 	tr, choice, open, err := splits(d)
 	if err != nil {
 		return nil, err
@@ -173,12 +176,22 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	}
 	sg, _ := r.g.Clone()
 	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice, Metric: r.metric,
-		Keep: o.Keep, NoFinetune: o.NoFinetune, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
+		Keep: o.Keep, NoFinetune: o.NoFinetune, Teachers: o.Teachers, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
 	r.refuse(method.FindLayers(r.g, ""))
 	if len(r.state.Layers) == 0 {
 		return nil, errors.New("nothing to compress: no Conv, Gemm or MatMul with a constant float32 weight")
 	}
-	return r, nil
+	return r, r.teachers(ctx)
+}
+
+// distills reports whether a step trains against teachers.
+func distills(st method.Step) bool {
+	m := method.Find(search.Methods, st.Method)
+	if m == nil || m.Param("distill") == nil {
+		return false
+	}
+	a, err := m.Args(st.Set)
+	return err == nil && a.Float("distill") > 0
 }
 
 // refuse notes the layers that stay as they are.
@@ -297,9 +310,30 @@ func (r *run) start(ctx context.Context) error {
 }
 
 // classes is the number of logits.
-func (r *run) classes(ctx context.Context) (int, error) {
-	e, err := train.Evaluate(ctx, r.g, method.First(r.state.Choice, 1), train.EvalOptions{Threads: r.o.Threads, Logits: true})
+func (r *run) classes(ctx context.Context) (int, error) { return r.classesOf(ctx, r.g) }
+
+func (r *run) classesOf(ctx context.Context, g *graph.Graph) (int, error) {
+	e, err := train.Evaluate(ctx, g, method.First(r.state.Choice, 1), train.EvalOptions{Threads: r.o.Threads, Logits: true})
 	return e.Classes, err
+}
+
+// teachers checks that they decide about the same.
+func (r *run) teachers(ctx context.Context) error {
+	if len(r.o.Teachers) == 0 {
+		return nil
+	}
+	want, err := r.classes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range r.o.Teachers {
+		if n, err := r.classesOf(ctx, t); err != nil {
+			return fmt.Errorf("a teacher: %w", err)
+		} else if n != want {
+			return fmt.Errorf("a teacher of %d logits, want %d", n, want)
+		}
+	}
+	return nil
 }
 
 func (r *run) recipe(ctx context.Context) error {

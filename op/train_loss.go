@@ -8,8 +8,8 @@ import (
 )
 
 // whit.SoftmaxXent is the training loss of classifiers. Inputs: logits [N,C],
-// labels int32 [N] (a negative label: the sample does not count), and optionally
-// soft targets [N,C]. With p = softmax(logits) and M the number of labels ≥ 0:
+// labels int32 [N] (a negative label: the sample does not count, unless alpha is 1 and labels
+// say nothing), and optionally soft targets [N,C]. With p = softmax(logits) and M the number of samples that count:
 //
 //	t      = (1-alpha)·((1-smoothing)·onehot(label) + smoothing/C) + alpha·soft
 //	each_i = -Σ_c t_ic·log p_ic          loss = Σ_i each_i / M
@@ -124,17 +124,19 @@ func xentRow(n *graph.Node, x []float64, label int32, soft, p, t []float64) (sum
 	return sumT, loss
 }
 
-func xentCount(n *graph.Node, labels []int32, classes int) (float64, error) {
+// xentCount is the number of samples that count, at least 1, and whether those without a label do.
+func xentCount(n *graph.Node, labels []int32, classes int, soft []float64) (float64, bool, error) {
+	all := soft != nil && n.Float("alpha", 0) == 1
 	m := 0
 	for i, l := range labels {
 		if int(l) >= classes {
-			return 0, Errorf(n, "label %d of sample %d, the logits have %d classes", l, i, classes)
+			return 0, false, Errorf(n, "label %d of sample %d, the logits have %d classes", l, i, classes)
 		}
-		if l >= 0 {
+		if all || l >= 0 {
 			m++
 		}
 	}
-	return float64(max(1, m)), nil
+	return float64(max(1, m)), all, nil
 }
 
 func softRow(soft []float64, i, c int) []float64 {
@@ -154,14 +156,14 @@ func input(in []*tensor.Tensor, i int) *tensor.Tensor {
 func refXent(n *graph.Node, in, out []*tensor.Tensor) error {
 	x, labels, soft := wide(in[0]), tensor.Of[int32](in[1]), wide(input(in, 2))
 	c := in[0].Shape[1]
-	m, err := xentCount(n, labels, c)
+	m, all, err := xentCount(n, labels, c, soft)
 	if err != nil {
 		return err
 	}
 	p, t, each := make([]float64, c), make([]float64, c), make([]float64, len(labels))
 	var sum float64
 	for i, l := range labels {
-		if l >= 0 {
+		if all || l >= 0 {
 			_, each[i] = xentRow(n, x[i*c:(i+1)*c], l, softRow(soft, i, c), p, t)
 			sum += each[i]
 		}
@@ -177,13 +179,13 @@ func refXentGrad(n *graph.Node, in, out []*tensor.Tensor) error {
 	x, labels, soft := wide(in[0]), tensor.Of[int32](in[1]), wide(input(in, 2))
 	dloss, deach := wide(input(in, 3)), wide(input(in, 4))
 	c := in[0].Shape[1]
-	m, err := xentCount(n, labels, c)
+	m, all, err := xentCount(n, labels, c, soft)
 	if err != nil {
 		return err
 	}
 	p, t, dx := make([]float64, c), make([]float64, c), make([]float64, len(x))
 	for i, l := range labels {
-		if l < 0 {
+		if !all && l < 0 {
 			continue
 		}
 		var w float64

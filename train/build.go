@@ -118,6 +118,13 @@ func build(g *graph.Graph, shape []int, n int, o *Options) (*built, error) {
 			total = c.Add("", "Add", nil, total, share(loss, 1-o.Distill))
 		}
 	}
+	if o.Mimic != nil {
+		m, err := mimicry(c, in, o.Mimic)
+		if err != nil {
+			return nil, err
+		}
+		total = c.Add("", "Add", nil, total, m)
+	}
 	if o.Extra != nil {
 		x, err := o.Extra(Loss{Graph: c, Input: in, Labels: labels, Logits: logits, Params: byName})
 		if err != nil {

@@ -74,6 +74,8 @@ type Options struct {
 	// augmented or their versions are counted (Views), teachers see each but once.
 	Distill     float64 `json:"distill,omitempty"`
 	Temperature float64 `json:"temperature,omitempty"`
+	// Mimic adds how far values within the model are from another's; nil: nothing.
+	Mimic *Mimic `json:"mimic,omitempty"`
 	// ExtraID names what Extra adds, for the identity of checkpoints.
 	ExtraID string `json:"extra,omitempty"`
 
@@ -197,6 +199,9 @@ func (o Options) WithDefaults() (Options, error) {
 		if set(&o.Temperature, 1); len(o.Teachers) == 0 {
 			return bad("distill %v without a teacher", o.Distill)
 		}
+	}
+	if m := o.Mimic; m != nil && (m.Of == nil || len(m.Hints) == 0 || !(m.Weight > 0 && m.Weight <= 1e6)) {
+		return bad("mimic needs a model, values of it, and a weight above 0")
 	}
 	for _, d := range o.Drops {
 		if !(d >= 0 && d <= 1) {

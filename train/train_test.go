@@ -10,6 +10,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"whit/graph"
@@ -704,6 +705,63 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestMimicry holds that values within the model come close to those of another, which is part of a checkpoint's identity.
+func TestMimicry(t *testing.T) {
+	teacher, g := mlp(3, tensor.Float32), mlp(1, tensor.Float32)
+	Promote(g)
+	ds := newBlobs(64, 4, 1, 12)
+	value := g.Nodes[0].Out[0].Name
+	off := func(g *graph.Graph) (sum float64) {
+		var got [2][]float32
+		for i, m := range []*graph.Graph{g, teacher} {
+			c, _ := m.Clone()
+			c.Outputs = []*graph.Value{c.Find(value)}
+			e, err := Evaluate(context.Background(), c, ds, EvalOptions{Logits: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[i] = e.Logits
+		}
+		for i, x := range got[0] {
+			sum += float64((x - got[1][i]) * (x - got[1][i]))
+		}
+		return sum
+	}
+	m := &Mimic{Weight: 10, Of: teacher, Hints: []Hint{{Value: value}}}
+	o := Options{Epochs: 60, Batch: 16, LR: 0.01, Mimic: m}
+	c, _ := g.Clone()
+	if _, err := Run(context.Background(), c, ds, o); err != nil {
+		t.Fatal(err)
+	}
+	if before, after := off(g), off(c); after > before/10 {
+		t.Errorf("off by %v, before %v", after, before)
+	}
+	a, err := New(g, ds, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Of = mlp(4, tensor.Float32)
+	b, err := New(g, ds, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Restore(a.Snapshot()); !errors.Is(err, ErrCheckpoint) {
+		t.Errorf("got %v, want %v", err, ErrCheckpoint)
+	}
+	for name, m := range map[string]*Mimic{
+		"nothing":       {Weight: 1, Of: teacher},
+		"no model":      {Weight: 1, Hints: m.Hints},
+		"no weight":     {Of: teacher, Hints: m.Hints},
+		"no such value": {Weight: 1, Of: teacher, Hints: []Hint{{Value: "zz"}}},
+		"other shape":   {Weight: 1, Of: teacher, Hints: []Hint{{Value: value, Channels: []int{0, 1}, Axis: 1}}},
+		"beyond":        {Weight: 1, Of: teacher, Hints: []Hint{{Value: value, Channels: []int{0, 999}, Axis: 1}}},
+	} {
+		if _, err := New(g, ds, Options{Mimic: m}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
 // TestDistillation holds that a student comes to decide as its teacher, and that teachers are part of a checkpoint's identity.
 func TestDistillation(t *testing.T) {
 	teacher := mlp(3, tensor.Float32)
@@ -736,6 +794,16 @@ func TestDistillation(t *testing.T) {
 	// The teacher is not trained itself: its decisions have nothing to do with the labels.
 	if after := agree(c); after < 0.95 || before > 0.6 {
 		t.Errorf("agreement with the teacher %.2f, before %.2f", after, before)
+	}
+	// Labels are not needed.
+	c, _ = g.Clone()
+	bare := *ds
+	bare.y = slices.Repeat([]int32{-1}, ds.n)
+	if _, err := Run(context.Background(), c, &bare, o); err != nil {
+		t.Fatal(err)
+	}
+	if after := agree(c); after < 0.95 {
+		t.Errorf("agreement with the teacher %.2f without labels", after)
 	}
 	a, err := New(g, ds, o)
 	if err != nil {

@@ -37,6 +37,7 @@ type compressFlags struct {
 	metric, minimize         string
 	finetune, methods, keep  string
 	recipe                   string
+	teachers                 []string
 	output, onnx, report     string
 	images                   int
 	seed                     uint64
@@ -95,6 +96,7 @@ CLASS/GROUP/. --recipe replays steps instead of searching.`,
 	fl.StringVar(&f.methods, "methods", "", "methods that the search may use, comma-separated (default: all)")
 	fl.StringVar(&f.keep, "keep", "", "glob of layers that stay as they are")
 	fl.StringVar(&f.recipe, "recipe", "", "follow a recipe: a YAML file, or one that comes with whit")
+	fl.StringArrayVar(&f.teachers, "teacher", nil, "a model of the same input and classes whose decisions training aims at; may be given several times")
 	fl.BoolVar(&f.printRec, "print-recipe", false, "print the default recipe and exit")
 	fl.StringVarP(&f.output, "output", "o", "", "the .whit to write (default: the model's base name + .whit)")
 	fl.StringVar(&f.onnx, "onnx", "", "write the result as .onnx too")
@@ -159,6 +161,9 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 		return err
 	}
 	if err := supported(m); err != nil {
+		return err
+	}
+	if o.Teachers, err = loadTeachers(f.teachers); err != nil {
 		return err
 	}
 	if f.output == "" {
@@ -414,6 +419,9 @@ func (f *compressFlags) replay(model string) string {
 	}
 	if f.finetune == "off" {
 		s += " --finetune off"
+	}
+	for _, t := range f.teachers {
+		s += " --teacher " + filepath.Base(t)
 	}
 	return s + fmt.Sprintf(" --recipe recipe.yaml --seed %d -o %s", f.seed, filepath.Base(f.output))
 }

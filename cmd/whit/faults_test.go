@@ -785,6 +785,8 @@ func TestCompressFaults(t *testing.T) {
 	save(t, smallGraph(1), p("other.onnx"))
 	put(t, p("deep.yaml"), []byte("recipe: 1\nsteps: "+strings.Repeat("[", 100_000)))
 	put(t, p("unknown.yaml"), []byte("recipe: 1\nsteps:\n  - {method: frobnicate}\n"))
+	put(t, p("round.yaml"), []byte("recipe: 1\nsteps:\n  - {method: round}\n"))
+	put(t, p("taught.yaml"), []byte("recipe: 1\nsteps:\n  - {method: magnitude, rounds: 1, final: 1, distill: 1}\n"))
 	if err := os.Mkdir(p("empty"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -800,6 +802,9 @@ func TestCompressFaults(t *testing.T) {
 		{list(p("other.onnx"), "--data", p("d.npz")), exitFailed},
 		{list(p("m.onnx"), "--data", p("d.npz"), "--recipe", p("deep.yaml")), exitFailed},
 		{list(p("m.onnx"), "--data", p("d.npz"), "--recipe", p("unknown.yaml")), exitFailed},
+		{list(p("m.onnx"), "--data", p("d.npz"), "--teacher", p("none.onnx")), exitFailed},
+		{list(p("m.onnx"), "--data", p("d.npz"), "--teacher", p("m.onnx"), "--recipe", p("round.yaml")), exitFailed}, // nothing is taught
+		{list(p("m.onnx"), "--data", p("d.npz"), "--teacher", p("other.onnx"), "--recipe", p("taught.yaml")), exitFailed},
 		{list(p("m.onnx"), "--data", p("d.npz"), "--max-drop", "lots"), exitUsage},
 		{list(p("m.onnx"), "--data", p("d.npz"), "--target-size", "-1"), exitUsage},
 		{list(p("m.onnx"), "--data", p("d.npz"), "--methods", "frobnicate"), exitUsage},
@@ -823,6 +828,20 @@ func TestCompressFaults(t *testing.T) {
 			}
 		})
 	}
+	t.Run("teachers", func(t *testing.T) {
+		dir := t.TempDir()
+		taught := filepath.Join(dir, "taught.onnx")
+		if code, _, errs := contract(t, "train", "--data", p("d.npz"), "--epochs", "1", "--teacher", p("m.onnx"), "--teacher", p("m.onnx"), "-o", taught); code != exitOK {
+			t.Error(errs)
+		}
+		if code, _, errs := contract(t, "compress", taught, "--data", p("d.npz"), "--teacher", p("m.onnx"), "--recipe", p("taught.yaml"), "-o", filepath.Join(dir, "o.whit")); code != exitOK {
+			t.Error(errs)
+		}
+		only(t, dir, "taught.onnx", "o.whit")
+		if code, _, _ := contract(t, "train", "--data", p("d.npz"), "--distill", "0.5", "-o", filepath.Join(dir, "x.onnx")); code != exitUsage {
+			t.Errorf("exit %d without a teacher", code)
+		}
+	})
 	t.Run("a budget that cannot be met", func(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "o.whit")
 		code, _, errs := contract(t, "compress", p("m.onnx"), "--data", p("d.npz"), "--target-size", "100", "--time", "1s", "--finetune", "off", "--json", "-o", out)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 	"whit/card"
 	"whit/data"
+	"whit/graph"
 	"whit/internal/modelfile"
 	"whit/internal/safefile"
 	"whit/train"
@@ -37,6 +39,7 @@ type trainResult struct {
 func trainCmd() *cobra.Command {
 	var (
 		arch, dataName, output, recipe string
+		teachers                       []string
 		threads, size                  int
 		width                          float64
 		resume, asJSON                 bool
@@ -72,6 +75,12 @@ test set, where there is one.`,
 			}
 			override(c, &opt, &o)
 			opt.Seed, opt.Threads = o.Seed, threads
+			if opt.Teachers, err = loadTeachers(teachers); err != nil {
+				return err
+			}
+			if len(teachers) > 0 {
+				opt.Distill, opt.Temperature = cmp.Or(opt.Distill, 0.5), cmp.Or(opt.Temperature, 2)
+			}
 			if opt, err = opt.WithDefaults(); err != nil {
 				return usageError{err}
 			}
@@ -161,6 +170,9 @@ test set, where there is one.`,
 	f.Float64Var(&o.WeightDecay, "weight-decay", 0, "weight decay")
 	f.Float64Var(&o.LabelSmoothing, "label-smoothing", 0, "label smoothing, 0 to 1")
 	f.Float64Var(&o.EMA, "ema", 0, "decay of the moving average of weights")
+	f.StringArrayVar(&teachers, "teacher", nil, "a model of the same input and classes whose decisions are aimed at too; may be given several times")
+	f.Float64Var(&o.Distill, "distill", 0, "share of the loss that is taken against them (default 0.5)")
+	f.Float64Var(&o.Temperature, "temperature", 0, "temperature at which their decisions are softened (default 2)")
 	f.StringVar(&recipe, "recipe", "", "YAML file of training options")
 	f.IntVar(&threads, "threads", 0, "workers (0: physical cores)")
 	f.BoolVar(&resume, "resume", false, "go on where an interrupted run stopped")
@@ -239,6 +251,24 @@ func override(c *cobra.Command, dst, src *train.Options) {
 	if set("ema") {
 		dst.EMA = src.EMA
 	}
+	if set("distill") {
+		dst.Distill = src.Distill
+	}
+	if set("temperature") {
+		dst.Temperature = src.Temperature
+	}
+}
+
+// loadTeachers reads models that others learn from.
+func loadTeachers(names []string) (gs []*graph.Graph, err error) {
+	for _, n := range names {
+		m, err := load(n, "")
+		if err != nil {
+			return nil, err
+		}
+		gs = append(gs, m.Graph)
+	}
+	return gs, nil
 }
 
 // The files of recipes and of training options that are read, at most, in bytes.

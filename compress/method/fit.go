@@ -45,11 +45,14 @@ func (s *State) Fit(ctx context.Context, name string, o train.Options) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Teach(&o); err != nil {
+		return err
+	}
 	full, err := o.WithDefaults()
 	if err != nil {
 		return err
 	}
-	key := s.Memo.Key("fit").Add(identity(full)).Graph(s.Graph)
+	key := taught(s.Memo.Key("fit"), full).Graph(s.Graph)
 	for _, l := range s.Layers {
 		for _, h := range l.held() {
 			key.Held(h)
@@ -102,9 +105,14 @@ func diverged(v *graph.Value) error {
 
 // identity is the options that decide a fit's result, as text.
 func identity(o train.Options) string {
-	return fmt.Sprintf("%d %d %d %v %s %v %v %v %v %v %v %v %s %v %v %v %v %v %v %v %v %v %s %d",
+	mimic := train.Mimic{}
+	if o.Mimic != nil {
+		mimic = *o.Mimic
+	}
+	return fmt.Sprintf("%d %d %d %v %s %v %v %v %v %v %v %v %s %v %v %v %v %v %v %v %v %v %s %d %v %v %v %v",
 		o.Epochs, o.Batch, o.Seed, o.DropLast, o.Optimizer, o.LR, o.Momentum, o.Nesterov, o.Beta1, o.Beta2, o.Epsilon, o.LRMult,
-		o.Schedule, o.Warmup, o.LREnd, o.Drops, o.Gamma, o.WeightDecay, o.L1, o.L2, o.LabelSmoothing, o.EMA, o.Augment, o.Views)
+		o.Schedule, o.Warmup, o.LREnd, o.Drops, o.Gamma, o.WeightDecay, o.L1, o.L2, o.LabelSmoothing, o.EMA, o.Augment, o.Views,
+		o.Distill, o.Temperature, mimic.Weight, mimic.Hints)
 }
 
 // bind says which trained value a held constant takes its data from.

@@ -55,13 +55,6 @@ type Rewrite struct {
 	Note func() string
 }
 
-// Teach makes the float model the teacher where the options want one.
-func (s *State) Teach(o *train.Options) {
-	if o.Distill > 0 && o.Teachers == nil {
-		o.Teachers = []*graph.Graph{s.Float}
-	}
-}
-
 // Live trains the state with Adam, while the method rewrites its weights, to the end or to where a run
 // that was interrupted had come. Masks and codebooks are the method's own business: all elements are trained. What is trained and not in
 // Parts is written back into the state.
@@ -75,7 +68,9 @@ func (s *State) Live(ctx context.Context, name string, o train.Options, w Rewrit
 	s.fits++
 	o.Seed = s.Seed + o.Seed + uint64(s.fits)*0x9e3779b97f4a7c15
 	o.Threads = s.Threads
-	s.Teach(&o)
+	if err := s.Teach(&o); err != nil {
+		return nil, err
+	}
 	l := &Live{s: s}
 	c, m := s.Graph.Clone()
 	train.Promote(c)
@@ -113,10 +108,7 @@ func (s *State) Live(ctx context.Context, name string, o train.Options, w Rewrit
 		return nil, err
 	}
 	if s.Memo != nil {
-		key := s.Memo.Key("live").Add(identity(full), full.Distill, full.Temperature, w.Key, w.Slow).Graph(c)
-		for _, t := range full.Teachers {
-			key.Graph(t)
-		}
+		key := taught(s.Memo.Key("live"), full).Add(w.Key, w.Slow).Graph(c)
 		for _, p := range l.Parts {
 			key.Held(p.Held)
 		}

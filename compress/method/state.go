@@ -37,6 +37,8 @@ type State struct {
 	Metric Metric
 	// Reference keeps the float model's outputs on the choice split; nil: none yet.
 	Reference *Reference
+	// Teachers are what steps with distill train against; none: Float.
+	Teachers []*graph.Graph
 	// NoFinetune: methods must not train.
 	NoFinetune bool
 	// Keep is a glob of layers that methods leave alone, "" for none.

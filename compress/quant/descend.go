@@ -51,7 +51,9 @@ func descend(ctx context.Context, s *method.State, a method.Args) error {
 		}
 	}
 	method.Distilled(a, &d.opt)
-	s.Teach(&d.opt)
+	if err := s.Teach(&d.opt); err != nil {
+		return err
+	}
 	if d.parts == nil {
 		return errors.New("descend: no layer is held as levels with one step")
 	}
@@ -148,18 +150,29 @@ func (d *descending) measure(ctx context.Context) error {
 	return nil
 }
 
-// learn runs the teacher, if there is one.
+// learn runs the teachers, if there are any.
 func (d *descending) learn(ctx context.Context) error {
 	if d.opt.Distill == 0 {
 		return nil
 	}
-	e, err := train.Evaluate(ctx, d.opt.Teachers[0], d.set, train.EvalOptions{Threads: d.s.Threads, Logits: true})
-	if err != nil {
-		return err
-	}
-	d.soft = e.Logits
-	for at := 0; at < len(d.soft); at += e.Classes {
-		soften(d.soft[at:at+e.Classes], d.soft[at:at+e.Classes], d.opt.Temperature)
+	for i, t := range d.opt.Teachers {
+		e, err := train.Evaluate(ctx, t, d.set, train.EvalOptions{Threads: d.s.Threads, Logits: true})
+		if err != nil {
+			return err
+		}
+		for at := 0; at < len(e.Logits); at += e.Classes {
+			soften(e.Logits[at:at+e.Classes], e.Logits[at:at+e.Classes], d.opt.Temperature)
+		}
+		if i == 0 {
+			d.soft = e.Logits
+			continue
+		}
+		if len(e.Logits) != len(d.soft) {
+			return fmt.Errorf("teachers of %d and %d classes", len(d.soft)/d.set.Len(), e.Classes)
+		}
+		for k, q := range e.Logits {
+			d.soft[k] += (q - d.soft[k]) / float32(i+1)
+		}
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ import (
 var Trained = &method.Method{
 	Name: "trained",
 	Doc:  "trains few uniform levels and their steps, with the bytes they take as a part of the loss",
-	Params: append(append([]method.Param{
+	Params: append([]method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 		{Name: "levels", Kind: method.PerLayer, Default: method.Uniform(5), Min: 1, Max: 127, Doc: "largest level of weights on both sides of zero, by layer or for all"},
 		{Name: "bias_levels", Kind: method.Int, Default: 15, Min: 1, Max: 127, Doc: "largest level of biases"},
@@ -47,7 +47,7 @@ var Trained = &method.Method{
 		{Name: "freeze", Kind: method.Float, Default: 0.9, Min: 0.01, Max: 1, Doc: "share of the training after which all is rounded, and steps alone are trained"},
 		{Name: "every", Kind: method.Float, Default: 0.5, Min: 0.001, Max: 1, Doc: "epochs after which bits are looked up again, and weights go or are rounded"},
 		{Name: "slow", Kind: method.Float, Default: 0.05, Min: 0, Max: 100, Doc: "learning rate of steps, as a share of that of weights"},
-	}, method.FitParams(20, 5e-4)...), method.DistillParams...),
+	}, method.FitParams(20, 5e-4)...),
 	Apply: trained,
 }
 
@@ -57,7 +57,6 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 		return err
 	}
 	o := method.FitOptions(a)
-	method.Distilled(a, &o)
 	if o.Epochs == 0 {
 		return errors.New("trained: epochs is 0")
 	}

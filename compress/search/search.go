@@ -20,7 +20,9 @@ import (
 var Methods = []*method.Method{
 	scanMethod,
 	prune.Magnitude,
+	prune.Rewind,
 	prune.Fisher,
+	prune.Movement,
 	prune.Channels,
 	prune.ThiNet,
 	prune.Reconstruct,
@@ -31,6 +33,7 @@ var Methods = []*method.Method{
 	quant.Codebook,
 	quant.RDO,
 	quant.Trained,
+	quant.Coarse,
 	quant.Descend,
 	quant.Fold,
 	quant.Equalise,
@@ -432,6 +435,9 @@ func (r *runner) fit(s *method.State, set map[string]any, epochs string, scale f
 	}
 	if o.Augment != "" {
 		set["augment"] = o.Augment
+	}
+	if len(s.Teachers) > 0 {
+		set["distill"] = 0.5
 	}
 	return set
 }

@@ -16,6 +16,9 @@ func init() {
 		Case{Name: "softmaxxent/grad", Domain: w, Op: "SoftmaxXent", Outs: 2, In: []*tensor.Tensor{x(1, 5, 5), labels}, Grad: []int{0}},
 		Case{Name: "softmaxxent/smooth", Domain: w, Op: "SoftmaxXent", Outs: 2, Attrs: smooth, In: []*tensor.Tensor{x(2, 5, 5), labels}, Grad: []int{0}},
 		Case{Name: "softmaxxent/soft", Domain: w, Op: "SoftmaxXent", Outs: 2, Attrs: both, In: []*tensor.Tensor{x(3, 5, 5), labels, soft}, Grad: []int{0}},
+		Case{Name: "softmaxxent/taught", Domain: w, Op: "SoftmaxXent", Outs: 2, Attrs: map[string]any{"alpha": float32(1)}, // labels do not matter
+			In:   []*tensor.Tensor{F32([]float32{0, 0, 1, 3}, 2, 2), tensor.From([]int32{-1, 0}, 2), F32([]float32{.5, .5, 0, 1}, 2, 2)},
+			Want: []*tensor.Tensor{F32([]float32{0.410038}), F32([]float32{0.693147, 0.126928}, 2)}, Grad: []int{0}},
 		Case{Name: "softmaxxent/one", Domain: w, Op: "SoftmaxXent", Outs: 1, In: []*tensor.Tensor{x(3, 5, 5), labels}, Grad: []int{0}},
 		Case{Name: "softmaxxent/none", Domain: w, Op: "SoftmaxXent", Outs: 2, In: []*tensor.Tensor{x(3, 2, 5), tensor.From([]int32{-1, -1}, 2)},
 			Want: []*tensor.Tensor{F32([]float32{0}), F32([]float32{0, 0}, 2)}},
