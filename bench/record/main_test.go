@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -17,15 +18,35 @@ import (
 	"whit/zoo"
 )
 
-// TestQuick follows the quick recipe on a part of MNIST, where the images are on this machine already: what the
-// recipe promises in a minute, loosely.
+// TestQuick follows the quick recipes on a part of MNIST, where the images are on this machine already: what they
+// promise in a minute, loosely.
 func TestQuick(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it trains a network")
+		t.Skip("it trains networks")
 	}
 	t.Setenv("WHIT_OFFLINE", "1")
+	for _, tt := range []struct {
+		arch  string
+		o     train.Options
+		bytes int
+		error float64
+		long  bool
+	}{
+		{arch: "lenet300", o: train.Options{Epochs: 5, LR: 0.003, EMA: 0.98, Seed: 1, Augment: "shift1,rotate6,scale6,shear4"}, bytes: 6000, error: 0.06},
+		{arch: "lenet5", o: train.Options{Epochs: 4, LR: 0.003, EMA: 0.98, Seed: 1, Augment: "shift1"}, bytes: 3600, error: 0.04, long: true},
+	} {
+		t.Run(tt.arch, func(t *testing.T) {
+			if tt.long && os.Getenv("WHIT_LONG") == "" {
+				t.Skip("WHIT_LONG is not set")
+			}
+			quick(t, tt.arch, tt.o, tt.bytes, tt.error)
+		})
+	}
+}
+
+func quick(t *testing.T, arch string, o train.Options, most int, worst float64) {
 	ctx := context.Background()
-	a, err := zoo.Find("lenet300")
+	a, err := zoo.Find(arch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,18 +63,18 @@ func TestQuick(t *testing.T) {
 		t.Fatal(err)
 	}
 	fit = data.Subset(fit, every(fit.Len(), 5))
-	g, err := zoo.Build("lenet300", 1)
+	g, err := zoo.Build(arch, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	train.Promote(g)
-	if _, err := train.Run(ctx, g, fit, train.Options{Epochs: 5, LR: 0.003, EMA: 0.98, Seed: 1, Augment: "shift1,rotate6,scale6,shear4"}); err != nil {
+	if _, err := train.Run(ctx, g, fit, o); err != nil {
 		t.Fatal(err)
 	}
 	train.Demote(g)
 	sg, _ := g.Clone()
 	s := &method.State{Graph: sg, Float: g, Layers: method.FindLayers(sg, ""), Train: fit, Choice: choice, Seed: 1}
-	src, err := recipes.Read("record-lenet300-quick")
+	src, err := recipes.Read("record-" + arch + "-quick")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +92,7 @@ func TestQuick(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d bytes, error %.2f%%", len(n), 100*e.Error)
-	if len(n) > 6000 || e.Error > 0.06 { // 10,000 images, 8 epochs
+	if len(n) > most || e.Error > worst { // 10,000 images, 8 epochs
 		t.Errorf("%d bytes, error %.2f%%", len(n), 100*e.Error)
 	}
 }
