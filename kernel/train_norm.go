@@ -23,6 +23,20 @@ func init() {
 		},
 		Prepare: prepareTrainNorm,
 	})
+	// By given moments: what stands between a convolution and something else, or where a graph is not folded.
+	Register(Kernel{
+		Op: "BatchNormalization", Name: "f32_batchnorm", Priority: 50,
+		Match: func(n *graph.Node, e *Env) bool {
+			x := n.In[0].Type.Shape
+			return n.Int("training_mode", 0) == 0 && !n.In[0].IsConst() && len(x) == 4 && x.NumElements() > 0 && allFloat32(n)
+		},
+		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+			l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, len(n.Out))}
+			l.In[0], l.Out[0] = pixels(n.In[0], in[0]), graph.Layout{Order: graph.NHWC}
+			return l
+		},
+		Prepare: prepareNorm,
+	})
 	Register(Kernel{
 		Domain: graph.Domain, Op: "BatchNormalizationGrad", Name: "f32_batchnormgrad_train", Priority: 50,
 		Match: func(n *graph.Node, e *Env) bool { return trainNormMatch(n, e, n.In[1]) },
@@ -39,6 +53,10 @@ func trainNormMatch(n *graph.Node, e *Env, x *graph.Value) bool {
 	if !e.Training || n.Int("training_mode", 0) == 0 || n.Out[0] == nil || !trainConvMatch(n, x, x, n.Out[0]) {
 		return false
 	}
+	return allFloat32(n)
+}
+
+func allFloat32(n *graph.Node) bool {
 	for _, v := range n.In {
 		if v.Type.DType != tensor.Float32 {
 			return false
@@ -181,6 +199,33 @@ func prepareTrainNorm(n *graph.Node, e *Env) (*Prepared, error) {
 			for i := range both.count() {
 				row, col, n := both.run(i)
 				k.Apply(y[d.at(img, row, col):], x[m.at(img, row, col):], mean, factor, bias, n, d.px, m.px)
+			}
+		}},
+	}}, nil
+}
+
+// prepareNorm: y = (x - mean)·scale/sqrt(var+epsilon) + bias; a tile is an image.
+func prepareNorm(n *graph.Node, e *Env) (*Prepared, error) {
+	m, out, k := imageOf(n.In[0]), n.Out[0], kern.NormOf(e.CPU)
+	d := imageOf(out)
+	eps := float64(n.Float("epsilon", 1e-5))
+	// Vectors: the mean; the factor; the bias.
+	s := normState{m: m, vectors: 3}
+	both := pixelRunsOf(m, d)
+	return &Prepared{Temp: s.bytes(), Phases: []Phase{
+		{Tiles: 1, Run: func(call *Call, _ int, _ []byte) {
+			for c := range m.c {
+				s.vector(call, 0)[c] = float64(f32s(call.In[3])[c])
+				s.vector(call, 1)[c] = float64(f32s(call.In[1])[c]) / math.Sqrt(float64(f32s(call.In[4])[c])+eps)
+				s.vector(call, 2)[c] = float64(f32s(call.In[2])[c])
+			}
+		}},
+		{Tiles: m.n, Run: func(call *Call, img int, _ []byte) {
+			x, y := f32s(call.In[0]), f32s(call.Out[0])
+			clearHalo(out, d, y, img)
+			for i := range both.count() {
+				row, col, n := both.run(i)
+				k.Apply(y[d.at(img, row, col):], x[m.at(img, row, col):], s.vector(call, 0), s.vector(call, 1), s.vector(call, 2), n, d.px, m.px)
 			}
 		}},
 	}}, nil
