@@ -42,7 +42,7 @@ type shaper struct {
 	r      *runner
 	base   *method.State // without normalisations
 	steps  []method.Step // that made it
-	images int           // of the training part that channels are removed by
+	images int           // of the training part that weights are chosen by: large for small images
 	turn   int64
 	rows   [][]shape // of the layers, a chain in the order of the graph
 	// ns is what each layer takes in each hold, [layer][hold]; 0: it cannot be held so.
@@ -76,7 +76,7 @@ func (r *runner) shaped(ctx context.Context) ([]*attempt, error) {
 	for _, d := range s.base.Train.Shape() {
 		elements *= d
 	}
-	s.images = min(s.base.Train.Len(), max(256, min(1500, (1<<22)/max(1, elements))))
+	s.images = max(4, min(s.base.Train.Len(), max(256, min(1500, (1<<22)/max(1, elements)))))
 	r.until(0.5)
 	defer r.until(1)
 	if err := s.tabulate(ctx); err != nil {
@@ -371,7 +371,15 @@ func (s *shaper) blocks(ctx context.Context, dense []int64, far [][]float64) err
 }
 
 func (s *shaper) obs(layers []string, sparsity method.LayerValues) method.Step {
-	return method.Step{Method: "obs", Set: map[string]any{"layers": strings.Join(layers, ","), "pattern": "4x1", "sparsity": sparsity}}
+	return method.Step{Method: "obs", Set: map[string]any{"layers": strings.Join(layers, ","), "pattern": "4x1", "sparsity": sparsity, "images": s.images}}
+}
+
+// looking makes steps look at as many images as the others.
+func (s *shaper) looking(steps []method.Step) []method.Step {
+	for _, st := range steps {
+		st.Set["images"] = s.images
+	}
+	return steps
 }
 
 // cut removes channels of a group from a state with the base's layers.
@@ -548,7 +556,7 @@ func (s *shaper) make(ctx context.Context, pick []int) (*attempt, error) {
 		steps = append(steps, s.removal("reconstruct", levels))
 	}
 	if blocks != nil {
-		steps = append(append(steps, s.obs(blocks, sparsity)), s.r.fixes([]string{"refit"})...)
+		steps = append(append(steps, s.obs(blocks, sparsity)), s.looking(s.r.fixes([]string{"refit"}))...)
 	}
 	if len(steps) == len(s.steps) && ints == nil {
 		return nil, nil
@@ -578,9 +586,9 @@ func (s *shaper) make(ctx context.Context, pick []int) (*attempt, error) {
 		all := slices.Clone(steps)
 		name := strings.Join(what, ", ")
 		if gptq != nil && s.r.may("gptq") && bits >= 2 {
-			set := map[string]any{"average": bits}
+			set := map[string]any{"average": bits, "images": s.images}
 			if bits == 8 {
-				set = map[string]any{"bits": bits}
+				set = map[string]any{"bits": bits, "images": s.images}
 			}
 			all = append(all, method.Step{Method: "gptq", Set: typed(gptq, set)})
 			if target > 0 {
