@@ -250,6 +250,9 @@ type Way struct {
 	// Kullback-Leibler divergence of decisions in nats, or the squared difference by the outputs' squares.
 	Far    float64 `json:"far"`
 	Chosen bool    `json:"chosen"`
+	// Ms, where a search looks for speed, is what the layer then takes or, of channels that are removed, what all
+	// layers take less, in ms; else 0.
+	Ms float64 `json:"ms,omitempty"`
 }
 
 // Histogram is a layer's weights before and after. Bins are equal parts of Min..Max.

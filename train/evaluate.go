@@ -10,12 +10,25 @@ import (
 	"whit/tensor"
 )
 
-// EvalBatch is how many samples of an evaluation run together.
-const EvalBatch = 256
+// EvalBatch is how many samples of an evaluation run together, or as few as have evalValues elements: what a run
+// takes in memory goes with its input.
+const (
+	EvalBatch  = 256
+	evalValues = 1 << 22
+)
+
+// EvalSamples is how many samples of a shape an evaluation runs together, where nothing else is said.
+func EvalSamples(shape []int) int {
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	return max(1, min(EvalBatch, evalValues/max(1, size)))
+}
 
 // EvalOptions say how to evaluate.
 type EvalOptions struct {
-	Batch   int  // samples a run, 0: EvalBatch
+	Batch   int  // samples a run, 0: EvalSamples
 	Threads int  // 0: the physical cores
 	Logits  bool // keep the logits
 	// Top is how many of the largest logits the label's may be among to be right, 0: 1.
@@ -49,7 +62,7 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 		return e, fmt.Errorf("evaluate: the model has %d inputs and %d outputs, want one input and logits", len(g.Inputs), len(g.Outputs))
 	}
 	if o.Batch <= 0 {
-		o.Batch = EvalBatch
+		o.Batch = EvalSamples(ds.Shape())
 	}
 	o.Batch = max(1, min(o.Batch, ds.Len()))
 	c, _ := g.Clone()

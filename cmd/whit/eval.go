@@ -119,7 +119,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 			if len(f.Graph.Inputs) == 1 {
 				n := batch
 				if n <= 0 {
-					n = train.EvalBatch
+					n = train.EvalSamples(set.Shape())
 				}
 				shape := append(tensor.Shape{min(n, set.Len())}, set.Shape()...)
 				types := map[string]tensor.Type{f.Graph.Inputs[0].Name: {DType: tensor.Float32, Shape: shape}}

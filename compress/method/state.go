@@ -316,6 +316,14 @@ type CurvePoint struct {
 	Saved       int64   // bytes of the file; 0: not counted
 }
 
+// Weights is how many weights the layers have.
+func (s *State) Weights() (n int) {
+	for _, l := range s.Layers {
+		n += l.Weight.Len()
+	}
+	return n
+}
+
 // FindLayers lists the layers of a graph that can be compressed: Conv, Gemm and
 // MatMul whose weight is a float32 constant. A weight that several nodes read is
 // one layer. Names that keep (a glob, "" for none) matches are left out.

@@ -170,6 +170,54 @@ func refusals(s *method.State) string {
 	return r.What + ": " + r.Why
 }
 
+// Groups are the layers whose output channels can be removed, those together that are tied to each other, each group and
+// all of them in the order of the state's layers.
+func Groups(s *method.State) ([][]*method.Layer, error) {
+	y, err := NewSurgery(s.Graph, s.Train.Shape())
+	if err != nil {
+		return nil, err
+	}
+	c := &cutter{s: s, y: y}
+	c.bar()
+	of := map[*method.Layer]int{}
+	var groups [][]*method.Layer
+	for k, at := range y.Atoms {
+		if c.barred[k] {
+			continue
+		}
+		tied := -1 // the group of the atom's layers
+		for _, l := range s.Layers {
+			if at.In(outs(l)) == nil {
+				continue
+			}
+			g, ok := of[l]
+			switch {
+			case !ok && tied < 0:
+				tied = len(groups)
+				groups = append(groups, nil)
+				fallthrough
+			case !ok:
+				of[l] = tied
+				groups[tied] = append(groups[tied], l)
+			case tied < 0:
+				tied = g
+			case g != tied:
+				for _, l := range groups[g] {
+					of[l] = tied
+				}
+				groups[tied], groups[g] = append(groups[tied], groups[g]...), nil
+			}
+		}
+	}
+	at := func(l *method.Layer) int { return slices.Index(s.Layers, l) }
+	groups = slices.DeleteFunc(groups, func(g []*method.Layer) bool { return g == nil })
+	for _, g := range groups {
+		slices.SortFunc(g, func(a, b *method.Layer) int { return at(a) - at(b) })
+	}
+	slices.SortFunc(groups, func(a, b []*method.Layer) int { return at(a[0]) - at(b[0]) })
+	return groups, nil
+}
+
 // outs is the place of a layer's output channels.
 func outs(l *method.Layer) Place { return Place{l.Weight.Value, l.OutAxis} }
 

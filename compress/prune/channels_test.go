@@ -150,6 +150,38 @@ func TestChannels(t *testing.T) {
 }
 
 // Every score drops, first of all, filters that do nothing.
+// Layers of a residual network are tied by its additions, of others by nothing; those that are kept, and the one
+// that gives the outputs, are of no group.
+func TestGroups(t *testing.T) {
+	for _, c := range []struct {
+		net, keep, want string
+	}{
+		{"lenet5", "", "conv1 conv2 fc1"},
+		{"lenet5", "fc1", "conv1"},
+		{"tiny", "", "conv1.conv+stage1.1.b.conv+stage1.2.b.conv stage1.1.a.conv stage1.2.a.conv"},
+	} {
+		t.Run(c.net+c.keep, func(t *testing.T) {
+			s := state(t, small(t, c.net), 2)
+			s.Layers = method.FindLayers(s.Graph, c.keep)
+			groups, err := Groups(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, g := range groups {
+				var names []string
+				for _, l := range g {
+					names = append(names, l.Name)
+				}
+				got = append(got, strings.Join(names, "+"))
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%s, want %s", strings.Join(got, " "), c.want)
+			}
+		})
+	}
+}
+
 func TestScores(t *testing.T) {
 	for _, score := range Channels.Param("score").Choices {
 		if score == "median" {

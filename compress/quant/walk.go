@@ -3,6 +3,7 @@ package quant
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"whit/compress/method"
 	"whit/graph"
@@ -193,21 +194,27 @@ func (w *walk) run(ctx context.Context, g *graph.Graph, from, to int, f func(bat
 	if err != nil {
 		return err
 	}
+	var s *plan.Session
+	bound := map[string]tensor.Type{} // what s is for
+	same := func(have map[string]*tensor.Tensor) bool {
+		return s != nil && !slices.ContainsFunc(sub.Inputs, func(v *graph.Value) bool { return !have[v.Name].Type.Equal(bound[v.Name]) })
+	}
 	for b, have := range w.live {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		types := map[string]tensor.Type{}
-		for _, v := range sub.Inputs {
-			types[v.Name] = have[v.Name].Type
-		}
-		pl, err := p.Plan(types)
-		if err != nil {
-			return err
-		}
-		s, err := pl.NewSession()
-		if err != nil {
-			return err
+		if !same(have) { // the last batch has fewer images
+			s = nil
+			for _, v := range sub.Inputs {
+				bound[v.Name] = have[v.Name].Type
+			}
+			pl, err := p.Plan(bound)
+			if err != nil {
+				return err
+			}
+			if s, err = pl.NewSession(); err != nil {
+				return err
+			}
 		}
 		for _, v := range sub.Inputs {
 			copy(s.Input(v.Name).Bytes(), have[v.Name].Bytes())

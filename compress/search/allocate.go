@@ -20,16 +20,16 @@ type front struct {
 	low    []int64 // the cheapest of each row
 	least  int64   // the cheapest of all, changes of kind left out
 	unit   int64   // of a bucket
-	change func(i, a, b int) int64
+	change func(i, a, j int) int64
 	kinds  int
 	far    [][]float64 // [kind][bucket], of whole choices
 	from   [][][]int16 // [row][kind][bucket]: option*kinds + kind before, or -1
 }
 
 // allocate solves the multiple-choice knapsack by dynamic programming over budgets up to most:
-// one option a row, distances add up. change is what it costs to go from kind a to kind b
-// before row i; nil: nothing. The state is the kind and the cost so far.
-func allocate(rows [][]option, most int64, change func(i, a, b int) int64) *front {
+// one option a row, distances add up. change is what option j of row i costs more where the row before
+// is of kind a, at least nothing; nil: nothing. The state is the kind and the cost so far.
+func allocate(rows [][]option, most int64, change func(i, a, j int) int64) *front {
 	f := &front{rows: rows, low: make([]int64, len(rows)), change: change, kinds: 1}
 	for i, r := range rows {
 		f.low[i] = math.MaxInt64
@@ -105,7 +105,7 @@ func (f *front) step(i, j, k int) int {
 	o := f.rows[i][j]
 	c := o.cost - f.low[i]
 	if f.change != nil {
-		c += f.change(i, k, o.kind)
+		c += f.change(i, k, j)
 	}
 	return int((c + f.unit - 1) / f.unit)
 }
@@ -117,7 +117,7 @@ func (f *front) cost(pick []int) (c int64) {
 		o := f.rows[i][j]
 		c += o.cost
 		if f.change != nil {
-			c += f.change(i, k, o.kind)
+			c += f.change(i, k, j)
 		}
 		k = o.kind
 	}

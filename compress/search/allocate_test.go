@@ -18,10 +18,10 @@ func TestAllocate(t *testing.T) {
 				rows[i] = append(rows[i], option{cost: r.Int64N(100000), far: r.Float64(), kind: r.IntN(kinds)})
 			}
 		}
-		var change func(i, a, b int) int64
+		var change func(i, a, j int) int64
 		if kinds > 1 {
-			change = func(i, a, b int) int64 {
-				if a != b {
+			change = func(i, a, j int) int64 {
+				if a != rows[i][j].kind {
 					return 5000 + int64(i)
 				}
 				return 0

@@ -20,8 +20,8 @@ type attempt struct {
 }
 
 // fast looks for the fastest model that keeps the promise, or the best one that is fast
-// enough: integers, with the layers that bear them least left float; blocks of weights pruned; channels
-// removed; and the last two on integers. Every candidate is timed on the engine that ships, in
+// enough: integers, with the layers that bear them least left float; then channels, blocks of weights and integers layer by layer
+// (shaped), or, of large models, blocks of weights pruned, channels removed, by one share of all layers, and these on integers. Every candidate is timed on the engine that ships, in
 // turn with the model as it came.
 func (r *runner) fast(ctx context.Context) error {
 	var best []*attempt // that hold
@@ -33,6 +33,18 @@ func (r *runner) fast(ctx context.Context) error {
 	}
 	if err := add(r.integers(ctx, "", nil)); err != nil {
 		return err
+	}
+	if len(best) > 0 && r.quick(best[0].c) {
+		return r.lightest(ctx, best)
+	}
+	if r.start.Weights() <= fewWeights { // tables of every layer and share take their time
+		all, err := r.shaped(ctx)
+		if err != nil {
+			return err
+		}
+		if best = append(best, all...); len(all) > 0 {
+			return r.lightest(ctx, best)
+		}
 	}
 	for _, kind := range []struct {
 		what, method string
@@ -73,8 +85,11 @@ func (r *runner) fast(ctx context.Context) error {
 				break
 			}
 			if a.ok {
-				lo, most = mid, a
+				most = a
 				best = append(best, a) // one that is less fast may bear fewer bits
+			}
+			if a.ok && !r.quick(a.c) {
+				lo = mid
 			} else {
 				hi = mid
 			}
@@ -88,9 +103,11 @@ func (r *runner) fast(ctx context.Context) error {
 			}
 		}
 	}
-	if len(best) == 0 {
-		return nil
-	}
+	return r.lightest(ctx, best)
+}
+
+// lightest gives the fastest of the models that keep the promise, and that bears them, fewer bits.
+func (r *runner) lightest(ctx context.Context, best []*attempt) error {
 	// What time does not pay for, bytes may: levels in the file of the fastest that bears them.
 	slices.SortStableFunc(best, func(a, b *attempt) int {
 		switch {
@@ -147,6 +164,11 @@ func (r *runner) lighter(ctx context.Context, a *attempt) (done bool, err error)
 		bits = min(bits-0.25, math.Floor(4*bits*float64(target)/float64(b.c.Bytes))/4)
 	}
 	return false, nil
+}
+
+// quick reports whether a candidate is as fast as is asked for, so that nothing faster is wanted.
+func (r *runner) quick(c Candidate) bool {
+	return !r.o.Fast && r.o.TargetMs > 0 && c.Ms <= r.o.TargetMs
 }
 
 func (r *runner) fixes(names []string) (out []method.Step) {
@@ -272,8 +294,8 @@ func (r *runner) floats(ctx context.Context, base *method.State, all *attempt, f
 		rows = append(rows, []option{{cost: ns(f)}, {cost: ns(i), far: far[n], kind: 1}})
 		most += max(ns(f), ns(i)) + turn
 	}
-	change := func(i, a, b int) int64 {
-		if a == b {
+	change := func(i, a, j int) int64 {
+		if a == rows[i][j].kind {
 			return 0
 		}
 		return turn

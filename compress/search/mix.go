@@ -92,17 +92,10 @@ func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Ste
 // fewWeights is how many weights a model may have for levels to be chosen one by one, again and again.
 const fewWeights = 4 << 20
 
-func (m *mixer) weights() (n int) {
-	for _, l := range m.t.base.Layers {
-		n += l.Weight.Len()
-	}
-	return n
-}
-
 // levels lets rdo choose every level by the bytes it costs, after pruning as the best mix prunes and without,
 // and looks for the largest lambda that keeps the promise.
 func (m *mixer) levels(ctx context.Context, steps []method.Step) error {
-	if find("rdo") == nil || !m.r.may("rdo") || m.weights() > fewWeights {
+	if find("rdo") == nil || !m.r.may("rdo") || m.t.base.Weights() > fewWeights {
 		return nil
 	}
 	if err := m.lambda(ctx, m.t.base, steps, 3e-5); err != nil {
@@ -399,7 +392,7 @@ func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hu
 		failed := 0
 		if fix == "blockwise" { // gradients take their time
 			failed = 1
-			if m.weights() > fewWeights {
+			if m.t.base.Weights() > fewWeights {
 				continue
 			}
 		}
