@@ -113,7 +113,7 @@ func TestDocs(t *testing.T) {
 	for name, body := range map[string]string{
 		"vector": vector(Options{Coder: "context"}), "rans vector": vector(Options{Coder: "rans"}), "fast vector": vector(Options{Profile: Fast}),
 		"dependent vector": paths(), "learned vector": learned(),
-		"chunks vector":    vector(Options{Chunks: true}), "samples": "```\n" + known.String() + "```",
+		"chunks vector": vector(Options{Chunks: true}), "samples": "```\n" + known.String() + "```",
 		"operators": list(opNames), "attributes": list(attrNames), "dictionary": "```\n" + strconv.Quote(dictionary) + "\n```",
 	} {
 		begin := "<!-- generated: " + name + " -->\n"
