@@ -112,7 +112,8 @@ func (m *ransModel) choose(places []uint8) {
 			best, least = *m, cost
 		}
 	}
-	hist := histogram(places)
+	counts := newRANSCounts(places, m.places())
+	hist := counts.count(0, len(places))
 	for m.bits = 8; m.bits <= ransBits; m.bits += 2 {
 		if m.places() <= 1<<m.bits {
 			m.freq = proportional(hist[:m.places()], len(places), m.bits)
@@ -120,10 +121,10 @@ func (m *ransModel) choose(places []uint8) {
 		}
 	}
 	// What is expected before the first symbol matters at the beginning, the window in what is large.
-	l, start, shortest := ransLearner{window: 3}, places[:min(len(places), 1<<10)], uint64(math.MaxUint64)
+	l, shortest := ransLearner{window: 3}, uint64(math.MaxUint64)
 	prior := uint(0)
 	for l.prior = range uint(8) {
-		if cost := l.cost(m, start); cost < shortest {
+		if cost := l.cost(m, counts, min(len(places), 1<<10)); cost < shortest {
 			prior, shortest = l.prior, cost
 		}
 	}
@@ -133,7 +134,7 @@ func (m *ransModel) choose(places []uint8) {
 			continue
 		}
 		m.learner = l
-		if try(l.cost(m, places)); l.size() >= len(places) {
+		if try(l.cost(m, counts, len(places))); l.size() >= len(places) {
 			break
 		}
 	}

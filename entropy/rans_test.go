@@ -100,7 +100,7 @@ func TestRANSForms(t *testing.T) {
 			hist := histogram(places)
 			cost := uint64(0)
 			if m.learner != nil {
-				cost = m.learner.cost(m, places)
+				cost = m.learner.cost(m, newRANSCounts(places, m.places()), len(places))
 			} else {
 				cost = ransCost(m.scaled(), &hist)
 			}

@@ -69,19 +69,52 @@ func (l *ransLearner) learn(hist *[ransAlpha]uint32, n int) {
 	l.done += n
 }
 
-// cost is what the places would cost, in 1/65536 bits.
-func (l *ransLearner) cost(m *ransModel, places []uint8) (cost uint64) {
+// cost is what the first n places would cost, in 1/65536 bits.
+func (l *ransLearner) cost(m *ransModel, c *ransCounts, n int) (cost uint64) {
 	l.begin(m)
 	freq := make([]uint32, m.places())
-	for len(places) > 0 {
-		n := l.next(len(places))
-		hist := histogram(places[:n])
+	for at := 0; at < n; {
+		k := l.next(n - at)
+		hist := c.count(at, at+k)
 		l.frequencies(freq)
 		cost += ransCost(freq, &hist)
-		l.learn(&hist, n)
-		places = places[n:]
+		l.learn(&hist, k)
+		at += k
 	}
 	return cost
+}
+
+// ransCounts counts the places of a block, in pieces that are counted once.
+type ransCounts struct {
+	places []uint8
+	n      int // different ones
+	pieces []uint32
+}
+
+const ransPiece = 256
+
+func newRANSCounts(places []uint8, n int) *ransCounts {
+	c := &ransCounts{places: places, n: n, pieces: make([]uint32, (len(places)+ransPiece-1)/ransPiece*n)}
+	for at, to := 0, c.pieces; at < len(places); at += ransPiece {
+		for _, p := range places[at:min(at+ransPiece, len(places))] {
+			to[p]++
+		}
+		to = to[n:]
+	}
+	return c
+}
+
+// count counts those from one on up to another.
+func (c *ransCounts) count(from, to int) (hist [ransAlpha]uint32) {
+	if from%ransPiece != 0 || to%ransPiece != 0 && to != len(c.places) {
+		return histogram(c.places[from:to])
+	}
+	for k := from / ransPiece; k*ransPiece < to; k++ {
+		for i, n := range c.pieces[k*c.n : (k+1)*c.n] {
+			hist[i] += n
+		}
+	}
+	return hist
 }
 
 // histogram counts places.
