@@ -8,7 +8,7 @@
 //	Raw       fixed width
 //	Huffman   a canonical prefix code for each block
 //	Relative  Deep Compression: gaps between non-zeros, and two prefix codes
-//	RANS      static frequencies, four interleaved states: the fastest
+//	RANS      fixed or learned frequencies, four interleaved states: the fastest
 //	Context   mixed adaptive contexts and an arithmetic coder: the smallest
 //
 // Levels of a dependent quantiser ([NextState], [LevelValue]) are symbols too, and Context is told of them.

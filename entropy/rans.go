@@ -2,98 +2,215 @@ package entropy
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math"
 	"math/bits"
+	"slices"
 )
 
-// RANS codes each block's symbols by static frequencies, with range asymmetric numeral
-// systems (J. Duda: Asymmetric numeral systems, 2013; F. Giesen: Interleaved entropy
-// coders, 2014): four states of 64 bits, which take symbols in turn, so that a decoder
-// works on four at once, and take in 32 bits at a time, at most once in two symbols.
-// It is within a percent of the symbols' entropy and the fastest to decode.
+// RANS codes symbols with range asymmetric numeral systems (J. Duda: Asymmetric numeral
+// systems, 2013; F. Giesen: Interleaved entropy coders, 2014): four states of 64 bits,
+// which take symbols in turn, so that a decoder works on four at once, and take in 32 bits
+// at a time, at most once in two symbols. A block's frequencies stand before its symbols, or
+// are learned from them (see ransLearner), whichever is smaller. It is within a percent of
+// the symbols' entropy and the fastest to decode.
 type RANS struct{}
 
 const (
-	ransBits  = 12      // frequencies add up to 1<<ransBits
-	ransAlpha = 256     // distinct symbols of a block
+	ransBits  = 14      // frequencies add up to 1<<ransBits
+	ransAlpha = 256     // places: distinct symbols of a block, one of them for all that escape
+	ransSpan  = 1 << 16 // of the symbols that do not
+	ransRare  = 16      // one symbol in so many may escape
 	ransLow   = 1 << 32 // states lie between it and 1<<64
 	ransWays  = 4       // states
 	ransGroup = 2 * ransWays
+	ransMask  = 1<<ransBits - 1
+	ransRun   = 32 // slots that are set at a time
+	ransFew   = 32 // places whose frequencies are fast to renew after 256 symbols
 )
 
 // Name implements Coder.
 func (RANS) Name() string { return "rans" }
 
-// ransTable is the code of a block.
-type ransTable struct {
-	syms []int32 // ascending
-	freq []uint32
+// ransModel is how a block is coded. Its symbols are told by places: those of syms in order,
+// and where some escape one more, for all those.
+type ransModel struct {
+	syms    []int32      // ascending
+	escaped []int32      // the symbols that are none of syms, in order
+	learner *ransLearner // nil: the frequencies are fixed
+	bits    uint         // they add up to 1<<bits as they are written: even, 8 to ransBits
+	freq    []uint32     // of the places, as they are written
 }
 
-// newRANSTable counts symbols; false: there are too many.
-func newRANSTable(block []int32) (t ransTable, ok bool) {
+// places is their number.
+func (m *ransModel) places() int { return len(m.syms) + min(len(m.escaped), 1) }
+
+// newRANSModel finds the model under which a block is smallest, and the places of its
+// symbols; nil: too many would escape.
+func newRANSModel(block []int32) (*ransModel, []uint8) {
 	lo, hi := span(block)
-	if uint32(hi)-uint32(lo) >= 1<<16 {
-		return t, false
+	if uint32(hi)-uint32(lo) >= ransSpan {
+		lo, hi = max(lo, -ransSpan/2), min(hi, ransSpan/2-1)
 	}
-	count := make([]uint64, hi-lo+1)
+	if lo > hi {
+		return nil, nil
+	}
+	count := make([]int, hi-lo+1)
+	n := 0
 	for _, s := range block {
-		count[s-lo]++
+		if s >= lo && s <= hi {
+			count[s-lo]++
+			n++
+		}
 	}
-	largest := 0
-	left := int64(1 << ransBits)
+	m := &ransModel{}
 	for i, n := range count {
-		if n == 0 {
+		if n > 0 {
+			m.syms = append(m.syms, lo+int32(i))
+		}
+	}
+	if len(m.syms) > ransAlpha || len(m.syms) == ransAlpha && n < len(block) { // the most frequent stay
+		slices.SortStableFunc(m.syms, func(a, b int32) int { return count[b-lo] - count[a-lo] })
+		for _, s := range m.syms[ransAlpha-1:] {
+			n -= count[s-lo]
+		}
+		m.syms = m.syms[:ransAlpha-1]
+		slices.Sort(m.syms)
+	}
+	if len(block)-n > len(block)/ransRare {
+		return nil, nil
+	}
+	at := make([]uint8, hi-lo+1)
+	for i := range at {
+		at[i] = uint8(len(m.syms))
+	}
+	for i, s := range m.syms {
+		at[s-lo] = uint8(i)
+	}
+	places := make([]uint8, len(block))
+	for i, s := range block {
+		p := uint8(len(m.syms))
+		if s >= lo && s <= hi {
+			p = at[s-lo]
+		}
+		if places[i] = p; int(p) == len(m.syms) && n < len(block) {
+			m.escaped = append(m.escaped, s)
+		}
+	}
+	m.choose(places)
+	return m, places
+}
+
+// choose sets whether the frequencies are fixed, with how many bits, or how they are learned:
+// as is smallest, fixed ones first.
+func (m *ransModel) choose(places []uint8) {
+	best, least := ransModel{}, uint64(math.MaxUint64)
+	try := func(cost uint64) {
+		var w bitWriter
+		m.write(&w)
+		if cost += uint64(8*len(w.out)+int(w.n)) << 16; cost < least {
+			best, least = *m, cost
+		}
+	}
+	counts := newRANSCounts(places, m.places())
+	hist := counts.count(0, len(places))
+	for m.bits = 8; m.bits <= ransBits; m.bits += 2 {
+		if m.places() <= 1<<m.bits {
+			m.freq = proportional(hist[:m.places()], len(places), m.bits)
+			try(ransCost(m.scaled(), &hist))
+		}
+	}
+	// What is expected before the first symbol matters at the beginning, the window in what is large.
+	l, shortest := ransLearner{window: 3}, uint64(math.MaxUint64)
+	prior := uint(0)
+	for l.prior = range uint(8) {
+		if cost := l.cost(m, counts, min(len(places), 1<<10)); cost < shortest {
+			prior, shortest = l.prior, cost
+		}
+	}
+	for window := range uint(4) {
+		l := &ransLearner{prior: prior, window: window}
+		if window == 0 && m.places() > ransFew && len(places) > l.size() {
 			continue
 		}
-		if len(t.syms) == ransAlpha {
-			return t, false
-		}
-		// In proportion, rounded, at least 1.
-		f := max(1, uint32((n<<(ransBits+1)/uint64(len(block))+1)/2))
-		t.syms, t.freq = append(t.syms, lo+int32(i)), append(t.freq, f)
-		left -= int64(f)
-		if f > t.freq[largest] {
-			largest = len(t.freq) - 1
+		m.learner = l
+		if try(l.cost(m, counts, len(places))); l.size() >= len(places) {
+			break
 		}
 	}
-	// What rounding left over goes to the frequent ones, or comes from them.
+	*m = best
+}
+
+// proportional is frequencies of the places, at least 1, that add up to 1<<bits.
+func proportional(hist []uint32, n int, bits uint) []uint32 {
+	freq := make([]uint32, len(hist))
+	left, largest := 1<<bits, 0
+	for i, k := range hist {
+		f := max(1, int((uint64(k)<<(bits+1)/uint64(n)+1)/2))
+		freq[i] = uint32(f)
+		if left -= f; freq[i] > freq[largest] {
+			largest = i
+		}
+	}
+	// What rounding left over goes to the most frequent, or comes from the frequent ones.
 	for left < 0 {
-		for i := range t.freq {
-			if take := min(int64(t.freq[i]/8), -left); take > 0 {
-				t.freq[i] -= uint32(take)
-				left += take
-			}
+		for i, f := range freq {
+			take := min(max(int(f)/8, 1), int(f)-1, -left)
+			freq[i] -= uint32(take)
+			left += take
 		}
 	}
-	t.freq[largest] += uint32(left)
-	return t, true
+	freq[largest] += uint32(left)
+	return freq
+}
+
+// scaled is the fixed frequencies as they are used: they add up to 1<<ransBits.
+func (m *ransModel) scaled() []uint32 {
+	freq := slices.Clone(m.freq)
+	for i := range freq {
+		freq[i] <<= ransBits - m.bits
+	}
+	return freq
+}
+
+// implied is the place whose frequency follows from the others: that of 0, which is
+// mostly the largest, else the last.
+func (m *ransModel) implied() int {
+	if i, ok := slices.BinarySearch(m.syms, 0); ok {
+		return i
+	}
+	return m.places() - 1
 }
 
 // ransLen is the length of a first frequency, less 1, at which its code is shortest.
 const ransLen = 4
 
-// implied is the place of the symbol whose frequency follows from the others: 0, which is
-// mostly the largest, else the last.
-func (t *ransTable) implied() int {
-	for i, s := range t.syms {
-		if s == 0 {
-			return i
-		}
+// write writes the model: a bit whether symbols escape, the number of the others less 1
+// (gamma), the first in zigzag (its length in 6 bits, its bits), the gaps to the others less 1 (gamma);
+// if symbols escape their number less 1 (gamma) and they as Raw does; a bit whether
+// frequencies are learned, then prior and window; else the bits in 2, and the frequencies but the implied one: the
+// length less that of the one before in zigzag (gamma), the bits below the first.
+func (m *ransModel) write(w *bitWriter) {
+	w.write(uint32(min(len(m.escaped), 1)), 1)
+	w.gamma(uint32(len(m.syms) - 1))
+	w.number(m.syms[0])
+	for i := 1; i < len(m.syms); i++ {
+		w.gamma(uint32(m.syms[i]) - uint32(m.syms[i-1]) - 1)
 	}
-	return len(t.syms) - 1
-}
-
-// write writes the table: the number of symbols less 1 (gamma), the first in zigzag (its
-// length in 6 bits, its bits), the gaps to the others less 1 (gamma), and the frequencies but
-// the implied one: the length less that of the one before in zigzag (gamma), the bits below the first.
-func (t *ransTable) write(w *bitWriter) {
-	w.gamma(uint32(len(t.syms) - 1))
-	w.number(t.syms[0])
-	for i := 1; i < len(t.syms); i++ {
-		w.gamma(uint32(t.syms[i]) - uint32(t.syms[i-1]) - 1)
+	if len(m.escaped) > 0 {
+		w.gamma(uint32(len(m.escaped) - 1))
+		w.fixed(m.escaped)
 	}
-	implied, before := t.implied(), ransLen
-	for i, f := range t.freq {
+	if l := m.learner; l != nil {
+		w.write(1, 1)
+		w.write(uint32(l.prior), 3)
+		w.write(uint32(l.window), 2)
+		return
+	}
+	w.write(0, 1)
+	w.write(uint32(m.bits-8)/2, 2)
+	implied, before := m.implied(), ransLen
+	for i, f := range m.freq {
 		if i == implied {
 			continue
 		}
@@ -104,56 +221,144 @@ func (t *ransTable) write(w *bitWriter) {
 	}
 }
 
-func readRANSTable(r *bitReader) (t ransTable, err error) {
-	n, err := r.gamma()
+// readRANSModel reads the model of a block of n symbols.
+func readRANSModel(r *bitReader, n int) (*ransModel, error) {
+	m := &ransModel{}
+	escape := r.read(1) == 1
+	k, err := r.gamma()
 	if err != nil {
-		return t, err
+		return nil, err
 	}
-	if n >= ransAlpha {
-		return t, corrupt("frequencies of %d symbols", n)
+	if k >= ransAlpha || escape && k == ransAlpha-1 {
+		return nil, corrupt("frequencies of %d symbols", k)
 	}
-	t.syms, t.freq = make([]int32, n+1), make([]uint32, n+1)
-	if t.syms[0], err = r.number(); err != nil {
-		return t, err
+	m.syms = make([]int32, k+1)
+	if m.syms[0], err = r.number(); err != nil {
+		return nil, err
 	}
-	for i := 1; i <= int(n); i++ {
+	for i := 1; i <= int(k); i++ {
 		gap, err := r.gamma()
 		if err != nil {
-			return t, err
+			return nil, err
 		}
-		next := int64(t.syms[i-1]) + int64(gap) + 1
-		if next > 1<<31-1 {
-			return t, corrupt("frequencies: symbol beyond 32 bits")
+		next := int64(m.syms[i-1]) + int64(gap) + 1
+		if next > math.MaxInt32 {
+			return nil, corrupt("symbol beyond 32 bits")
 		}
-		t.syms[i] = int32(next)
+		m.syms[i] = int32(next)
 	}
-	left, implied, before := uint32(1<<ransBits), t.implied(), int32(ransLen)
-	for i := range t.freq {
+	if escape {
+		k, err := r.gamma()
+		if err != nil {
+			return nil, err
+		}
+		if int64(k) >= int64(n) {
+			return nil, corrupt("%d of %d symbols escape", int64(k)+1, n)
+		}
+		m.escaped = make([]int32, k+1)
+		if err := r.fixed(m.escaped); err != nil {
+			return nil, err
+		}
+	}
+	if r.read(1) == 1 {
+		m.learner = &ransLearner{prior: uint(r.read(3)), window: uint(r.read(2))}
+		return m, nil
+	}
+	m.bits = 8 + 2*uint(r.read(2))
+	m.freq = make([]uint32, m.places())
+	left, implied, before := uint32(1)<<m.bits, m.implied(), int32(ransLen)
+	for i := range m.freq {
 		if i == implied {
 			continue
 		}
 		d, err := r.gamma()
 		if err != nil {
-			return t, err
+			return nil, err
 		}
 		k := int64(before) + int64(unzigzag(d))
-		if k < 0 || k >= ransBits {
-			return t, corrupt("frequency of %d bits", k+1)
+		if k < 0 || k >= int64(m.bits) {
+			return nil, corrupt("frequency of %d bits", k+1)
 		}
 		before = int32(k)
 		f := 1<<k | r.read(uint(k))
 		if f >= left {
-			return t, corrupt("frequencies add up to too much")
+			return nil, corrupt("frequencies add up to too much")
 		}
-		t.freq[i] = f
+		m.freq[i] = f
 		left -= f
 	}
-	t.freq[implied] = left
-	return t, nil
+	m.freq[implied] = left
+	return m, nil
 }
 
-// Append implements Coder. It returns ErrUnsuited for more than 256 distinct symbols in
-// a block, or some that lie over 65,535 apart.
+// ransPart is a part of a block that has one table of frequencies.
+type ransPart struct {
+	places []uint8
+	code   [ransAlpha]uint32 // of each place: those of the places below << 16 | its frequency
+}
+
+// parts cuts a block.
+func (m *ransModel) parts(places []uint8) (all []ransPart) {
+	add := func(n int, freq []uint32) {
+		p := ransPart{places: places[:n]}
+		below := uint32(0)
+		for i, f := range freq {
+			p.code[i] = below<<16 | f
+			below += f
+		}
+		all, places = append(all, p), places[n:]
+	}
+	if m.learner == nil {
+		add(len(places), m.scaled())
+		return all
+	}
+	m.learner.begin(m)
+	freq := make([]uint32, m.places())
+	for len(places) > 0 {
+		n := m.learner.next(len(places))
+		hist := histogram(places[:n])
+		m.learner.frequencies(freq)
+		add(n, freq)
+		m.learner.learn(&hist, n)
+	}
+	return all
+}
+
+// ransEncoder takes symbols in backwards, and words come out backwards.
+type ransEncoder struct {
+	x     [ransWays]uint64
+	words []uint32
+}
+
+func (e *ransEncoder) part(p *ransPart) {
+	put := func(x uint64, c uint32) uint64 {
+		f := uint64(c & 0xffff)
+		return x/f<<ransBits + x%f + uint64(c>>16)
+	}
+	places, code := p.places, &p.code
+	full := len(places) / ransGroup * ransGroup
+	for k := len(places) - 1; k >= full; k-- {
+		x, c := e.x[k%ransWays], code[places[k]]
+		if x>>(64-ransBits) >= uint64(c&0xffff) {
+			e.words = append(e.words, uint32(x))
+			x >>= 32
+		}
+		e.x[k%ransWays] = put(x, c)
+	}
+	for k := full - ransGroup; k >= 0; k -= ransGroup {
+		for j := ransWays - 1; j >= 0; j-- {
+			x, c, d := e.x[j], code[places[k+j]], code[places[k+j+ransWays]]
+			if x>>(64-2*ransBits) >= uint64(c&0xffff)*uint64(d&0xffff) {
+				e.words = append(e.words, uint32(x))
+				x >>= 32
+			}
+			e.x[j] = put(put(x, d), c)
+		}
+	}
+}
+
+// Append implements Coder. It returns ErrUnsuited where more than one symbol of 16 would
+// escape: beyond the 255 most frequent, or far from 0 where they lie over 65,535 apart.
 func (RANS) Append(dst []byte, blocks []Block) ([]byte, error) {
 	total, err := check(blocks)
 	if err != nil {
@@ -161,73 +366,46 @@ func (RANS) Append(dst []byte, blocks []Block) ([]byte, error) {
 	}
 	start := len(dst)
 	w := bitWriter{out: dst}
-	tables := make([]ransTable, len(blocks))
-	heads := make([]int, len(blocks))
+	models, places := make([]*ransModel, len(blocks)), make([][]uint8, len(blocks))
 	any := false
 	for i, b := range blocks {
 		at := len(w.out)
 		if len(b.Syms) > 0 {
-			t, ok := newRANSTable(b.Syms)
-			if !ok {
+			if models[i], places[i] = newRANSModel(b.Syms); models[i] == nil {
 				return nil, ErrUnsuited
 			}
-			t.write(&w)
-			tables[i], any = t, true
+			models[i].write(&w)
+			any = true
 		}
-		heads[i] = len(w.out) - at
+		blocks[i].Coded = len(w.out) - at
 	}
 	if dst = w.flush(); !any {
 		return dst, nil
 	}
-	// Symbols go in backwards, and words come out backwards.
-	states := [ransWays]uint64{ransLow, ransLow, ransLow, ransLow}
-	var words []uint32
+	e := ransEncoder{x: [ransWays]uint64{ransLow, ransLow, ransLow, ransLow}}
 	for i := len(blocks) - 1; i >= 0; i-- {
-		syms := blocks[i].Syms
-		if len(syms) == 0 {
+		if models[i] == nil {
 			continue
 		}
-		before := len(words)
-		t := &tables[i]
-		lo := t.syms[0]
-		code := make([]uint32, t.syms[len(t.syms)-1]-lo+1) // below << 13 | frequency
-		below := uint32(0)
-		for k, s := range t.syms {
-			code[s-lo] = below<<13 | t.freq[k]
-			below += t.freq[k]
+		before := len(e.words)
+		parts := models[i].parts(places[i])
+		for k := len(parts) - 1; k >= 0; k-- {
+			e.part(&parts[k])
 		}
-		put := func(x uint64, c uint32) uint64 {
-			f := uint64(c & (1<<13 - 1))
-			return x/f<<ransBits + x%f + uint64(c>>13)
-		}
-		full := len(syms) / ransGroup * ransGroup
-		for k := len(syms) - 1; k >= full; k-- {
-			x, c := states[k%ransWays], code[syms[k]-lo]
-			if x>>(64-ransBits) >= uint64(c&(1<<13-1)) {
-				words = append(words, uint32(x))
-				x >>= 32
-			}
-			states[k%ransWays] = put(x, c)
-		}
-		for k := full - ransGroup; k >= 0; k -= ransGroup {
-			for j := ransWays - 1; j >= 0; j-- {
-				x, c, d := states[j], code[syms[k+j]-lo], code[syms[k+j+ransWays]-lo]
-				if x>>(64-2*ransBits) >= uint64(c&(1<<13-1))*uint64(d&(1<<13-1)) {
-					words = append(words, uint32(x))
-					x >>= 32
-				}
-				states[j] = put(put(x, d), c)
-			}
-		}
-		blocks[i].Coded = heads[i] + 4*(len(words)-before)
+		blocks[i].Coded += 4 * (len(e.words) - before)
 	}
-	for _, x := range states {
+	return pad(e.code(dst), start, total), nil
+}
+
+// code appends the states and words, as a decoder takes them in.
+func (e *ransEncoder) code(dst []byte) []byte {
+	for _, x := range e.x {
 		dst = binary.LittleEndian.AppendUint64(dst, x)
 	}
-	for i := len(words) - 1; i >= 0; i-- {
-		dst = binary.LittleEndian.AppendUint32(dst, words[i])
+	for i := len(e.words) - 1; i >= 0; i-- {
+		dst = binary.LittleEndian.AppendUint32(dst, e.words[i])
 	}
-	return pad(dst, start, total), nil
+	return dst
 }
 
 // Decode implements Coder.
@@ -236,45 +414,36 @@ func (RANS) Decode(blocks []Block, src []byte) error {
 		return err
 	}
 	r := bitReader{in: src}
-	tables := make([]ransTable, len(blocks))
+	models := make([]*ransModel, len(blocks))
 	any := false
 	for i, b := range blocks {
 		at := r.at()
 		if len(b.Syms) > 0 {
-			t, err := readRANSTable(&r)
+			m, err := readRANSModel(&r, len(b.Syms))
 			if err != nil {
 				return err
 			}
 			if r.over() {
 				return corrupt("code of %d bytes ends early", len(src))
 			}
-			tables[i], any = t, true
+			models[i], any = m, true
 		}
 		blocks[i].Coded = r.at() - at
 	}
 	if k := r.n % 8; k > 0 && r.acc>>(64-k) != 0 {
 		return corrupt("bits after the frequencies")
 	}
-	src = src[r.at():]
-	var x [ransWays]uint64
-	if any {
-		if len(src) < 8*ransWays {
-			return corrupt("no states")
-		}
-		for j := range x {
-			x[j] = binary.LittleEndian.Uint64(src[8*j:])
-		}
-		src = src[8*ransWays:]
+	d := &ransDecoder{in: src[r.at():]}
+	if any && !d.states() {
+		return corrupt("no states")
 	}
-	d := &ransDecoder{x: x, in: src}
-	for i := range blocks {
-		if len(blocks[i].Syms) == 0 {
+	for i, m := range models {
+		if m == nil {
 			continue
 		}
 		before := len(d.in)
-		d.table(&tables[i])
-		if !d.block(blocks[i].Syms) {
-			return corrupt("code ends within block %d", i)
+		if err := d.block(m, blocks[i].Syms); err != nil {
+			return fmt.Errorf("%w: block %d", err, i)
 		}
 		blocks[i].Coded += before - len(d.in)
 	}
@@ -292,44 +461,116 @@ func (RANS) Decode(blocks []Block, src []byte) error {
 }
 
 type ransDecoder struct {
-	x    [ransWays]uint64
-	in   []byte
-	slot [1 << ransBits]uint32 // by the state's low bits: frequency - 1 << 20 | place within it << 8 | symbol
-	syms [ransAlpha]int32
+	x     [ransWays]uint64
+	in    []byte
+	shift uint
+	slot  [1<<ransBits + ransRun]uint8 // the place, by the state's lower bits >> shift
+	entry [ransAlpha]uint64            // of a place: its symbol << 32 | the frequencies below << 16 | its own
 }
 
-func (d *ransDecoder) table(t *ransTable) {
-	at := uint32(0)
-	for i, f := range t.freq {
-		d.syms[i] = t.syms[i]
-		for k := range f {
-			d.slot[at] = (f-1)<<20 | k<<8 | uint32(i)
-			at++
+// states takes in the states; false: there are none.
+func (d *ransDecoder) states() bool {
+	if len(d.in) < 8*ransWays {
+		return false
+	}
+	for j := range d.x {
+		d.x[j] = binary.LittleEndian.Uint64(d.in[8*j:])
+	}
+	d.in = d.in[8*ransWays:]
+	return true
+}
+
+// table sets the frequencies, multiples of 1<<shift; syms nil: places are decoded, not symbols.
+func (d *ransDecoder) table(freq []uint32, shift uint, syms []int32) {
+	d.shift = shift
+	below := uint32(0)
+	for i, f := range freq {
+		s := uint32(i)
+		if syms != nil {
+			s = uint32(syms[i])
 		}
+		d.entry[i] = uint64(s)<<32 | uint64(below<<16|f)
+		eight := uint64(i) * 0x0101010101010101
+		for at := below >> shift; at < (below+f)>>shift; at += ransRun { // the next place begins within the last run
+			run := d.slot[at : at+ransRun : at+ransRun]
+			binary.LittleEndian.PutUint64(run, eight)
+			binary.LittleEndian.PutUint64(run[8:], eight)
+			binary.LittleEndian.PutUint64(run[16:], eight)
+			binary.LittleEndian.PutUint64(run[24:], eight)
+		}
+		below += f
 	}
 }
 
-// block decodes a block; false: the input ends.
-func (d *ransDecoder) block(out []int32) bool {
-	const mask = 1<<ransBits - 1
+// block decodes a block.
+func (d *ransDecoder) block(m *ransModel, out []int32) error {
+	l, freq, shift := m.learner, m.scaled(), ransBits-m.bits
+	if l == nil && len(m.escaped) == 0 {
+		d.table(freq, shift, m.syms)
+		if !d.part(out) {
+			return corrupt("code ends early")
+		}
+		return nil
+	}
+	if l != nil {
+		l.begin(m)
+		freq, shift = make([]uint32, m.places()), ransBits-learnBits
+	}
+	escaped, escapes := m.escaped, len(m.escaped)
+	var syms [ransAlpha]int32
+	copy(syms[:], m.syms)
+	for len(out) > 0 {
+		n := len(out)
+		if l != nil {
+			n = l.next(n)
+			l.frequencies(freq)
+		}
+		d.table(freq, shift, nil)
+		if !d.part(out[:n]) {
+			return corrupt("code ends early")
+		}
+		var hist [ransAlpha]uint32
+		for i, p := range out[:n] {
+			hist[uint8(p)]++
+			out[i] = syms[uint8(p)]
+			if escapes > 0 && int(p) == len(m.syms) {
+				if len(escaped) == 0 {
+					return corrupt("more than %d symbols escape", escapes)
+				}
+				out[i], escaped = escaped[0], escaped[1:]
+			}
+		}
+		if l != nil {
+			l.learn(&hist, n)
+		}
+		out = out[n:]
+	}
+	if len(escaped) > 0 {
+		return corrupt("fewer than %d symbols escape", escapes)
+	}
+	return nil
+}
+
+// part decodes symbols of one table; false: the input ends.
+func (d *ransDecoder) part(out []int32) bool {
 	x0, x1, x2, x3 := d.x[0], d.x[1], d.x[2], d.x[3]
 	in := d.in
-	slot, syms := &d.slot, &d.syms
+	slot, entry, shift := &d.slot, &d.entry, d.shift&7
 	for len(out) >= ransGroup && len(in) >= 4*ransWays {
 		o := out[:ransGroup:len(out)]
 		w := in[: 4*ransWays : len(in)]
-		a0, a1, a2, a3 := slot[x0&mask], slot[x1&mask], slot[x2&mask], slot[x3&mask]
-		x0 = uint64(a0>>20+1)*(x0>>ransBits) + uint64(a0>>8&mask)
-		x1 = uint64(a1>>20+1)*(x1>>ransBits) + uint64(a1>>8&mask)
-		x2 = uint64(a2>>20+1)*(x2>>ransBits) + uint64(a2>>8&mask)
-		x3 = uint64(a3>>20+1)*(x3>>ransBits) + uint64(a3>>8&mask)
-		o[0], o[1], o[2], o[3] = syms[a0&255], syms[a1&255], syms[a2&255], syms[a3&255]
-		a0, a1, a2, a3 = slot[x0&mask], slot[x1&mask], slot[x2&mask], slot[x3&mask]
-		x0 = uint64(a0>>20+1)*(x0>>ransBits) + uint64(a0>>8&mask)
-		x1 = uint64(a1>>20+1)*(x1>>ransBits) + uint64(a1>>8&mask)
-		x2 = uint64(a2>>20+1)*(x2>>ransBits) + uint64(a2>>8&mask)
-		x3 = uint64(a3>>20+1)*(x3>>ransBits) + uint64(a3>>8&mask)
-		o[4], o[5], o[6], o[7] = syms[a0&255], syms[a1&255], syms[a2&255], syms[a3&255]
+		a0, a1, a2, a3 := entry[slot[x0&ransMask>>shift]], entry[slot[x1&ransMask>>shift]], entry[slot[x2&ransMask>>shift]], entry[slot[x3&ransMask>>shift]]
+		x0 = a0&0xffff*(x0>>ransBits) + x0&ransMask - a0>>16&0xffff
+		x1 = a1&0xffff*(x1>>ransBits) + x1&ransMask - a1>>16&0xffff
+		x2 = a2&0xffff*(x2>>ransBits) + x2&ransMask - a2>>16&0xffff
+		x3 = a3&0xffff*(x3>>ransBits) + x3&ransMask - a3>>16&0xffff
+		o[0], o[1], o[2], o[3] = int32(a0>>32), int32(a1>>32), int32(a2>>32), int32(a3>>32)
+		a0, a1, a2, a3 = entry[slot[x0&ransMask>>shift]], entry[slot[x1&ransMask>>shift]], entry[slot[x2&ransMask>>shift]], entry[slot[x3&ransMask>>shift]]
+		x0 = a0&0xffff*(x0>>ransBits) + x0&ransMask - a0>>16&0xffff
+		x1 = a1&0xffff*(x1>>ransBits) + x1&ransMask - a1>>16&0xffff
+		x2 = a2&0xffff*(x2>>ransBits) + x2&ransMask - a2>>16&0xffff
+		x3 = a3&0xffff*(x3>>ransBits) + x3&ransMask - a3>>16&0xffff
+		o[4], o[5], o[6], o[7] = int32(a0>>32), int32(a1>>32), int32(a2>>32), int32(a3>>32)
 		n := 0
 		if x0 < ransLow {
 			x0 = x0<<32 | uint64(binary.LittleEndian.Uint32(w[0:]))
@@ -352,11 +593,11 @@ func (d *ransDecoder) block(out []int32) bool {
 	x := [ransWays]uint64{x0, x1, x2, x3}
 	// The last groups, and the last symbols one by one.
 	get := func(j int) int32 {
-		a := slot[x[j]&mask]
-		x[j] = uint64(a>>20+1)*(x[j]>>ransBits) + uint64(a>>8&mask)
-		return syms[a&255]
+		a := entry[slot[x[j]&ransMask>>shift]]
+		x[j] = a&0xffff*(x[j]>>ransBits) + x[j]&ransMask - a>>16&0xffff
+		return int32(a >> 32)
 	}
-	fill := func(j int) bool {
+	refill := func(j int) bool {
 		if x[j] >= ransLow {
 			return true
 		}
@@ -370,14 +611,14 @@ func (d *ransDecoder) block(out []int32) bool {
 	for ; len(out) >= ransGroup; out = out[ransGroup:] {
 		for j := range ransWays {
 			out[j], out[j+ransWays] = get(j), get(j)
-			if !fill(j) {
+			if !refill(j) {
 				return false
 			}
 		}
 	}
 	for k := range out {
 		out[k] = get(k % ransWays)
-		if !fill(k % ransWays) {
+		if !refill(k % ransWays) {
 			return false
 		}
 	}

@@ -383,6 +383,15 @@ func fromIntegers(t *tensor.Tensor, syms []int32) bool {
 		}
 		return bad >= 0
 	}
+	if size == 2 {
+		bad := int32(0)
+		b = b[:2*len(syms)]
+		for i, s := range syms {
+			bad |= (s - int32(lo)) | (int32(hi) - s)
+			binary.LittleEndian.PutUint16(b[2*i:], uint16(s))
+		}
+		return bad >= 0
+	}
 	for i, s := range syms {
 		if int64(s) < lo || int64(s) > hi {
 			return false

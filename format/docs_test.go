@@ -86,11 +86,34 @@ func TestDocs(t *testing.T) {
 		file, _ := write(t, f, Options{Coder: "context", Strip: true})
 		return "```\n" + b.String() + "\n" + hex.Dump(file) + "```"
 	}
+	learned := func() string {
+		syms := make([]int32, 48)
+		var b strings.Builder
+		for i := range syms {
+			syms[i] = int32(i*i%11%4*(i%3)) / 2
+			if i%17 == 5 {
+				syms[i] = -1
+			}
+			if i == 40 {
+				syms[i] = 100_000
+			}
+			sep := " "
+			if i%16 == 15 {
+				sep = "\n"
+			}
+			fmt.Fprintf(&b, "%d%s", syms[i], sep)
+		}
+		code, err := entropy.RANS{}.Append(nil, []entropy.Block{{Dims: entropy.DimsOf([]int{1, len(syms)}), Syms: syms}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "```\n" + b.String() + "\n" + hex.Dump(code) + "```"
+	}
 	text := string(b)
 	for name, body := range map[string]string{
 		"vector": vector(Options{Coder: "context"}), "rans vector": vector(Options{Coder: "rans"}), "fast vector": vector(Options{Profile: Fast}),
-		"dependent vector": paths(),
-		"chunks vector":    vector(Options{Chunks: true}), "samples": "```\n" + known.String() + "```",
+		"dependent vector": paths(), "learned vector": learned(),
+		"chunks vector": vector(Options{Chunks: true}), "samples": "```\n" + known.String() + "```",
 		"operators": list(opNames), "attributes": list(attrNames), "dictionary": "```\n" + strconv.Quote(dictionary) + "\n```",
 	} {
 		begin := "<!-- generated: " + name + " -->\n"

@@ -435,7 +435,10 @@ func Write(w io.Writer, f *File, o Options) (Sizes, error) {
 	if o.Strip {
 		cardText = stripCard(f.Card)
 	} else {
-		names, receipt = namesOf(f.Graph), f.Receipt
+		receipt = f.Receipt
+		if !usual(f.Graph) {
+			names = namesOf(f.Graph)
+		}
 		if len(f.Graph.Meta) > 0 {
 			meta = metaText(f.Graph.Meta)
 		}
@@ -684,17 +687,17 @@ func readModel(file *container) (*model, error) {
 	if left > 0 {
 		return nil, corrupt("%d constants without data", left)
 	}
-	if m.names != nil {
-		if err := g.readNames(f.Graph, m.names); err != nil {
-			return nil, err
-		}
-	}
-	g.finish()
 	if m.meta != nil {
 		if f.Graph.Meta, err = readMeta(m.meta); err != nil {
 			return nil, err
 		}
 	}
+	if m.names == nil {
+		g.call(f.Graph, f.Graph.Meta)
+	} else if err := g.readNames(f.Graph, m.names); err != nil {
+		return nil, err
+	}
+	g.finish()
 	return m, nil
 }
 
@@ -765,9 +768,9 @@ func decodeAll(places []place, gs []group, opt ReadOptions) ([]*item, error) {
 		}
 	}
 	items := make([][]*item, len(gs))
-	all := newWorkers(opt.Threads)
+	all, spare := newWorkers(opt.Threads), new(sync.Pool)
 	err := parallel(len(gs), cap(all), func(i int) (err error) {
-		items[i], err = gs[i].decode(all)
+		items[i], err = gs[i].decode(all, spare)
 		return err
 	})
 	return slices.Concat(items...), err
@@ -784,7 +787,7 @@ func countOf(b []byte) (uint64, int) {
 }
 
 // decode makes the constants of a data chunk.
-func (g group) decode(w workers) ([]*item, error) {
+func (g group) decode(w workers, spare *sync.Pool) ([]*item, error) {
 	items := make([]*item, len(g.places))
 	if g.t != nil {
 		items[0] = &item{t: g.t, coder: "raw", bytes: g.bytes}
@@ -827,8 +830,12 @@ func (g group) decode(w workers) ([]*item, error) {
 			return nil, corrupt("%d bytes cannot hold a constant of %+v", len(r.b), b.Dims)
 		}
 	}
+	syms := symbols(spare, total)
+	defer spare.Put(syms) // the constants have been made
+	rest := *syms
 	for i := range blocks {
-		blocks[i].Syms = make([]int32, blocks[i].Len())
+		n := blocks[i].Len()
+		blocks[i].Syms, rest = rest[:n:n], rest[n:]
 	}
 	streams := entropy.Streams(blocks)
 	codes := r.codes(len(streams))
@@ -863,6 +870,17 @@ func (g group) decode(w workers) ([]*item, error) {
 		items[i] = it
 	}
 	return items, nil
+}
+
+// symbols is room for n symbols, from spare if there is some: to touch new memory takes longer than to decode into old.
+func symbols(spare *sync.Pool, n int) *[]int32 {
+	s, _ := spare.Get().(*[]int32)
+	if s == nil || cap(*s) < n {
+		s = new([]int32)
+		*s = make([]int32, n)
+	}
+	*s = (*s)[:n]
+	return s
 }
 
 // metaText is the text of a metadata chunk: pairs of strings, sorted.

@@ -2,7 +2,6 @@ package tensor
 
 import (
 	"archive/zip"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -46,7 +45,10 @@ var npyTypes = []struct {
 // ReadNPY reads one array in NumPy's format, versions 1 to 3, of bool, integer and
 // float types, either byte order, either memory order. Bools become 0 or 1. It
 // allocates at most about twice the data that r really holds.
-func ReadNPY(r io.Reader) (*Tensor, error) {
+func ReadNPY(r io.Reader) (*Tensor, error) { return readNPY(r, 0) }
+
+// readNPY is ReadNPY that may allocate least bytes at once.
+func readNPY(r io.Reader, least int64) (*Tensor, error) {
 	var head [12]byte
 	if _, err := io.ReadFull(r, head[:10]); err != nil || string(head[:6]) != "\x93NUMPY" {
 		return nil, fmt.Errorf("%w: no npy magic", ErrNPY)
@@ -76,7 +78,7 @@ func ReadNPY(r io.Reader) (*Tensor, error) {
 	if int64(ty.NumBytes()) > maxNPYBytes {
 		return nil, fmt.Errorf("%w: %v is larger than %d bytes", ErrNPY, ty, int64(maxNPYBytes))
 	}
-	b, err := readGrowing(r, ty.NumBytes())
+	b, err := readGrowing(r, ty.NumBytes(), least)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v: %w", ErrNPY, ty, err)
 	}
@@ -99,9 +101,9 @@ func ReadNPY(r io.Reader) (*Tensor, error) {
 	return View(ty, b)
 }
 
-// readGrowing reads n aligned bytes and allocates only as data arrive.
-func readGrowing(r io.Reader, n int) ([]byte, error) {
-	b := AlignedBytes(min(n, 1<<20))
+// readGrowing reads n aligned bytes and allocates only as data arrive, beyond a MiB or least.
+func readGrowing(r io.Reader, n int, least int64) ([]byte, error) {
+	b := AlignedBytes(int(min(int64(n), max(1<<20, least))))
 	for at := 0; ; {
 		m, err := io.ReadFull(r, b[at:])
 		at += m
@@ -278,7 +280,11 @@ func ReadNPZ(r io.ReaderAt, size int64) ([]Named, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %q: %w", ErrNPY, name, err)
 		}
-		t, err := ReadNPY(io.LimitReader(m, int64(f.UncompressedSize64)))
+		least := int64(0)
+		if f.Method == zip.Store {
+			least = min(int64(f.CompressedSize64), size) // what the file cannot hold is not allocated
+		}
+		t, err := readNPY(io.LimitReader(m, int64(f.UncompressedSize64)), least)
 		if err == nil {
 			// The checksum is compared at the end of the member.
 			var one [1]byte
@@ -302,16 +308,12 @@ func ReadNPZ(r io.ReaderAt, size int64) ([]Named, error) {
 func WriteNPZ(w io.Writer, arrays []Named) error {
 	z := zip.NewWriter(w)
 	for _, a := range arrays {
-		var b bytes.Buffer
-		if err := WriteNPY(&b, a.T); err != nil {
-			return fmt.Errorf("array %q: %w", a.Name, err)
-		}
 		f, err := z.CreateHeader(&zip.FileHeader{Name: a.Name + ".npy", Method: zip.Store})
 		if err != nil {
 			return err
 		}
-		if _, err := f.Write(b.Bytes()); err != nil {
-			return err
+		if err := WriteNPY(f, a.T); err != nil {
+			return fmt.Errorf("array %q: %w", a.Name, err)
 		}
 	}
 	return z.Close()

@@ -215,6 +215,10 @@ func rdo(ctx context.Context, g *graph.Graph, args []string) error {
 			if p == nil {
 				return fmt.Errorf("no parameter %q", k)
 			}
+			if p.Kind == method.String {
+				set[k] = v
+				continue
+			}
 			x, err := strconv.ParseFloat(v, 64)
 			if err != nil {
 				return err

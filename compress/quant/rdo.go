@@ -8,6 +8,8 @@ import (
 
 	"whit/compress/method"
 	"whit/entropy"
+	"whit/tensor"
+	"whit/weight"
 )
 
 // RDO chooses uniform levels weight by weight, in the order in which the file holds them,
@@ -43,6 +45,7 @@ var RDO = &method.Method{
 		{Name: "images", Kind: method.Int, Default: 500, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
 		{Name: "passes", Kind: method.Int, Default: 4, Min: 1, Max: 100, Doc: "passes over the weights"},
 		{Name: "step", Kind: method.Float, Default: 2.0, Min: 0.01, Max: 100, Doc: "first step between levels, of the one that would be best at a high rate without compensation"},
+		{Name: "granularity", Kind: method.String, Default: "tensor", Choices: []string{"tensor", "channel"}, Doc: "what shares a step: the tensor, or an output channel where that takes fewer bytes at the same error"},
 		{Name: "shrink", Kind: method.Float, Default: 0.8, Min: 0, Max: 1, Doc: "how much less is believed of pairs of weights than of single ones; more where few sums of large outputs are drawn"},
 		{Name: "codebook", Kind: method.Bool, Default: false, Doc: "chooses among the entries of the codebook where a layer has one, instead of levels a step apart"},
 		{Name: "dependent", Kind: method.Bool, Default: false, Doc: "weights' levels on two scales of which those before say which one counts (trellis-coded quantisation): fewer bytes, and several times slower to choose"},
@@ -57,7 +60,8 @@ func rdo(ctx context.Context, s *method.State, a method.Args) error {
 		return err
 	}
 	users := s.Graph.Uses()
-	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes"), dependent: a.Bool("dependent"), codebook: a.Bool("codebook")}
+	z := &rounder{step: a.Float("step"), shrink: a.Float("shrink"), passes: a.Int("passes"), dependent: a.Bool("dependent"), codebook: a.Bool("codebook"),
+		channels: a.String("granularity") == "channel"}
 	for _, l := range layers {
 		if suited(l, users) {
 			z.layers = append(z.layers, l)
@@ -156,6 +160,7 @@ type rounder struct {
 	passes       int
 	dependent    bool
 	codebook     bool
+	channels     bool
 	held         [][]*rounded // of each layer: the weight, and the bias if there is one
 	of           map[*method.Held]*rounded
 }
@@ -171,6 +176,13 @@ type rounded struct {
 	step   float64
 	j      jacobian
 
+	// Of a weight whose output channels, along axis, have steps of their own: √2 to their powers times step, rounded, and the bits
+	// that they take in the file. nil: all have step.
+	axis   int
+	powers []int
+	steps  []float64
+	extra  float64
+
 	// A codebook's entries, ascending, and 0 where elements may be left out: level l is book[zero+l]. nil: levels are
 	// multiples of step.
 	book   []float32
@@ -180,11 +192,12 @@ type rounded struct {
 	dependent bool // levels are what those of a dependent quantiser stand for
 }
 
-func (q *rounded) value(l int32) float32 {
+// value is what level l of element i stands for.
+func (q *rounded) value(i int, l int32) float32 {
 	if q.book != nil {
 		return q.book[q.zero+int(l)]
 	}
-	return float32(l) * float32(q.step)
+	return float32(l) * float32(q.unit(i))
 }
 
 // share makes levels the entries of the codebook as it stands, numbered as the file numbers them.
@@ -213,7 +226,15 @@ func (q *rounded) hold() {
 		for i, l := range q.levels {
 			levels[i] = int8(l)
 		}
-		h.Quantise(levels, float32(q.step))
+		if q.powers == nil {
+			h.Quantise(levels, float32(q.step))
+			return
+		}
+		w := weight.Int8{Q: tensor.From(levels, h.Value.Type.Shape...), Axis: q.axis}
+		for _, step := range q.steps {
+			w.Scale = append(w.Scale, float32(step))
+		}
+		h.Hold(w)
 		return
 	}
 	index := make([]uint16, len(q.levels))
@@ -223,7 +244,7 @@ func (q *rounded) hold() {
 	}
 	for i, l := range q.levels {
 		index[i] = uint16(q.zero + int(l))
-		if q.sparse && q.value(l) != 0 {
+		if q.sparse && q.value(i, l) != 0 {
 			h.Mask[i/64] |= 1 << (i % 64)
 		}
 	}
@@ -267,6 +288,9 @@ func (z *rounder) prepare() error {
 				continue
 			}
 			q := &rounded{h: h, rows: h.Value.Type.Shape[0], float: h.Data(), fixed: make([]bool, h.Len()), levels: make([]int32, h.Len())}
+			if i == 0 {
+				q.axis = l.OutAxis
+			}
 			if z.codebook && h.Centroids != nil && h.Step == 0 {
 				q.share()
 			}
@@ -359,9 +383,9 @@ func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err er
 				for i, q := range z.held[from+k] {
 					q.j = js[k][i]
 					if pass == 0 {
-						q.begin(lambda, z.step, z.dependent && i == 0 && q.cols >= minTrellis)
+						q.begin(lambda, z.step, z.dependent && i == 0 && q.cols >= minTrellis, z.channels && i == 0)
 					}
-					sum += q.walk(cost, lambda, z.shrink)
+					sum += q.extra + q.walk(cost, lambda, z.shrink)
 					if pass < z.passes-1 && q.book == nil {
 						q.rescale(z.m)
 					}
@@ -386,6 +410,7 @@ func (z *rounder) run(ctx context.Context, lambda float64) (bits float64, err er
 	for _, pair := range z.held {
 		for _, q := range pair {
 			q.levels, q.step = kept[q].levels, kept[q].step
+			q.spread()
 			q.hold()
 		}
 	}
@@ -407,8 +432,9 @@ func (q *rounded) each(f func(i int)) {
 // h Δ²/24 at a curvature h, and Δ twice as large saves a bit: their sum is least at
 // Δ² = 12 lambda / (h ln 2). Compensation and zeros lower the error: the best is factor times that.
 //
-// A dependent quantiser is not used where its levels would leave the 8 bits that hold them.
-func (q *rounded) begin(lambda, factor float64, dependent bool) {
+// With channels each output channel may get its own (see stepsOfChannels). A dependent quantiser is not used where its levels would
+// leave the 8 bits that hold them.
+func (q *rounded) begin(lambda, factor float64, dependent, channels bool) {
 	sum, n, top := 0.0, 0, 0.0
 	q.each(func(i int) {
 		if !q.fixed[i] {
@@ -417,13 +443,27 @@ func (q *rounded) begin(lambda, factor float64, dependent bool) {
 			top = max(top, math.Abs(float64(q.float[i])))
 		}
 	})
-	if q.dependent = false; top == 0 || q.book != nil {
+	if q.dependent, q.powers, q.extra = false, nil, 0; top == 0 || q.book != nil {
 		q.step = 1
 		return
 	}
 	q.step = top
 	if sum > 0 {
 		q.step = factor * math.Sqrt(12*lambda*float64(n)/(math.Ln2*sum))
+		if channels {
+			least := 1. / 127
+			if dependent {
+				least /= dependentStep
+			}
+			q.extra = q.stepsOfChannels(q.step, least)
+		}
+	}
+	if q.powers != nil {
+		if q.dependent = dependent; dependent {
+			q.step *= dependentStep
+		}
+		q.spread()
+		return
 	}
 	if q.dependent = dependent && dependentStep*q.step >= top/127; q.dependent {
 		q.step *= dependentStep
@@ -436,16 +476,16 @@ func (q *rounded) begin(lambda, factor float64, dependent bool) {
 func (q *rounded) walk(cost *entropy.Cost, lambda, shrink float64) (bits float64) {
 	x := q.h.Data()
 	syms := make([]int32, len(x))
-	step := q.step
+	scales := 1.
 	if q.dependent {
-		step *= 2
+		scales = 2
 	}
 	for i, v := range x {
 		if q.book != nil {
 			syms[i] = q.near(0, float64(v))[2]
 			continue
 		}
-		syms[i] = int32(math.RoundToEven(float64(v) / step))
+		syms[i] = int32(math.RoundToEven(float64(v) / (scales * q.unit(i))))
 	}
 	bits = cost.Start(entropy.Block{Dims: entropy.DimsOf(q.h.Value.Type.Shape), Syms: syms, Dependent: q.dependent})
 	if q.dependent {
@@ -459,23 +499,24 @@ func (q *rounded) walk(cost *entropy.Cost, lambda, shrink float64) (bits float64
 		w := float64(q.float[i])
 		h, now := q.j.norm(i), float64(x[i])-w
 		g := (1 - shrink) * (q.j.grad(i) - float64(h*now))
-		at := w / q.step
+		step := q.unit(i)
+		at := w / step
 		if h > 0 {
-			at -= g / h / q.step
+			at -= g / h / step
 		}
 		best, least := int32(0), math.Inf(1)
-		for k, l := range q.near(at, at*q.step) {
+		for k, l := range q.near(at, at*step) {
 			if k > 0 && l == 0 {
 				continue // that was the first
 			}
-			d := float64(q.value(l)) - w
+			d := float64(q.value(i, l)) - w
 			if v := float64(h*d*d)/2 + float64(g*d) + float64(lambda*cost.Bits(l)); v < least {
 				best, least = l, v
 			}
 		}
 		q.levels[i] = best
 		bits += cost.Take(best)
-		if v := q.value(best); v != x[i] {
+		if v := q.value(i, best); v != x[i] {
 			q.j.move(i, v-x[i])
 		}
 	})
@@ -488,7 +529,7 @@ func (q *rounded) rescale(m *response) {
 	before := slices.Clone(m.rest)
 	q.each(func(i int) {
 		if q.levels[i] != 0 {
-			q.j.move(i, float32(try*q.step*float64(q.levels[i])))
+			q.j.move(i, float32(try*q.unit(i)*float64(q.levels[i])))
 		}
 	})
 	along := make([]float32, len(before))
@@ -501,6 +542,7 @@ func (q *rounded) rescale(m *response) {
 		t = min(max(-dot(along, before)/h, -most), most)
 	}
 	q.step *= 1 + t
+	q.spread()
 	for i, v := range along {
 		m.rest[i] += float32(float32(t) * v)
 	}

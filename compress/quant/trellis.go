@@ -108,7 +108,7 @@ func (t *trellis) extend(i int) {
 	}
 	from, level, move := [trellisSize]int{}, [trellisSize]int32{}, [trellisSize]float64{}
 	var h, g float64
-	w, x := float64(q.float[i]), float64(t.x[i])
+	w, x, step := float64(q.float[i]), float64(t.x[i]), q.unit(i)
 	fixed := q.fixed[i]
 	if !fixed {
 		h = q.j.norm(i)
@@ -147,7 +147,7 @@ func (t *trellis) extend(i int) {
 				continue
 			}
 			try := func(l int32) {
-				v := float64(float32(entropy.LevelValue(s, l)) * float32(q.step))
+				v := float64(float32(entropy.LevelValue(s, l)) * float32(step))
 				d := v - w
 				c := p.cost + price(l)
 				if !fixed {
@@ -161,9 +161,9 @@ func (t *trellis) extend(i int) {
 			if fixed {
 				continue
 			}
-			at := w / q.step
+			at := w / step
 			if h > 0 {
-				at -= t.grad(g, p) / h / q.step
+				at -= t.grad(g, p) / h / step
 			}
 			at = min(max(at, -125), 125)
 			// The two values of the scale around it, and one further towards zero.
@@ -243,7 +243,7 @@ func (t *trellis) settle() {
 	q.levels[i] = entropy.LevelValue(t.state, l)
 	t.state = entropy.NextState(t.state, l)
 	t.bits += t.cost.Take(l)
-	if v := q.value(q.levels[i]); v != t.x[i] {
+	if v := q.value(i, q.levels[i]); v != t.x[i] {
 		q.j.move(i, v-t.x[i])
 	}
 }
