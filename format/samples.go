@@ -36,6 +36,9 @@ var samples = []entropy.TextSample{
 	{Kind: 1, Text: "\aconvnet\x00\fconv1.weight\nconv1.bias\x06Conv:1\tMaxPool:2\fconv2.weight\nconv2.bias\x06Conv:3\tMaxPool:4\tFlatten:5\nfc1.weight\bfc1.bias\x06Gemm:6\x06Relu:7\nfc2.weight\bfc2.bias\x06Conv:1\tMaxPool:2\x06Conv:3\tMaxPool:4\tFlatten:5\x06Gemm:6\x06Relu:7\x06Gemm:8"},
 	{Kind: 1, Text: "\x07convnet\x00\x0cconv1.weight\nconv1.bias\x05conv1\x05pool1\x0cconv2.weight\nconv2.bias\x05conv2\x05pool2\x0cconv3.weight\nconv3.bias\x05conv3\x05pool3\x07flatten\nfc1.weight\x08fc1.bias\x03fc1\x05relu1\nfc2.weight\x08fc2.bias\x03fc2\x05relu2\nfc3.weight\x08fc3.bias\x05conv1\x05pool1\x05conv2\x05pool2\x05conv3\x05pool3\x07flatten\x03fc1\x05relu1\x03fc2\x05relu2\x03fc3"},
 
+	{Kind: 3, Text: "\twhit.arch\x05vgg16"},
+	{Kind: 3, Text: "\twhit.arch\x0amobilenet1"},
+	{Kind: 3, Text: "\twhit.arch\x0bshufflenet2"},
 	{Kind: 3, Text: "\twhit.arch\x08resnet20"},
 
 	{Kind: 5, Text: "\x06\x0cconv1.weight\x01\x04 \x03\x03\x03\x02\nconv1.bias\x01\x01 \x02\x0cconv2.weight\x01\x04@ \x03\x03\x02\nconv2.bias\x01\x01@\x02\tfc.weight\x01\x02\n@\x02\afc.bias\x01\x01\n\x02"},
