@@ -188,7 +188,7 @@ decided:
 	MOVL         R13, DX
 	SUBL         BX, R13
 	SUBL         AX, DX
-	IMUL3L       $+96, R13, R13
+	IMUL3L       $0x000000a0, R13, R13
 	SARL         $0x08, R13
 	VMOVD        R13, X9
 	VPBROADCASTD X9, Y9
@@ -197,7 +197,7 @@ decided:
 	VPSRAD       $0x0e, Y9, Y9
 	VPADDD       (R8), Y9, Y9
 	VMOVDQU      Y9, (R8)
-	IMUL3L       $+96, DX, DX
+	IMUL3L       $0x00000040, DX, DX
 	SARL         $0x08, DX
 	VMOVD        DX, X10
 	VPBROADCASTD X10, Y10

@@ -109,7 +109,7 @@ TEXT ·mix4AVX2(SB), NOSPLIT, $0-48
 	MOVL         R13, DX
 	SUBL         BX, R13
 	SUBL         AX, DX
-	IMUL3L       $+96, R13, R13
+	IMUL3L       $0x000000a0, R13, R13
 	SARL         $0x08, R13
 	VMOVD        R13, X9
 	VPBROADCASTD X9, X9
@@ -118,7 +118,7 @@ TEXT ·mix4AVX2(SB), NOSPLIT, $0-48
 	VPSRAD       $0x0e, X9, X9
 	VPADDD       (R8), X9, X9
 	VMOVDQU      X9, (R8)
-	IMUL3L       $+96, DX, DX
+	IMUL3L       $0x00000040, DX, DX
 	SARL         $0x08, DX
 	VMOVD        DX, X10
 	VPBROADCASTD X10, X10

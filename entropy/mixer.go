@@ -100,8 +100,10 @@ func (c *counter) update(target int32, limit uint32) {
 }
 
 const (
-	maxInputs = 8  // the most inputs that a site mixes
-	mixRate   = 96 // learning rate of the weights, in 1/2^22 a unit of logit and error
+	maxInputs = 8 // the most inputs that a site mixes
+	// Learning rates of the weights of the first and the second set, in 1/2^22 a unit of logit and error: what
+	// is quick in one is steady in the other.
+	mixFast, mixSlow = 160, 64
 	// minProb bounds every probability that is coded, in 1/65536: a decision costs at
 	// least 0.0005 bits, so that a byte stands for fewer than 15,200 of them.
 	minProb = 24
@@ -109,7 +111,7 @@ const (
 
 // site is one kind of binary decision. Its n inputs are counters that the model
 // picks by its contexts; two sets of mixing weights, each picked by a small context
-// of its own, give two logits. Each set learns from its own error. What the mean of
+// of its own, give two logits. Each set learns from its own error, at a rate of its own. What the mean of
 // the two says is corrected by an adaptive map under the second context.
 type site struct {
 	n    int // inputs: 4 or 8
@@ -200,8 +202,8 @@ func mix(rc *rangeCoder, n int, c *[maxInputs]*counter, m0, m1 *mixing, y int) i
 	one := int32(y << 16)
 	fix, at := &m1.fix, (l+64)>>7
 	fix[at] += (one - fix[at]) >> 7
-	e0 := (one - int32(squashTab[l0&8191])) * mixRate >> 8
-	e1 := (one - int32(squashTab[l1&8191])) * mixRate >> 8
+	e0 := (one - int32(squashTab[l0&8191])) * mixFast >> 8
+	e1 := (one - int32(squashTab[l1&8191])) * mixSlow >> 8
 	target := int32(y) << 22
 	w0[0] += (x0*e0 + 1<<13) >> 14
 	w1[0] += (x0*e1 + 1<<13) >> 14

@@ -228,11 +228,12 @@ func decide(c *build.Context, n int, close bool, bit, added func()) {
 	c.SUBL(reg.EBX, reg.R13L) // of the first logit
 	c.SUBL(reg.EAX, reg.EDX)
 	for _, e := range []struct {
-		err reg.GPPhysical
-		i   int
-		m   reg.GPPhysical
-	}{{reg.R13L, 9, m0}, {reg.EDX, 10, m1}} {
-		c.IMUL3L(operand.I8(96), e.err, e.err)
+		err  reg.GPPhysical
+		i    int
+		m    reg.GPPhysical
+		rate operand.U32
+	}{{reg.R13L, 9, m0, 160}, {reg.EDX, 10, m1, 64}} {
+		c.IMUL3L(e.rate, e.err, e.err)
 		c.SARL(operand.U8(8), e.err)
 		low := []reg.VecPhysical{reg.X9, reg.X10}[e.i-9]
 		c.VMOVD(e.err, low)
