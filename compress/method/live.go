@@ -175,6 +175,20 @@ func (l *Live) train(ctx context.Context, name string, o train.Options, w Rewrit
 	return nil
 }
 
+// Take gives the constants of the parts without a step what was trained, their moving averages where there are any.
+func (l *Live) Take() {
+	for _, p := range l.Parts {
+		if p.Step != nil {
+			continue
+		}
+		x := p.Elems
+		if p.Average != nil {
+			x = p.Average
+		}
+		p.Held.Set(slices.Clone(x))
+	}
+}
+
 // Progress is the share of the steps that are finished, 0..1, and their number.
 func (l *Live) Progress() (share float64, steps int) {
 	epoch, step, each := l.Position()

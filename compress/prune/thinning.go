@@ -94,13 +94,7 @@ func (f *thinning) hold() {
 
 // finish writes what is left into the state.
 func (f *thinning) finish(ctx context.Context, live *method.Live) error {
-	for _, p := range live.Parts {
-		x := p.Elems
-		if p.Average != nil {
-			x = p.Average
-		}
-		p.Held.Set(slices.Clone(x))
-	}
+	live.Take()
 	for _, w := range f.weights {
 		w.p.Held.Prune(w.bits())
 	}

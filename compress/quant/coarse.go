@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"whit/compress/method"
 	"whit/tensor"
@@ -51,13 +50,7 @@ func coarse(ctx context.Context, s *method.State, a method.Args) error {
 	if err != nil {
 		return fmt.Errorf("coarse: %w", err)
 	}
-	for _, p := range live.Parts {
-		x := p.Elems
-		if p.Average != nil {
-			x = p.Average
-		}
-		p.Held.Set(slices.Clone(x))
-	}
+	live.Take()
 	for _, x := range c.dense {
 		w, err := c.round(x)
 		if err != nil {

@@ -70,15 +70,7 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 	if err != nil {
 		return fmt.Errorf("trained: %w", err)
 	}
-	for _, p := range live.Parts {
-		if p.Step == nil {
-			x := p.Elems
-			if p.Average != nil {
-				x = p.Average
-			}
-			p.Held.Set(slices.Clone(x))
-		}
-	}
+	live.Take()
 	for _, c := range t.coded {
 		step := c.p.Step[0]
 		if c.p.StepAverage != nil {
