@@ -8,19 +8,15 @@ import (
 	"whit/tensor"
 )
 
-// BatchNormalization and its gradient in training, 2-D, float32, NHWC. Sums are
+// BatchNormalization, and its gradient in training, 2-D, float32, NHWC. Sums are
 // float64, by image and then over the images in order, so that neither workers nor
 // CPUs show. They are of the differences from the first pixel, which lies near the mean:
 // the variance is Σr² less (Σr)² over the count, in one pass and without cancellation.
 func init() {
 	Register(Kernel{
 		Op: "BatchNormalization", Name: "f32_batchnorm_train", Priority: 50,
-		Match: func(n *graph.Node, e *Env) bool { return trainNormMatch(n, e, n.In[0]) },
-		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-			l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, len(n.Out))}
-			l.In[0], l.Out[0] = pixels(n.In[0], in[0]), graph.Layout{Order: graph.NHWC}
-			return l
-		},
+		Match:   func(n *graph.Node, e *Env) bool { return trainNormMatch(n, e, n.In[0]) },
+		Layout:  normLayout,
 		Prepare: prepareTrainNorm,
 	})
 	// By given moments: what stands between a convolution and something else, or where a graph is not folded.
@@ -30,11 +26,7 @@ func init() {
 			x := n.In[0].Type.Shape
 			return n.Int("training_mode", 0) == 0 && !n.In[0].IsConst() && len(x) == 4 && x.NumElements() > 0 && allFloat32(n)
 		},
-		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-			l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, len(n.Out))}
-			l.In[0], l.Out[0] = pixels(n.In[0], in[0]), graph.Layout{Order: graph.NHWC}
-			return l
-		},
+		Layout:  normLayout,
 		Prepare: prepareNorm,
 	})
 	Register(Kernel{
@@ -47,6 +39,12 @@ func init() {
 		},
 		Prepare: prepareTrainNormGrad,
 	})
+}
+
+func normLayout(n *graph.Node, in []graph.Layout) Layouts {
+	l := Layouts{In: make([]graph.Layout, len(in)), Out: make([]graph.Layout, len(n.Out))}
+	l.In[0], l.Out[0] = pixels(n.In[0], in[0]), graph.Layout{Order: graph.NHWC}
+	return l
 }
 
 func trainNormMatch(n *graph.Node, e *Env, x *graph.Value) bool {
@@ -150,6 +148,21 @@ func (s *normState) total(call *Call, i, v int) []float64 {
 	return dst
 }
 
+// apply is the phase that makes out of input 0, by the vectors mean, factor and bias; a tile is an image.
+func (s *normState) apply(out *graph.Value, k kern.Norm) Phase {
+	m, d := s.m, imageOf(out)
+	both := pixelRunsOf(m, d)
+	return Phase{Tiles: m.n, Run: func(call *Call, img int, _ []byte) {
+		x, y := f32s(call.In[0]), f32s(call.Out[0])
+		mean, factor, bias := s.vector(call, 0), s.vector(call, 1), s.vector(call, 2)
+		clearHalo(out, d, y, img)
+		for i := range both.count() {
+			row, col, n := both.run(i)
+			k.Apply(y[d.at(img, row, col):], x[m.at(img, row, col):], mean, factor, bias, n, d.px, m.px)
+		}
+	}}
+}
+
 // moments makes of the sums of r and r² the mean of r and the variance.
 func moments(r, rr, count float64) (mean, variance float64) {
 	mean = r / count
@@ -163,11 +176,10 @@ func moments(r, rr, count float64) (mean, variance float64) {
 // prepareTrainNorm: y = (x - mean)·scale/sqrt(var+epsilon) + bias; a tile is an image.
 func prepareTrainNorm(n *graph.Node, e *Env) (*Prepared, error) {
 	m, out, k := imageOf(n.In[0]), n.Out[0], kern.NormOf(e.CPU)
-	d := imageOf(out)
 	eps, keep, count := float64(n.Float("epsilon", 1e-5)), float64(n.Float("momentum", 0.9)), float64(m.n*m.h*m.w)
 	// Vectors: the pivot, then the mean; the factor; the bias.
 	s := normState{m: m, vectors: 3, sums: 2}
-	in, both := pixelRunsOf(m), pixelRunsOf(m, d)
+	in := pixelRunsOf(m)
 	return &Prepared{Temp: s.bytes(), Phases: []Phase{
 		s.begin(0),
 		{Tiles: m.n, Run: func(call *Call, img int, _ []byte) {
@@ -192,42 +204,24 @@ func prepareTrainNorm(n *graph.Node, e *Env) (*Prepared, error) {
 				}
 			}
 		}},
-		{Tiles: m.n, Run: func(call *Call, img int, _ []byte) {
-			x, y := f32s(call.In[0]), f32s(call.Out[0])
-			mean, factor, bias := s.vector(call, 0), s.vector(call, 1), s.vector(call, 2)
-			clearHalo(out, d, y, img)
-			for i := range both.count() {
-				row, col, n := both.run(i)
-				k.Apply(y[d.at(img, row, col):], x[m.at(img, row, col):], mean, factor, bias, n, d.px, m.px)
-			}
-		}},
+		s.apply(out, k),
 	}}, nil
 }
 
 // prepareNorm: y = (x - mean)·scale/sqrt(var+epsilon) + bias; a tile is an image.
 func prepareNorm(n *graph.Node, e *Env) (*Prepared, error) {
-	m, out, k := imageOf(n.In[0]), n.Out[0], kern.NormOf(e.CPU)
-	d := imageOf(out)
 	eps := float64(n.Float("epsilon", 1e-5))
 	// Vectors: the mean; the factor; the bias.
-	s := normState{m: m, vectors: 3}
-	both := pixelRunsOf(m, d)
+	s := normState{m: imageOf(n.In[0]), vectors: 3}
 	return &Prepared{Temp: s.bytes(), Phases: []Phase{
 		{Tiles: 1, Run: func(call *Call, _ int, _ []byte) {
-			for c := range m.c {
+			for c := range s.m.c {
 				s.vector(call, 0)[c] = float64(f32s(call.In[3])[c])
 				s.vector(call, 1)[c] = float64(f32s(call.In[1])[c]) / math.Sqrt(float64(f32s(call.In[4])[c])+eps)
 				s.vector(call, 2)[c] = float64(f32s(call.In[2])[c])
 			}
 		}},
-		{Tiles: m.n, Run: func(call *Call, img int, _ []byte) {
-			x, y := f32s(call.In[0]), f32s(call.Out[0])
-			clearHalo(out, d, y, img)
-			for i := range both.count() {
-				row, col, n := both.run(i)
-				k.Apply(y[d.at(img, row, col):], x[m.at(img, row, col):], s.vector(call, 0), s.vector(call, 1), s.vector(call, 2), n, d.px, m.px)
-			}
-		}},
+		s.apply(n.Out[0], kern.NormOf(e.CPU)),
 	}}, nil
 }
 

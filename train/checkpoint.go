@@ -105,11 +105,7 @@ func identity(g *graph.Graph, ds Dataset, o *Options) (id [32]byte, err error) {
 			h.Write(v.Data.Bytes())
 		}
 	}
-	teachers := o.Teachers
-	if o.Mimic != nil {
-		teachers = append(slices.Clip(teachers), o.Mimic.Of)
-	}
-	for _, m := range teachers {
+	for _, m := range o.Aims() {
 		fmt.Fprintf(h, "teacher\n%s", m)
 		for _, v := range m.Values() {
 			if x := v.Tensor(); x != nil {

@@ -10,10 +10,10 @@ import (
 	"whit/tensor"
 )
 
-// EvalBatch is how many samples of an evaluation run together, or as few as have evalValues elements: what a run
+// evalBatch is how many samples of an evaluation run together, or as few as have evalValues elements: what a run
 // takes in memory goes with its input.
 const (
-	EvalBatch  = 256
+	evalBatch  = 256
 	evalValues = 1 << 22
 )
 
@@ -23,7 +23,7 @@ func EvalSamples(shape []int) int {
 	for _, d := range shape {
 		size *= d
 	}
-	return max(1, min(EvalBatch, evalValues/max(1, size)))
+	return max(1, min(evalBatch, evalValues/max(1, size)))
 }
 
 // EvalOptions say how to evaluate.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"whit/graph"
 	"whit/internal/cpu"
@@ -125,6 +126,14 @@ type Event struct {
 	Val *Eval `json:"val,omitempty"`
 	// EpochEnd is true after an epoch.
 	EpochEnd bool `json:"epoch_end"`
+}
+
+// Aims are the models that training aims at: the teachers, and the one that is mimicked.
+func (o *Options) Aims() []*graph.Graph {
+	if o.Mimic == nil {
+		return o.Teachers
+	}
+	return append(slices.Clip(o.Teachers), o.Mimic.Of)
 }
 
 // WithDefaults are the options with defaults filled in, checked.

@@ -52,7 +52,11 @@ func (s *State) Fit(ctx context.Context, name string, o train.Options) error {
 	if err != nil {
 		return err
 	}
-	key := taught(s.Memo.Key("fit"), full).Graph(s.Graph)
+	key, err := taught(s.Memo.Key("fit"), full)
+	if err != nil {
+		return err
+	}
+	key.Graph(s.Graph)
 	for _, l := range s.Layers {
 		for _, h := range l.held() {
 			key.Held(h)
@@ -101,18 +105,6 @@ func diverged(v *graph.Value) error {
 		}
 	}
 	return nil
-}
-
-// identity is the options that decide a fit's result, as text.
-func identity(o train.Options) string {
-	mimic := train.Mimic{}
-	if o.Mimic != nil {
-		mimic = *o.Mimic
-	}
-	return fmt.Sprintf("%d %d %d %v %s %v %v %v %v %v %v %v %s %v %v %v %v %v %v %v %v %v %s %d %v %v %v %v",
-		o.Epochs, o.Batch, o.Seed, o.DropLast, o.Optimizer, o.LR, o.Momentum, o.Nesterov, o.Beta1, o.Beta2, o.Epsilon, o.LRMult,
-		o.Schedule, o.Warmup, o.LREnd, o.Drops, o.Gamma, o.WeightDecay, o.L1, o.L2, o.LabelSmoothing, o.EMA, o.Augment, o.Views,
-		o.Distill, o.Temperature, mimic.Weight, mimic.Hints)
 }
 
 // bind says which trained value a held constant takes its data from.

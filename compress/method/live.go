@@ -108,7 +108,11 @@ func (s *State) Live(ctx context.Context, name string, o train.Options, w Rewrit
 		return nil, err
 	}
 	if s.Memo != nil {
-		key := taught(s.Memo.Key("live"), full).Add(w.Key, w.Slow).Graph(c)
+		key, err := taught(s.Memo.Key("live"), full)
+		if err != nil {
+			return nil, err
+		}
+		key.Add(w.Key, w.Slow).Graph(c)
 		for _, p := range l.Parts {
 			key.Held(p.Held)
 		}

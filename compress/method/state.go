@@ -179,8 +179,7 @@ func (h *Held) Prune(mask []uint64) {
 func (h *Held) Share(centroids []float32, index []uint16) {
 	centroids = slices.Clone(centroids)
 	for i, c := range centroids {
-		b := math.Float32bits(c)
-		if r := math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff); r-r == 0 { // finite
+		if r := tensor.ToBF16(c).Float32(); r-r == 0 { // finite
 			centroids[i] = r
 		}
 	}

@@ -1,6 +1,7 @@
 package method
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -40,15 +41,15 @@ func (s *State) Teach(o *train.Options) error {
 	return nil
 }
 
-// taught adds the options that decide a fit's result to a key, and the models that they name.
-func taught(k *Key, o train.Options) *Key {
-	k = k.Add(identity(o))
-	models := o.Teachers
-	if o.Mimic != nil {
-		models = append(slices.Clip(models), o.Mimic.Of)
+// taught adds the options that decide a fit's result to a key, and the models that they aim at.
+func taught(k *Key, o train.Options) (*Key, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
 	}
-	for _, g := range models {
+	k = k.Add(string(text))
+	for _, g := range o.Aims() {
 		k = k.Graph(g)
 	}
-	return k
+	return k, nil
 }

@@ -26,36 +26,20 @@ import (
 var Fisher = &method.Method{
 	Name: "fisher",
 	Doc:  "prunes while it trains, where the Fisher information of all weights is least",
-	Params: append([]method.Param{
-		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
-		{Name: "keep", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "weights that are left in all; 0: as sparsity says"},
-		{Name: "sparsity", Kind: method.Float, Default: 0.95, Min: 0, Max: 0.99999, Doc: "share of all weights to drop"},
-		{Name: "from", Kind: method.Float, Default: 0.0, Min: 0, Max: 1, Doc: "share of the training after which pruning begins"},
-		{Name: "until", Kind: method.Float, Default: 0.6, Min: 0, Max: 1, Doc: "share of the training after which it ends"},
-		{Name: "every", Kind: method.Float, Default: 0.5, Min: 0.001, Max: 1000, Doc: "epochs between two prunings"},
-		{Name: "price", Kind: method.String, Default: "none", Choices: []string{"none", "bits"}, Doc: "bits: what a weight is worth counts by the bit that it costs in the file"},
-		{Name: "grow", Kind: method.Float, Default: 0.0, Min: 0, Max: 0.9, Doc: "share of the weights left that come back at a pruning, at first"},
-	}, method.FitParams(20, 1e-3)...),
+	Params: append(append(thinningParams(0.95, 0, 0.6, 0.5),
+		method.Param{Name: "price", Kind: method.String, Default: "none", Choices: []string{"none", "bits"}, Doc: "bits: what a weight is worth counts by the bit that it costs in the file"},
+		method.Param{Name: "grow", Kind: method.Float, Default: 0.0, Min: 0, Max: 0.9, Doc: "share of the weights left that come back at a pruning, at first"},
+	), method.FitParams(20, 1e-3)...),
 	Apply: fisher,
 }
 
 func fisher(ctx context.Context, s *method.State, a method.Args) error {
-	layers, err := s.Match(a.String("layers"))
+	t, o, err := newThinning(s, a)
 	if err != nil {
-		return err
-	}
-	o := method.FitOptions(a)
-	if o.Epochs == 0 {
-		return fmt.Errorf("fisher: it prunes while it trains, and epochs is 0")
-	}
-	f := &fishing{from: a.Float("from"), until: a.Float("until"), every: a.Float("every"), price: a.String("price") == "bits", grow: a.Float("grow")}
-	if f.until < f.from {
-		return fmt.Errorf("fisher: pruning from %v until %v of the training", f.from, f.until)
-	}
-	if f.thinning, err = newThinning(s, layers, a.Int("keep"), a.Float("sparsity")); err != nil {
 		return fmt.Errorf("fisher: %w", err)
 	}
-	key := fmt.Sprintf("fisher %q %d %v %v %v %v %v", a.String("layers"), f.keep, f.from, f.until, f.every, f.price, f.grow)
+	f := &fishing{t, a.String("price") == "bits", a.Float("grow")}
+	key := fmt.Sprintf("fisher %s %v %v", f.key(a), f.price, f.grow)
 	live, err := s.Live(ctx, "prune", o, method.Rewrite{Key: key, Begin: f.begin, After: f.after})
 	if err != nil {
 		return fmt.Errorf("fisher: %w", err)
@@ -66,9 +50,8 @@ func fisher(ctx context.Context, s *method.State, a method.Args) error {
 // fishing is a run of the method.
 type fishing struct {
 	thinning
-	from, until, every float64
-	price              bool
-	grow               float64
+	price bool
+	grow  float64
 }
 
 func (f *fishing) after(l *method.Live) error {

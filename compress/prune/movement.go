@@ -21,37 +21,19 @@ import (
 // a threshold and a penalty, or a share by layer; in that the gradient is read off Adam's running mean; and in that what a unit that
 // nothing feeds or nothing reads still has goes too.
 var Movement = &method.Method{
-	Name: "movement",
-	Doc:  "prunes while it trains, the weights first that training moves towards zero",
-	Params: append([]method.Param{
-		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
-		{Name: "keep", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "weights that are left in all; 0: as sparsity says"},
-		{Name: "sparsity", Kind: method.Float, Default: 0.9, Min: 0, Max: 0.99999, Doc: "share of all weights to drop"},
-		{Name: "from", Kind: method.Float, Default: 0.1, Min: 0, Max: 1, Doc: "share of the training after which pruning begins"},
-		{Name: "until", Kind: method.Float, Default: 0.7, Min: 0, Max: 1, Doc: "share of the training after which what is left stays as it is"},
-		{Name: "every", Kind: method.Float, Default: 0.1, Min: 0.001, Max: 1000, Doc: "epochs between two prunings"},
-	}, method.FitParams(10, 1e-3)...),
-	Apply: movement,
+	Name:   "movement",
+	Doc:    "prunes while it trains, the weights first that training moves towards zero",
+	Params: append(thinningParams(0.9, 0.1, 0.7, 0.1), method.FitParams(10, 1e-3)...),
+	Apply:  movement,
 }
 
 func movement(ctx context.Context, s *method.State, a method.Args) error {
-	layers, err := s.Match(a.String("layers"))
+	t, o, err := newThinning(s, a)
 	if err != nil {
-		return err
-	}
-	o := method.FitOptions(a)
-	if o.Epochs == 0 {
-		return fmt.Errorf("movement: it prunes while it trains, and epochs is 0")
-	}
-	m := &moving{from: a.Float("from"), until: a.Float("until"), every: a.Float("every")}
-	if m.until < m.from {
-		return fmt.Errorf("movement: pruning from %v until %v of the training", m.from, m.until)
-	}
-	if m.thinning, err = newThinning(s, layers, a.Int("keep"), a.Float("sparsity")); err != nil {
 		return fmt.Errorf("movement: %w", err)
 	}
-	key := fmt.Sprintf("movement %q %d %v %v %v", a.String("layers"), m.keep, m.from, m.until, m.every)
-	live, err := s.Live(ctx, "prune", o, method.Rewrite{Key: key, Begin: m.begin, After: m.after})
+	m := &moving{thinning: t}
+	live, err := s.Live(ctx, "prune", o, method.Rewrite{Key: "movement " + m.key(a), Begin: m.begin, After: m.after})
 	if err != nil {
 		return fmt.Errorf("movement: %w", err)
 	}
@@ -61,8 +43,7 @@ func movement(ctx context.Context, s *method.State, a method.Args) error {
 // moving is a run of the method.
 type moving struct {
 	thinning
-	from, until, every float64
-	moved              []*scored // by weight, nil where it is not pruned
+	moved []*scored // by weight, nil where it is not pruned
 }
 
 // scored is what is known of a weight that is pruned.

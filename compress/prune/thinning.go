@@ -3,39 +3,68 @@ package prune
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 
 	"whit/compress/method"
 	"whit/tensor"
+	"whit/train"
 	"whit/weight"
 )
 
-// thinning is what methods share that prune while they train: masks of weights that change between steps, and
-// what becomes of units that have nothing left to do.
+// thinning is what methods share that prune while they train: when and how far, masks of weights that change between
+// steps, and what becomes of units that have nothing left to do.
 type thinning struct {
-	s           *method.State
-	y           *Surgery
-	layers      []*method.Layer
-	first, keep int // weights at the start and at the end
-	weights     []*thinned
+	s                  *method.State
+	y                  *Surgery
+	layers             []*method.Layer
+	first, keep        int // weights at the start and at the end
+	from, until, every float64
+	weights            []*thinned
 }
 
-// newThinning wants keep weights of the layers to be left, or where that is 0 what sparsity leaves.
-func newThinning(s *method.State, layers []*method.Layer, keep int, sparsity float64) (thinning, error) {
-	f := thinning{s: s, layers: layers, keep: keep}
+// thinningParams are the parameters that newThinning reads, with their defaults.
+func thinningParams(sparsity, from, until, every float64) []method.Param {
+	return []method.Param{
+		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
+		{Name: "keep", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "weights that are left in all; 0: as sparsity says"},
+		{Name: "sparsity", Kind: method.Float, Default: sparsity, Min: 0, Max: 0.99999, Doc: "share of all weights to drop"},
+		{Name: "from", Kind: method.Float, Default: from, Min: 0, Max: 1, Doc: "share of the training after which pruning begins"},
+		{Name: "until", Kind: method.Float, Default: until, Min: 0, Max: 1, Doc: "share of the training after which it ends"},
+		{Name: "every", Kind: method.Float, Default: every, Min: 0.001, Max: 1000, Doc: "epochs between two prunings"},
+	}
+}
+
+// newThinning begins a run of a step, with the training that the step asks for.
+func newThinning(s *method.State, a method.Args) (f thinning, o train.Options, err error) {
+	f = thinning{s: s, keep: a.Int("keep"), from: a.Float("from"), until: a.Float("until"), every: a.Float("every")}
+	if f.layers, err = s.Match(a.String("layers")); err != nil {
+		return f, o, err
+	}
+	if o = method.FitOptions(a); o.Epochs == 0 {
+		return f, o, errors.New("it prunes while it trains, and epochs is 0")
+	}
+	if f.until < f.from {
+		return f, o, fmt.Errorf("pruning from %v until %v of the training", f.from, f.until)
+	}
 	total := 0
-	for _, l := range layers {
+	for _, l := range f.layers {
 		f.first += l.Weight.Stored()
 		total += l.Weight.Len()
 	}
 	if f.keep == 0 {
-		f.keep = total - int(math.RoundToEven(sparsity*float64(total)))
+		f.keep = total - int(math.RoundToEven(a.Float("sparsity")*float64(total)))
 	}
 	f.keep = min(f.keep, f.first)
-	var err error
 	f.y, err = NewSurgery(s.Graph, s.Train.Shape())
-	return f, err
+	return f, o, err
+}
+
+// key is all that decides which weights go.
+func (f *thinning) key(a method.Args) string {
+	return fmt.Sprintf("%q %d %v %v %v", a.String("layers"), f.keep, f.from, f.until, f.every)
 }
 
 // left is how many weights are left at t, 0..1, of the time in which they go: a cubic schedule (M. Zhu, S. Gupta: To prune, or

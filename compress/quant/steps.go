@@ -1,6 +1,10 @@
 package quant
 
-import "math"
+import (
+	"math"
+
+	"whit/tensor"
+)
 
 // Output channels of a weight may have steps of their own: powers of √2 of the layer's. In the file a step takes a bit or less
 // where it is that of the channel before, else up to two bytes, so that a channel gets another where that pays.
@@ -26,11 +30,11 @@ func (q *rounded) unit(i int) float64 {
 	return q.steps[q.channel(i)]
 }
 
-// spread sets the channels' steps from the layer's.
+// spread sets the channels' steps from the layer's, to 8 significant bits.
 func (q *rounded) spread() {
 	q.steps = q.steps[:0]
 	for _, k := range q.powers {
-		q.steps = append(q.steps, float64(short(float32(q.step*rootPower(k)))))
+		q.steps = append(q.steps, float64(tensor.ToBF16(float32(q.step*rootPower(k))).Float32()))
 	}
 }
 
@@ -41,12 +45,6 @@ func rootPower(k int) float64 {
 		v *= math.Sqrt2
 	}
 	return v
-}
-
-// short is x to 8 significant bits.
-func short(x float32) float32 {
-	b := math.Float32bits(x)
-	return math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff)
 }
 
 // stepsOfChannels sets powers for a layer of which factor times the best step at a high rate is step, and returns the bits that

@@ -109,7 +109,7 @@ func TestChannelForm(t *testing.T) {
 				t.Errorf("layer %s: scales along %d, want %d", l.Name, w.Axis, l.OutAxis)
 			}
 			for c, x := range w.Scale {
-				if x != short(x) || !(x > 0) {
+				if x != tensor.ToBF16(x).Float32() || !(x > 0) {
 					t.Errorf("layer %s: scale %d is %v", l.Name, c, x)
 				}
 			}
