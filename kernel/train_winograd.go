@@ -49,7 +49,7 @@ func (c *conv) winograd(e *Env, out *graph.Value, bias, turned bool) *Prepared {
 	blocks := (lines + perBlock - 1) / perBlock
 	rows := perBlock * tx
 	ldv, ldm := rows*c.cin+16, rows*nr+16 // not a power of two apart
-	vLen, mLen, patch := places*ldv, places*ldm, places*c.cin
+	vLen, mLen, patch := places*ldv, places*ldm, places*c.x.px
 	p := &Prepared{
 		Kernel:  u.Name + "_winograd4_train",
 		Temp:    4 * places * size,
@@ -137,21 +137,19 @@ func (m *image) patch(in *kern.WinogradIn, size int, x []float32, img, row, col 
 		in.X, in.SH, in.SW = x[at+row*m.row+col*m.px:], m.row, m.px
 		return
 	}
-	in.X, in.SH, in.SW = edge, size*m.c, m.c
+	// As lines of the image, of which those pixels that it has are copied at once.
+	in.X, in.SH, in.SW = edge, size*m.px, m.px
+	from, to := max(0, -col), min(size, m.w-col)
 	for r := range size {
 		line := edge[r*in.SH:][:in.SH]
-		if row+r < 0 || row+r >= m.h {
+		if row+r < 0 || row+r >= m.h || from >= to {
 			clear(line)
 			continue
 		}
-		for q := range size {
-			px := line[q*m.c:][:m.c]
-			if col+q < 0 || col+q >= m.w {
-				clear(px)
-				continue
-			}
-			copy(px, x[at+(row+r)*m.row+(col+q)*m.px:])
-		}
+		clear(line[:from*m.px])
+		n := (to-from-1)*m.px + m.c
+		copy(line[from*m.px:], x[at+(row+r)*m.row+(col+from)*m.px:][:n])
+		clear(line[from*m.px+n:])
 	}
 }
 
@@ -189,7 +187,7 @@ func (c *conv) winogradGradW(e *Env, chunks int) *Prepared {
 	perBlock := max(1, winogradSum/(4*places*(ldx+ldy))/tx)
 	perBlock = min(perBlock, (lines+chunks-1)/chunks)
 	block := perBlock * tx
-	xLen, yLen, patch := places*block*ldx, places*block*ldy, max(36*c.cin, 16*c.cout)
+	xLen, yLen, patch := places*block*ldx, places*block*ldy, max(36*c.x.px, 16*c.y.px)
 	p := &Prepared{
 		Kernel:  u.Name + "_winograd4_gradw",
 		Temp:    4 * chunks * size,
