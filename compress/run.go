@@ -25,6 +25,7 @@ import (
 	"whit/graph"
 	"whit/internal/cpu"
 	"whit/internal/safefile"
+	"whit/pass"
 	"whit/plan"
 	"whit/tensor"
 	"whit/train"
@@ -119,7 +120,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	}
 	r := &run{open: open, labels: c.Labels}
 	r.g, _ = g.Clone()
-	method.FreeBatch(r.g, d.Set.Shape())
+	pass.FreeBatch(r.g, d.Set.Shape())
 	if r.labels == nil {
 		r.labels = d.Set.Labels()
 	}
