@@ -201,7 +201,7 @@ func checkData(ctx context.Context, f *modelfile.File, name string, sh shapes, t
 		}
 		return best, nil
 	}
-	scores, err := data.Check(ctx, name, in, predict, data.CheckOptions{Card: f.Card})
+	scores, err := data.Check(ctx, name, in, predict, data.CheckOptions{Card: f.Card, Classes: classesOf(f, in)})
 	if err != nil {
 		return nil, err
 	}

@@ -178,7 +178,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	if f.onnx != "" && strings.ToLower(filepath.Ext(f.onnx)) != ".onnx" {
 		return usage("--onnx %s: the name ends in .onnx", f.onnx)
 	}
-	sets, err := openData(ctx, m, f.data, f.shape)
+	sets, err := openData(ctx, m, f.data, f.shape, f.metric)
 	if err != nil {
 		return err
 	}
@@ -350,7 +350,7 @@ func (f *compressFlags) dataOf(ctx context.Context, m *modelfile.File, sets data
 	open := func(context.Context) (data.Dataset, error) { return sets.Test, nil }
 	if f.test != "" {
 		open = func(ctx context.Context) (data.Dataset, error) {
-			t, err := openData(ctx, m, f.test, f.shape)
+			t, err := openData(ctx, m, f.test, f.shape, f.metric)
 			if err != nil {
 				return nil, err
 			}

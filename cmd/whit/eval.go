@@ -61,7 +61,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 			if err := supported(f); err != nil {
 				return err
 			}
-			sets, err := openData(c.Context(), f, dataName, sh)
+			sets, err := openData(c.Context(), f, dataName, sh, metric)
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/card"
 	"whit/graph"
 	"whit/internal/lean"
 	"whit/internal/modelfile"
@@ -57,6 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &checked{w: stdout}
 	root.SetOut(out)
 	root.SetErr(stderr)
+	addBuiltins(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil && out.err != nil {
 		err = fmt.Errorf("standard output: %w", out.err)
@@ -67,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errSilent):
 		return exitFailed
-	case errors.As(err, &u):
+	case errors.As(err, &u), errors.Is(err, card.ErrMissing):
 		fmt.Fprintln(stderr, "whit: "+oneLine(err))
 		return exitUsage
 	case errors.Is(err, context.Canceled):
@@ -137,15 +139,7 @@ once (demo, data pull, model pull, --data mnist), and WHIT_OFFLINE=1 forbids tha
 		return usage("%w; see '%s --help'", err, c.CommandPath())
 	})
 	for _, c := range verbs() {
-		// Wrong counts of arguments are wrong use.
-		if check := c.Args; check != nil {
-			c.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
-					return usage("%w; see '%s --help'", err, c.CommandPath())
-				}
-				return nil
-			}
-		}
+		strict(c)
 		root.AddCommand(c)
 	}
 	root.RunE = func(c *cobra.Command, args []string) error { return c.Help() }
@@ -156,6 +150,42 @@ once (demo, data pull, model pull, --data mnist), and WHIT_OFFLINE=1 forbids tha
 		return nil
 	}
 	return root
+}
+
+// addBuiltins adds cobra's own verbs, which write to where root's output goes by then.
+func addBuiltins(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.Args = cobra.NoArgs
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+			strict(c)
+		case "help":
+			c.Args = func(c *cobra.Command, args []string) error {
+				if of, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return usage("help: %s has no verb %q; see '%[1]s --help'", of.CommandPath(), args[len(args)-len(rest)])
+				}
+				return nil
+			}
+		}
+	}
+}
+
+// strict makes wrong counts of arguments wrong use, of c and of the verbs below it.
+func strict(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage("%w; see '%s --help'", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		strict(sub)
+	}
 }
 
 // verbs lists the commands, one file each.

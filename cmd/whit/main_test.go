@@ -38,7 +38,16 @@ func TestExitCodes(t *testing.T) {
 		{"eval main.go --batch -1", exitUsage, "--batch"},
 		{"train --batch -1", exitUsage, "--batch"},
 		{"completion bash", exitOK, ""},
+		{"completion nosuch", exitUsage, "completion --help"},
 		{"train --arch nosuch", exitUsage, "lenet300"},
+		{"help bench", exitOK, ""},
+		{"help nosuch", exitUsage, "nosuch"},
+		{"help data nosuch", exitUsage, "nosuch"},
+		{"data pull", exitUsage, "whit data pull --help"},
+		{"data pull nosuch", exitUsage, "nosuch"},
+		{"data list x", exitUsage, "whit data list --help"},
+		{"model pull", exitUsage, "whit model pull --help"},
+		{"model list x", exitUsage, "whit model list --help"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			code, _, errs := whit(t, strings.Fields(c.args)...)

@@ -69,7 +69,7 @@ was interrupted goes on where it was, and one with more methods measures only th
 			if err := supported(m); err != nil {
 				return err
 			}
-			sets, err := openData(c.Context(), m, f.data, f.shape)
+			sets, err := openData(c.Context(), m, f.data, f.shape, f.metric)
 			if err != nil {
 				return err
 			}
