@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"image"
 	"image/color"
@@ -92,14 +93,61 @@ func TestCheckData(t *testing.T) {
 	model := filepath.Join(dir, "m.onnx")
 	rowModel(t, model, 1, 16)
 	for name, fill := range map[string]func(dir string){
-		"none":   func(string) {},
-		"empty":  func(dir string) { os.MkdirAll(dir, 0o755) },
-		"broken": func(dir string) { pictures(t, dir, 1, 4, "0", "1"); put(t, filepath.Join(dir, "1", "x.png"), []byte("no picture")) },
+		"none":  func(string) {},
+		"empty": func(dir string) { os.MkdirAll(dir, 0o755) },
+		"broken": func(dir string) {
+			pictures(t, dir, 1, 4, "0", "1")
+			put(t, filepath.Join(dir, "1", "x.png"), []byte("no picture"))
+		},
 	} {
 		fill(filepath.Join(dir, name))
 		code, out, errs := contract(t, "check", model, "--data", filepath.Join(dir, name))
 		if code != exitFailed || !strings.Contains(errs, name) && name != "broken" || name == "broken" && !strings.Contains(errs, "x.png") {
 			t.Errorf("%s: exit %d, %q, %q", name, code, out, errs)
+		}
+	}
+}
+
+// TestLabels: folders that are no classes of the model's are an error, not a guess; what cannot be measured or
+// trained on is said.
+func TestLabels(t *testing.T) {
+	dir := t.TempDir()
+	in := func(s string) string { return filepath.Join(dir, s) }
+	rowModel(t, in("m.onnx"), 1, 16)
+	put(t, in("card.yaml"), []byte("card: 1\ninput: {color: gray, scale: 1, mean: 0, std: 1}\n"))
+	put(t, in("part.yaml"), []byte("card: 1\ninput: {color: gray, scale: 1}\n"))
+	pictures(t, in("three"), 2, 4, "a", "b", "c")
+	pictures(t, in("two"), 2, 4, "a", "b")
+	pictures(t, in("some"), 2, 4, "0", "2")
+	pictures(t, in("many"), 2, 4, "0", "1", "2", "3")
+	pictures(t, in("loose"), 2, 4, ".")
+	var b bytes.Buffer
+	if err := tensor.WriteNPZ(&b, []tensor.Named{{Name: "x", T: tensor.New(tensor.Float32, 8, 1, 28, 28)}}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, in("x.npz"), b.Bytes())
+	card := in("card.yaml")
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{list("eval", in("m.onnx"), "--card", card, "--data", in("three")), exitOK, ""},
+		{list("eval", in("m.onnx"), "--card", card, "--data", in("some")), exitOK, ""},
+		{list("eval", in("m.onnx"), "--card", card, "--data", in("two")), exitFailed, "3 classes"},
+		{list("eval", in("m.onnx"), "--card", card, "--data", in("many")), exitFailed, "3 classes"},
+		{list("eval", in("m.onnx"), "--card", card, "--data", in("two"), "--metric", "verification"), exitOK, ""},
+		{list("check", in("m.onnx"), "--data", in("two")), exitFailed, "3 classes"},
+		{list("check", in("m.onnx"), "--data", in("some")), exitOK, ""},
+		{list("compress", in("m.onnx"), "--card", card, "--data", in("two"), "-o", in("o.whit")), exitFailed, "3 classes"},
+		{list("eval", in("m.onnx"), "--card", card, "--data", in("loose")), exitUsage, "no labels"},
+		{list("eval", in("m.onnx"), "--card", in("part.yaml"), "--data", in("three")), exitUsage, "input.mean, input.std"},
+		{list("run", in("m.onnx"), "--card", in("part.yaml"), "--input", filepath.Join(in("two"), "a", "0.png")), exitUsage, "input.mean, input.std"},
+		{list("train", "--data", in("x.npz"), "--epochs", "1", "-o", in("t.onnx")), exitFailed, "no labels"},
+	} {
+		code, _, errs := contract(t, c.args...)
+		if code != c.code || !strings.Contains(errs, c.want) {
+			t.Errorf("%q: exit %d, %q, want %d, %q", c.args[:1], code, errs, c.code, c.want)
 		}
 	}
 }

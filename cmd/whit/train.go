@@ -102,6 +102,11 @@ test set, where there is one.`,
 			if trainSet == nil {
 				trainSet = sets.All
 			}
+			if y, err := data.ClassesOf(ctx, trainSet); err != nil {
+				return err
+			} else if len(teachers) == 0 && !slices.ContainsFunc(y, func(c int32) bool { return c >= 0 }) {
+				return fmt.Errorf("%s: the data have no labels to train on", filepath.Base(dataName))
+			}
 			unlock, err := safefile.Lock(output)
 			if err != nil {
 				return err
