@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ type evalResult struct {
 	Metric string  `json:"metric"`
 	Value  float64 `json:"value"`
 	Error  float64 `json:"error"`
-	Loss   float64 `json:"loss"`
+	Loss   number  `json:"loss"`
 	Speed  float64 `json:"samples_per_second"`
 	// Classes and Groups are the parts of the set, the worst first; Against what is compared with.
 	Classes      []compress.Part        `json:"classes"`
@@ -133,9 +134,9 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
 			if e.N == 0 {
-				return usage("%s has no labels", dataName)
+				return usage("%s has no labels; --metric cosine or agreement --against MODEL does without", filepath.Base(dataName))
 			}
-			r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: "top1", Value: 1 - e.Error, Error: e.Error, Loss: e.Loss,
+			r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: "top1", Value: 1 - e.Error, Error: e.Error, Loss: number(e.Loss),
 				Speed: float64(set.Len()) / time.Since(t0).Seconds()}
 			if asJSON {
 				var labels []string
@@ -145,7 +146,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 				r.Classes, r.Groups = compress.ByPart(set, e, labels)
 				return printJSON(c.OutOrStdout(), r)
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%%, loss %.4f on %d samples (%s), %.0f samples/s\n", f.Base, 100*r.Error, r.Loss, r.N, name, r.Speed)
+			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%%, loss %.4f on %d samples (%s), %.0f samples/s\n", f.Base, 100*r.Error, e.Loss, r.N, name, r.Speed)
 			return nil
 		},
 	}

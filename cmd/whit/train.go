@@ -29,7 +29,7 @@ type trainResult struct {
 	Arch    string  `json:"arch"`
 	Output  string  `json:"output"`
 	Error   float64 `json:"error"`
-	Loss    float64 `json:"loss"`
+	Loss    number  `json:"loss"`
 	N       int     `json:"n"`
 	Speed   float64 `json:"samples_per_second"`
 	Seconds float64 `json:"seconds"`
@@ -146,7 +146,7 @@ test set, where there is one.`,
 			if err != nil {
 				return err
 			}
-			r.Error, r.Loss, r.N = e.Error, e.Loss, e.N
+			r.Error, r.Loss, r.N = e.Error, number(e.Loss), e.N
 			if _, err := modelfile.Save(output, g, crd); err != nil {
 				return err
 			}
