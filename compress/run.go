@@ -179,6 +179,9 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice, Metric: r.metric,
 		Keep: o.Keep, NoFinetune: o.NoFinetune, Teachers: o.Teachers, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
 	r.refuse(method.FindLayers(r.g, ""))
+	if len(r.state.Layers) == 0 && o.Keep != "" && len(method.FindLayers(sg, "")) > 0 {
+		return nil, fmt.Errorf("nothing to compress: %q keeps every layer as it is", o.Keep)
+	}
 	if len(r.state.Layers) == 0 {
 		return nil, errors.New("nothing to compress: no Conv, Gemm or MatMul with a constant float32 weight")
 	}

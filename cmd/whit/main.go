@@ -104,7 +104,7 @@ func checkCounts(c *cobra.Command) error {
 	for _, of := range []struct {
 		name string
 		most int64
-	}{{"threads", maxThreads}, {"batch", 1 << 20}} {
+	}{{"threads", maxThreads}, {"batch", 1 << 20}, {"iters", 10_000_000}} {
 		name, most := of.name, of.most
 		f := c.Flags().Lookup(name)
 		if f == nil || !f.Changed {
@@ -134,7 +134,9 @@ once (demo, data pull, model pull, --data mnist), and WHIT_OFFLINE=1 forbids tha
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
+		Version:       Version,
 	}
+	root.SetVersionTemplate("whit {{.Version}}\n")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return checkCounts(c) }
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w; see '%s --help'", err, c.CommandPath())

@@ -62,6 +62,12 @@ was interrupted goes on where it was, and one with more methods measures only th
 			if err := compress.CheckScan(set); err != nil {
 				return usage("%w", err)
 			}
+			if err := checkGlob(f.keep); err != nil {
+				return err
+			}
+			if err := checkOutputs(f.output, page, plot); err != nil {
+				return err
+			}
 			m, err := load(args[0], f.cardFlag)
 			if err != nil {
 				return err
