@@ -268,7 +268,7 @@ func (r *run) workDir() error {
 // clearWork removes what a run keeps in its work folder, and the folder where
 // nothing else is in it.
 func clearWork(dir string) error {
-	for _, pattern := range []string{"*.memo", "*.ckpt", "candidate.whit", ".*.tmp*", ".whit-*"} {
+	for _, pattern := range []string{"*.memo", "*.ckpt", "candidate.whit", ".*.tmp*"} {
 		names, err := filepath.Glob(filepath.Join(globQuote(dir), pattern))
 		if err != nil {
 			return err
