@@ -182,6 +182,9 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	if len(r.state.Layers) == 0 && o.Keep != "" && len(method.FindLayers(sg, "")) > 0 {
 		return nil, fmt.Errorf("nothing to compress: %q keeps every layer as it is", o.Keep)
 	}
+	if len(r.state.Layers) == 0 && slices.ContainsFunc(sg.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "DequantizeLinear" }) {
+		return nil, errors.New("nothing to compress: the model is quantised already; give the float32 model that it was made from")
+	}
 	if len(r.state.Layers) == 0 {
 		return nil, errors.New("nothing to compress: no Conv, Gemm or MatMul with a constant float32 weight")
 	}

@@ -56,7 +56,7 @@ stands out is how the model was trained.`,
 		Example: "  whit check model.onnx\n  whit check model.onnx --data images/",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := load(args[0], cardFlag)
+			f, err := modelfile.Load(args[0], cardFlag)
 			if err != nil {
 				return err
 			}

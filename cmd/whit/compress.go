@@ -165,7 +165,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 			return err
 		}
 	}
-	m, err := load(model, f.cardFlag)
+	m, err := modelfile.Load(model, f.cardFlag)
 	if err != nil {
 		return err
 	}

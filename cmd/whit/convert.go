@@ -44,7 +44,7 @@ everywhere.`,
 					}
 				}
 			}
-			f, err := load(args[0], cardFlag)
+			f, err := modelfile.Load(args[0], cardFlag)
 			if err != nil {
 				return err
 			}

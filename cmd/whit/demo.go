@@ -115,7 +115,7 @@ works as for any model.`,
 			}
 			say("2/4 trained %s: %d epochs in %.1f s (%.0f images/s), written to %s\n", arch, res.Epochs, res.Seconds, res.SamplesPerSecond, dense)
 
-			m, err := load(dense, "")
+			m, err := modelfile.Load(dense, "")
 			if err != nil {
 				return err
 			}

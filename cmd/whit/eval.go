@@ -11,6 +11,7 @@ import (
 	"whit/compress"
 	"whit/compress/method"
 	"whit/data"
+	"whit/internal/modelfile"
 	"whit/plan"
 	"whit/report"
 	"whit/tensor"
@@ -55,7 +56,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 		Example: "  whit eval model.whit --data mnist\n  whit eval model.onnx --data images/ --json\n  whit eval small.whit --data images/ --metric cosine --against model.onnx",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := load(args[0], cardFlag)
+			f, err := modelfile.Load(args[0], cardFlag)
 			if err != nil {
 				return err
 			}
@@ -92,7 +93,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 			if m != "" && (m != method.Top1 || against != "") {
 				before := f
 				if against != "" {
-					if before, err = load(against, ""); err != nil {
+					if before, err = modelfile.Load(against, ""); err != nil {
 						return err
 					}
 				} else if m == method.Agreement || m == method.Cosine || m == method.Recall {

@@ -88,7 +88,7 @@ func inspectCmd() *cobra.Command {
 			if tune && !showPlan {
 				return usage("--tune is with --plan")
 			}
-			f, err := load(args[0], "")
+			f, err := modelfile.Load(args[0], "")
 			if err != nil {
 				return err
 			}

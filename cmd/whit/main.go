@@ -40,9 +40,6 @@ func (e usageError) Unwrap() error { return e.err }
 // usage makes a usageError.
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// silent is a failure that has already been told.
-var errSilent = errors.New("failed")
-
 func main() {
 	lean.Begin()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -68,8 +65,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errSilent):
-		return exitFailed
 	case errors.As(err, &u), errors.Is(err, card.ErrMissing):
 		fmt.Fprintln(stderr, "whit: "+oneLine(err))
 		return exitUsage
@@ -256,15 +251,6 @@ func binding(g *graph.Graph, s shapes) (map[string]tensor.Type, error) {
 		}
 	}
 	return types, nil
-}
-
-// load reads a model and checks that its operators are known.
-func load(path, cardFlag string) (*modelfile.File, error) {
-	f, err := modelfile.Load(path, cardFlag)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
 }
 
 // supported is the error of a model that cannot run, with where to look.

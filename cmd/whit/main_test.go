@@ -7,6 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"whit/graph"
+	"whit/tensor"
 )
 
 // whit runs one command line in this process.
@@ -137,6 +140,14 @@ func TestFlags(t *testing.T) {
 	}
 	if code, _, errs := contract(t, "compress", trained, "--data", in("d.npz"), "-o", in("o.whit"), "--keep", "*"); code != exitFailed || !strings.Contains(errs, "keeps every layer") {
 		t.Errorf("all kept: exit %d, %q", code, errs)
+	}
+	q := graph.New("quantised")
+	w := q.Add("", "DequantizeLinear", nil, q.NewConst("w", tensor.New(tensor.Int8, 784, 10)), q.NewConst("s", tensor.From([]float32{1}, 1)))
+	v := q.Add("", "MatMul", nil, q.Add("", "Flatten", nil, q.AddInput("x", tensor.Float32, -1, 1, 28, 28)), w)
+	v.Name, q.Outputs = "y", []*graph.Value{v}
+	save(t, q, in("q.onnx"))
+	if code, _, errs := contract(t, "compress", in("q.onnx"), "--data", in("d.npz"), "-o", in("o.whit")); code != exitFailed || !strings.Contains(errs, "quantised already") {
+		t.Errorf("a quantised model: exit %d, %q", code, errs)
 	}
 	for s, want := range map[string]int64{"5": 5, "3kb": 3000, "2 KiB": 2048, "1GB": 1e9, "1.5MB": 1.5e6, "7B": 7} {
 		if n, err := parseSize(s); err != nil || n != want {

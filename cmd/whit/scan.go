@@ -13,6 +13,7 @@ import (
 
 	"whit/card"
 	"whit/compress"
+	"whit/internal/modelfile"
 	"whit/internal/pull"
 	"whit/internal/safefile"
 	"whit/report"
@@ -68,7 +69,7 @@ was interrupted goes on where it was, and one with more methods measures only th
 			if err := checkOutputs(f.output, page, plot); err != nil {
 				return err
 			}
-			m, err := load(args[0], f.cardFlag)
+			m, err := modelfile.Load(args[0], f.cardFlag)
 			if err != nil {
 				return err
 			}

@@ -267,7 +267,7 @@ func override(c *cobra.Command, dst, src *train.Options) {
 // loadTeachers reads models that others learn from.
 func loadTeachers(names []string) (gs []*graph.Graph, err error) {
 	for _, n := range names {
-		m, err := load(n, "")
+		m, err := modelfile.Load(n, "")
 		if err != nil {
 			return nil, err
 		}
