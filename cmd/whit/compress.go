@@ -75,7 +75,8 @@ CLASS/GROUP/. --recipe replays steps instead of searching.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.printRec {
-				_, err := io.WriteString(c.OutOrStdout(), compress.FormatRecipe(compress.DefaultRecipe(), true))
+				_, err := io.WriteString(c.OutOrStdout(), "# Every method once, with its defaults: keep the steps that you want.\n"+
+					compress.FormatRecipe(compress.DefaultRecipe(), true))
 				return err
 			}
 			if len(args) != 1 {
@@ -100,7 +101,7 @@ CLASS/GROUP/. --recipe replays steps instead of searching.`,
 	fl.StringVar(&f.keep, "keep", "", "glob of layers that stay as they are")
 	fl.StringVar(&f.recipe, "recipe", "", "follow a recipe: a YAML file, or one that comes with whit")
 	fl.StringArrayVar(&f.teachers, "teacher", nil, "a model of the same input and classes whose decisions training aims at; may be given several times")
-	fl.BoolVar(&f.printRec, "print-recipe", false, "print the default recipe and exit")
+	fl.BoolVar(&f.printRec, "print-recipe", false, "print every method with its defaults, to make a recipe of, and exit")
 	fl.StringVarP(&f.output, "output", "o", "", "the .whit to write (default: the model's base name + .whit)")
 	fl.StringVar(&f.onnx, "onnx", "", "write the result as .onnx too")
 	fl.StringVar(&f.report, "report", "", "write the report, an offline HTML page")

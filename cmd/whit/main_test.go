@@ -98,6 +98,7 @@ func TestFlags(t *testing.T) {
 		want string
 	}{
 		{list("--version"), exitOK, ""},
+		{list("demo", "--arch", "resnet20", "--dir", in("demo")), exitUsage, "lenet300 or lenet5"},
 		{list("bench", in("m.onnx"), "--iters", "99999999999"), exitUsage, "--iters"},
 		{list("bench", in("m.onnx"), "--iters", "0"), exitUsage, "--iters"},
 		{list("convert", in("m.onnx"), in("o.onnx"), "--level", "fast"), exitUsage, "--level"},
@@ -109,6 +110,7 @@ func TestFlags(t *testing.T) {
 		{list("encode", "--base", in("m.whit"), in("m.whit"), in("m.whit")), exitUsage, "is an input"},
 		{list("decode", in("d.bin"), in("d.bin")), exitUsage, "is an input"},
 		{list("decode", in("d.bin"), in("o.npz"), "--only", "x", "--only", "x"), exitUsage, "twice"},
+		{list("run", in("m.onnx"), "--seed-input", "--output", in("m.onnx")), exitUsage, "is the model"},
 		{list("run", in("m.onnx"), "--seed-input", "--output", in("none/y.npz")), exitFailed, "there is no folder " + in("none")},
 		{list("scan", in("m.onnx"), "--data", in("d.npz"), "--plot", in("none/s.svg")), exitFailed, "there is no folder"},
 		{list("scan", in("m.onnx"), "--data", in("d.npz"), "--keep", "["), exitUsage, "--keep"},

@@ -49,8 +49,11 @@ are summarised on the terminal.`,
 			if len(inputs) == 0 && !seeded {
 				return usage("give --input or --seed-input")
 			}
-			if output != "" && !strings.EqualFold(filepath.Ext(output), ".npz") {
-				return usage("--output %s: the name ends in .npz", output)
+			if strings.EqualFold(filepath.Ext(output), ".npy") {
+				return usage("--output %s: outputs go to an .npz, not an .npy", output)
+			}
+			if output != "" && same(args[0], output) {
+				return usage("%s is the model; give another name for the output", output)
 			}
 			defer calm(memory.low())()
 			f, err := modelfile.Open(args[0], cardFlag)
