@@ -269,7 +269,11 @@ func (c Card) String() string {
 	var s []string
 	s = append(s, i.Color)
 	if r := i.Resize; r != nil {
-		s = append(s, fmt.Sprintf("%s %dx%d %s", r.Mode, r.Size.H, r.Size.W, r.Filter))
+		size := "to the input"
+		if r.Size != (Size{}) {
+			size = fmt.Sprintf("%dx%d", r.Size.H, r.Size.W)
+		}
+		s = append(s, fmt.Sprintf("%s %s %s", r.Mode, size, r.Filter))
 	}
 	if i.Crop != (Size{}) {
 		s = append(s, fmt.Sprintf("crop %dx%d", i.Crop.H, i.Crop.W))

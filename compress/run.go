@@ -25,6 +25,7 @@ import (
 	"whit/graph"
 	"whit/internal/cpu"
 	"whit/internal/safefile"
+	"whit/pass"
 	"whit/plan"
 	"whit/tensor"
 	"whit/train"
@@ -119,7 +120,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	}
 	r := &run{open: open, labels: c.Labels}
 	r.g, _ = g.Clone()
-	method.FreeBatch(r.g, d.Set.Shape())
+	pass.FreeBatch(r.g, d.Set.Shape())
 	if r.labels == nil {
 		r.labels = d.Set.Labels()
 	}
@@ -178,6 +179,12 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice, Metric: r.metric,
 		Keep: o.Keep, NoFinetune: o.NoFinetune, Teachers: o.Teachers, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
 	r.refuse(method.FindLayers(r.g, ""))
+	if len(r.state.Layers) == 0 && o.Keep != "" && len(method.FindLayers(sg, "")) > 0 {
+		return nil, fmt.Errorf("nothing to compress: %q keeps every layer as it is", o.Keep)
+	}
+	if len(r.state.Layers) == 0 && slices.ContainsFunc(sg.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "DequantizeLinear" }) {
+		return nil, errors.New("nothing to compress: the model is quantised already; give the float32 model that it was made from")
+	}
 	if len(r.state.Layers) == 0 {
 		return nil, errors.New("nothing to compress: no Conv, Gemm or MatMul with a constant float32 weight")
 	}
@@ -264,7 +271,7 @@ func (r *run) workDir() error {
 // clearWork removes what a run keeps in its work folder, and the folder where
 // nothing else is in it.
 func clearWork(dir string) error {
-	for _, pattern := range []string{"*.memo", "*.ckpt", "candidate.whit", ".*.tmp*", ".whit-*"} {
+	for _, pattern := range []string{"*.memo", "*.ckpt", "candidate.whit", ".*.tmp*"} {
 		names, err := filepath.Glob(filepath.Join(globQuote(dir), pattern))
 		if err != nil {
 			return err

@@ -674,6 +674,8 @@ func readModel(file *container) (*model, error) {
 		case chunkChoices:
 			f.Sizes.Choices = n
 			f.Choices, err = c.text()
+		case chunkArrays:
+			err = corrupt("it holds arrays, not a model; 'whit decode' restores them")
 		default:
 			err = corrupt("chunk of type %#x in a model", c.typ)
 		}

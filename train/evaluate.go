@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"whit/graph"
+	"whit/pass"
 	"whit/plan"
 	"whit/tensor"
 )
@@ -68,7 +69,10 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 	c, _ := g.Clone()
 	Demote(c)
 	in := c.Inputs[0]
+	pass.FreeBatch(c, ds.Shape())
+	single := false
 	if d := in.Decl.Dims; in.Decl.Ranked && len(d) > 0 {
+		single = d[0].Size == 1 // written for single samples: whether it takes more, only trying tells
 		d[0].Size = -1
 	}
 	labels := c.AddInput(nameLabels, tensor.Int32, -1)
@@ -88,6 +92,17 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 	if err != nil {
 		return e, err
 	}
+	bind := func(n int) (*plan.Plan, error) {
+		return prog.Plan(map[string]tensor.Type{
+			in.Name:    {DType: tensor.Float32, Shape: append(tensor.Shape{n}, ds.Shape()...)},
+			nameLabels: {DType: tensor.Int32, Shape: tensor.Shape{n}},
+		})
+	}
+	if single && o.Batch > 1 {
+		if _, err := bind(o.Batch); err != nil {
+			o.Batch = 1
+		}
+	}
 	sample := 1
 	for _, d := range ds.Shape() {
 		sample *= d
@@ -102,10 +117,7 @@ func Evaluate(ctx context.Context, g *graph.Graph, ds Dataset, o EvalOptions) (E
 		}
 		n := min(o.Batch, ds.Len()-at)
 		if n != size {
-			pl, err := prog.Plan(map[string]tensor.Type{
-				in.Name:    {DType: tensor.Float32, Shape: append(tensor.Shape{n}, ds.Shape()...)},
-				nameLabels: {DType: tensor.Int32, Shape: tensor.Shape{n}},
-			})
+			pl, err := bind(n)
 			if err != nil {
 				return e, err
 			}

@@ -24,6 +24,7 @@ import (
 	"whit/graph"
 	"whit/internal/safefile"
 	"whit/onnx"
+	"whit/pass"
 	"whit/plan"
 	"whit/tensor"
 	"whit/zoo"
@@ -100,7 +101,7 @@ func write(ctx context.Context, name string) error {
 	base := strings.TrimSuffix(filepath.Base(name), ".onnx")
 	for _, k := range kinds {
 		c, _ := g.Clone()
-		method.FreeBatch(c, shape)
+		pass.FreeBatch(c, shape)
 		s := &method.State{Graph: c, Float: g, Layers: method.FindLayers(c, ""), Train: set, Choice: method.First(set, 1), Metric: method.Cosine, NoFinetune: true}
 		if err := s.Step(ctx, k.step, search.Methods); err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)

@@ -15,6 +15,7 @@ import (
 	"whit/pass"
 	"whit/plan"
 	"whit/tensor"
+	"whit/train"
 )
 
 type checkResult struct {
@@ -55,7 +56,7 @@ stands out is how the model was trained.`,
 		Example: "  whit check model.onnx\n  whit check model.onnx --data images/",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := load(args[0], cardFlag)
+			f, err := modelfile.Load(args[0], cardFlag)
 			if err != nil {
 				return err
 			}
@@ -143,17 +144,20 @@ func checkData(ctx context.Context, f *modelfile.File, name string, sh shapes, t
 		_, err := binding(f.Graph, nil) // says what is open
 		return nil, err
 	}
-	p, err := plan.NewProgram(f.Graph, plan.Options{Threads: threads})
-	if err != nil {
-		return nil, err
+	port, out := f.Graph.Inputs[0].Name, f.Graph.Outputs[0].Name
+	g, _ := f.Graph.Clone()
+	pass.FreeBatch(g, in)
+	if d := g.Inputs[0].Decl.Dims; len(d) > 0 {
+		d[0].Size = -1
 	}
-	port := f.Graph.Inputs[0].Name
-	out := f.Graph.Outputs[0].Name
-	predict := func(ctx context.Context, x []float32, n int) ([]int32, error) {
-		pl, err := p.Plan(map[string]tensor.Type{port: {DType: tensor.Float32, Shape: append(tensor.Shape{n}, in...)}})
-		if err != nil {
-			return nil, err
-		}
+	p, err := plan.NewProgram(g, plan.Options{Threads: threads})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Base, err)
+	}
+	bind := func(n int) (*plan.Plan, error) {
+		return p.Plan(map[string]tensor.Type{port: {DType: tensor.Float32, Shape: append(tensor.Shape{n}, in...)}})
+	}
+	classes := func(ctx context.Context, pl *plan.Plan, x []float32, n int) ([]int32, error) {
 		s, err := pl.NewSession()
 		if err != nil {
 			return nil, err
@@ -163,23 +167,46 @@ func checkData(ctx context.Context, f *modelfile.File, name string, sh shapes, t
 			return nil, err
 		}
 		y := s.Output(out)
-		if y.DType != tensor.Float32 || y.Len() == 0 || y.Len()%n != 0 {
-			return nil, fmt.Errorf("output %q is %v, want scores of classes", out, y.Type)
+		if y.DType != tensor.Float32 || len(y.Shape) < 2 || y.Shape[0] != n || y.Len() == 0 {
+			return nil, fmt.Errorf("output %q is %v, want scores of classes, float32[%d,C]", out, y.Type, n)
 		}
 		v, k := tensor.Of[float32](y), y.Len()/n
 		best := make([]int32, n)
 		for i := range best {
-			for c := range k {
-				if v[i*k+c] > v[i*k+int(best[i])] {
-					best[i] = int32(c)
-				}
-			}
+			best[i] = int32(train.Argmax(v[i*k : (i+1)*k]))
 		}
 		return best, nil
 	}
-	scores, err := data.Check(ctx, name, in, predict, data.CheckOptions{Card: f.Card})
+	single := false // it takes one sample at a time
+	predict := func(ctx context.Context, x []float32, n int) ([]int32, error) {
+		if !single {
+			if pl, err := bind(n); err == nil {
+				if best, err := classes(ctx, pl, x, n); err == nil || ctx.Err() != nil {
+					return best, err
+				}
+			}
+			single = true // whatever is wrong shows there too
+		}
+		pl, err := bind(1)
+		if err != nil {
+			return nil, err
+		}
+		var best []int32
+		for i := range n {
+			c, err := classes(ctx, pl, x[i*len(x)/n:(i+1)*len(x)/n], 1)
+			if err != nil {
+				return nil, err
+			}
+			best = append(best, c...)
+		}
+		return best, nil
+	}
+	scores, err := data.Check(ctx, name, in, predict, data.CheckOptions{Card: f.Card, Classes: classesOf(f, in)})
 	if err != nil {
 		return nil, err
+	}
+	if len(scores) > 0 && scores[0].Err != nil { // the best row comes first: nothing could be measured
+		return nil, scores[0].Err
 	}
 	var rows []checkScore
 	for _, s := range scores {

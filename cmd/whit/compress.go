@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,11 +22,13 @@ import (
 
 	"whit/card"
 	"whit/compress"
+	"whit/compress/method"
 	"whit/data"
 	"whit/internal/modelfile"
 	"whit/internal/safefile"
 	"whit/recipes"
 	"whit/report"
+	"whit/train"
 )
 
 // compressFlags are the flags of compress.
@@ -72,7 +75,8 @@ CLASS/GROUP/. --recipe replays steps instead of searching.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.printRec {
-				_, err := io.WriteString(c.OutOrStdout(), compress.FormatRecipe(compress.DefaultRecipe(), true))
+				_, err := io.WriteString(c.OutOrStdout(), "# Every method once, with its defaults: keep the steps that you want.\n"+
+					compress.FormatRecipe(compress.DefaultRecipe(), true))
 				return err
 			}
 			if len(args) != 1 {
@@ -97,7 +101,7 @@ CLASS/GROUP/. --recipe replays steps instead of searching.`,
 	fl.StringVar(&f.keep, "keep", "", "glob of layers that stay as they are")
 	fl.StringVar(&f.recipe, "recipe", "", "follow a recipe: a YAML file, or one that comes with whit")
 	fl.StringArrayVar(&f.teachers, "teacher", nil, "a model of the same input and classes whose decisions training aims at; may be given several times")
-	fl.BoolVar(&f.printRec, "print-recipe", false, "print the default recipe and exit")
+	fl.BoolVar(&f.printRec, "print-recipe", false, "print every method with its defaults, to make a recipe of, and exit")
 	fl.StringVarP(&f.output, "output", "o", "", "the .whit to write (default: the model's base name + .whit)")
 	fl.StringVar(&f.onnx, "onnx", "", "write the result as .onnx too")
 	fl.StringVar(&f.report, "report", "", "write the report, an offline HTML page")
@@ -119,6 +123,9 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	ctx := c.Context()
 	if f.data == "" {
 		return usage("give --data: mnist, a folder of images, or an .npz")
+	}
+	if isDB(f.maxDrop) && f.metric == "" {
+		f.metric = string(method.PSNR)
 	}
 	o := compress.Options{Metric: f.metric, Minimize: f.minimize, Keep: f.keep, Seed: f.seed, Threads: f.threads, Batch: f.batch,
 		Optimizer: f.optimizer, Augment: f.augment, Resume: f.resume, Images: f.images, Strip: f.strip, Whole: f.whole, Model: filepath.Base(model)}
@@ -147,6 +154,9 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	if f.minimize != "size" && f.minimize != "latency" {
 		return usage("--minimize %q, want size or latency", f.minimize)
 	}
+	if err := f.check(); err != nil {
+		return err
+	}
 	var err error
 	if o.Budget, err = f.budget(); err != nil {
 		return err
@@ -156,7 +166,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 			return err
 		}
 	}
-	m, err := load(model, f.cardFlag)
+	m, err := modelfile.Load(model, f.cardFlag)
 	if err != nil {
 		return err
 	}
@@ -175,10 +185,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	if same(model, f.output) {
 		return usage("--output is the model itself; give another name")
 	}
-	if f.onnx != "" && strings.ToLower(filepath.Ext(f.onnx)) != ".onnx" {
-		return usage("--onnx %s: the name ends in .onnx", f.onnx)
-	}
-	sets, err := openData(ctx, m, f.data, f.shape)
+	sets, err := openData(ctx, m, f.data, f.shape, f.metric)
 	if err != nil {
 		return err
 	}
@@ -226,6 +233,53 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	return unmet
 }
 
+// check refuses flags that would fail only when the work is done.
+func (f *compressFlags) check() error {
+	if err := checkGlob(f.keep); err != nil {
+		return err
+	}
+	if f.images < 0 {
+		return usage("--report-images must not be negative")
+	}
+	if f.whole && f.recipe == "" {
+		return usage("--whole is with --recipe: a search needs images to choose by")
+	}
+	if f.onnx != "" && !strings.EqualFold(filepath.Ext(f.onnx), ".onnx") {
+		return usage("--onnx %s: the name ends in .onnx", f.onnx)
+	}
+	if _, err := (train.Options{Batch: f.batch, Optimizer: f.optimizer, Augment: f.augment}).WithDefaults(); err != nil {
+		return usageError{err}
+	}
+	if f.test != "" && f.test != "mnist" {
+		if _, err := os.Stat(f.test); err != nil {
+			return fmt.Errorf("--test: %w", err)
+		}
+	}
+	return checkOutputs(f.onnx, f.report)
+}
+
+// checkGlob refuses a --keep that can match nothing.
+func checkGlob(keep string) error {
+	for g := range strings.SplitSeq(keep, ",") {
+		if _, err := path.Match(g, ""); err != nil {
+			return usage("--keep %q: a [ or a \\ has no end", keep)
+		}
+	}
+	return nil
+}
+
+// checkOutputs refuses names, "" for none, that no file can be written to.
+func checkOutputs(names ...string) error {
+	for _, n := range names {
+		if n != "" {
+			if _, err := safefile.Target(n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // compressTo runs compress with lock, work folder, timing and progress.
 func compressTo(c *cobra.Command, m *modelfile.File, d compress.Data, o compress.Options, output string) (*compress.Result, error) {
 	unlock, err := safefile.Lock(output)
@@ -270,12 +324,15 @@ func (f *compressFlags) budget() (b compress.Budget, err error) {
 	return b, nil
 }
 
+// isDB reports whether a drop is in decibels, which only PSNR is.
+func isDB(s string) bool { return strings.HasSuffix(strings.ToLower(strings.TrimSpace(s)), "db") }
+
 // parseDrop reads "0.5%", the fraction 0.005, or "0.05dB".
 func parseDrop(s, metric string) (float64, error) {
-	if num, ok := strings.CutSuffix(strings.ToLower(strings.TrimSpace(s)), "db"); ok {
-		x, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
-		if err != nil || !(x >= 0 && x <= 100) || metric != "" && metric != "psnr" {
-			return 0, usage("--max-drop %q: dB are of --metric psnr", s)
+	if psnr := metric == string(method.PSNR); psnr || isDB(s) {
+		x, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), "db")), 64)
+		if err != nil || !(x >= 0 && x <= 100) || !psnr {
+			return 0, usage("--max-drop %q: want dB such as 0.05dB with --metric psnr, and only there", s)
 		}
 		return x, nil
 	}
@@ -290,13 +347,13 @@ func parseDrop(s, metric string) (float64, error) {
 	return x, nil
 }
 
-// parseSize reads bytes, with kB, MB, KiB or MiB behind them if need be.
+// parseSize reads bytes, with kB, MB, GB, KiB, MiB or GiB behind them if need be, in upper or lower case.
 func parseSize(s string) (int64, error) {
-	num, unit := strings.TrimSpace(s), 1.0
+	num, unit := strings.ToLower(strings.TrimSpace(s)), 1.0
 	for _, u := range []struct {
 		name string
 		n    float64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"kB", 1e3}, {"MB", 1e6}, {"B", 1}} {
+	}{{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"b", 1}} {
 		if rest, ok := strings.CutSuffix(num, u.name); ok {
 			num, unit = strings.TrimSpace(rest), u.n
 			break
@@ -350,7 +407,7 @@ func (f *compressFlags) dataOf(ctx context.Context, m *modelfile.File, sets data
 	open := func(context.Context) (data.Dataset, error) { return sets.Test, nil }
 	if f.test != "" {
 		open = func(ctx context.Context) (data.Dataset, error) {
-			t, err := openData(ctx, m, f.test, f.shape)
+			t, err := openData(ctx, m, f.test, f.shape, f.metric)
 			if err != nil {
 				return nil, err
 			}

@@ -37,7 +37,14 @@ everywhere.`,
 			if err := modelfile.CheckName(args[1]); err != nil {
 				return usageError{err}
 			}
-			f, err := load(args[0], cardFlag)
+			if !strings.EqualFold(filepath.Ext(args[1]), ".whit") {
+				for _, name := range []string{"level", "strip", "tune"} {
+					if c.Flags().Changed(name) {
+						return usage("--%s is for a .whit, and %s is none", name, args[1])
+					}
+				}
+			}
+			f, err := modelfile.Load(args[0], cardFlag)
 			if err != nil {
 				return err
 			}
@@ -57,9 +64,6 @@ everywhere.`,
 				return usage("--level %s: want small, fast or raw", level)
 			}
 			if tune {
-				if !strings.EqualFold(filepath.Ext(args[1]), ".whit") {
-					return usage("--tune: only a .whit holds choices of kernels")
-				}
 				if err := supported(f); err != nil {
 					return err
 				}

@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"whit/compress/method"
 	"whit/data"
 	"whit/internal/modelfile"
+	"whit/pass"
 	"whit/tensor"
 )
 
@@ -39,13 +42,45 @@ func dataInput(f *modelfile.File, given shapes) ([]int, error) {
 	return dims[1:], nil
 }
 
-// openData opens a dataset as the model's input.
-func openData(ctx context.Context, f *modelfile.File, name string, given shapes) (data.Sets, error) {
+// openData opens a dataset as the model's input. Where the metric is about classes, "" if it is
+// not known yet, the data may have no more of them than the model.
+func openData(ctx context.Context, f *modelfile.File, name string, given shapes, metric string) (data.Sets, error) {
 	in, err := dataInput(f, given)
 	if err != nil {
 		return data.Sets{}, err
 	}
-	return data.Open(ctx, name, f.Card, in, data.Options{})
+	var o data.Options
+	switch method.Metric(metric) {
+	case "", method.Top1, method.Top5:
+		o.Classes = classesOf(f, in)
+	}
+	return data.Open(ctx, name, f.Card, in, o)
+}
+
+// classesOf is how many classes a classifier of samples of the shape in decides among; 0: unknown.
+func classesOf(f *modelfile.File, in []int) int {
+	if f.Card != nil && f.Card.Task != "" && f.Card.Task != "classify" || slices.Contains(in, -1) {
+		return 0
+	}
+	g, _ := f.Graph.Clone()
+	b, err := pass.Bind(g, map[string]tensor.Type{g.Inputs[0].Name: {DType: tensor.Float32, Shape: append(tensor.Shape{1}, in...)}}, nil)
+	if err != nil {
+		return 0
+	}
+	if s := b.Graph.Outputs[0].Type.Shape; len(s) == 2 && s[1] > 1 {
+		return s[1]
+	}
+	return 0
+}
+
+type datasetEntry struct {
+	Name    string `json:"name"`
+	About   string `json:"about"`
+	Cached  bool   `json:"cached"`
+	Command string `json:"command"`
+	Licence string `json:"licence"`
+	Bytes   int64  `json:"bytes"`
+	Samples string `json:"samples"`
 }
 
 func dataCmd() *cobra.Command {
@@ -63,7 +98,11 @@ func dataCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if asJSON {
-				return printJSON(c.OutOrStdout(), map[string]any{"schema": 1, "datasets": data.Sources()})
+				all := []datasetEntry{}
+				for _, s := range data.Sources() {
+					all = append(all, datasetEntry{s.Name, s.About, s.Cached(), s.From, s.Licence, s.Bytes, s.Samples})
+				}
+				return printJSON(c.OutOrStdout(), map[string]any{"schema": 1, "datasets": all})
 			}
 			tw := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(tw, "name\tcached\tlicence\tsource\tabout")
@@ -79,6 +118,9 @@ func dataCmd() *cobra.Command {
 		Short: "Bring a dataset into the cache",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.ContainsFunc(data.Sources(), func(s data.Source) bool { return s.Name == args[0] }) {
+				return usage("unknown dataset %q; 'whit data list' shows those that there are", args[0])
+			}
 			dir, err := data.Pull(c.Context(), args[0])
 			if err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"whit/graph"
 	"whit/internal/modelfile"
 	"whit/internal/safefile"
+	"whit/recipes"
 	"whit/report"
 	"whit/tensor"
 	"whit/train"
@@ -53,11 +54,21 @@ works as for any model.`,
 					fmt.Fprintf(w, format, args...)
 				}
 			}
+			if arch != "lenet300" && arch != "lenet5" {
+				return usage("--arch %s: want lenet300 or lenet5", arch)
+			}
+			if images < 0 {
+				return usage("--report-images must not be negative")
+			}
 			a, err := zoo.Find(arch)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
-			rec, err := readRecipe("deep-compression-" + arch)
+			steps, err := recipes.Read("deep-compression-" + arch)
+			if err != nil {
+				return err
+			}
+			rec, err := compress.ParseRecipe(steps)
 			if err != nil {
 				return err
 			}
@@ -115,7 +126,7 @@ works as for any model.`,
 			}
 			say("2/4 trained %s: %d epochs in %.1f s (%.0f images/s), written to %s\n", arch, res.Epochs, res.Seconds, res.SamplesPerSecond, dense)
 
-			m, err := load(dense, "")
+			m, err := modelfile.Load(dense, "")
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +32,9 @@ tried before OUT takes its name.`,
 			"  whit encode --base old.whit new.whit update.bin\n  whit decode --base old.whit update.bin new.whit",
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
+			if same(args[0], args[1]) || base != "" && same(base, args[1]) {
+				return usage("%s is an input; give another name for the output", args[1])
+			}
 			if base != "" {
 				if c.Flags().Changed("level") {
 					return usage("--level is for arrays, not with --base")
@@ -135,6 +139,14 @@ without the others, and written dense.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if base != "" && len(only) > 0 {
 				return usage("--only is not for deltas")
+			}
+			for i, name := range only {
+				if slices.Contains(only[:i], name) {
+					return usage("--only %s is given twice", name)
+				}
+			}
+			if same(args[0], args[1]) || base != "" && same(base, args[1]) {
+				return usage("%s is an input; give another name for the output", args[1])
 			}
 			r, size, err := openSized(args[0])
 			if err != nil {

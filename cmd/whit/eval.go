@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"whit/compress"
 	"whit/compress/method"
 	"whit/data"
+	"whit/internal/modelfile"
 	"whit/plan"
 	"whit/report"
 	"whit/tensor"
@@ -24,7 +26,7 @@ type evalResult struct {
 	Metric string  `json:"metric"`
 	Value  float64 `json:"value"`
 	Error  float64 `json:"error"`
-	Loss   float64 `json:"loss"`
+	Loss   number  `json:"loss"`
 	Speed  float64 `json:"samples_per_second"`
 	// Classes and Groups are the parts of the set, the worst first; Against what is compared with.
 	Classes      []compress.Part        `json:"classes"`
@@ -54,14 +56,14 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 		Example: "  whit eval model.whit --data mnist\n  whit eval model.onnx --data images/ --json\n  whit eval small.whit --data images/ --metric cosine --against model.onnx",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := load(args[0], cardFlag)
+			f, err := modelfile.Load(args[0], cardFlag)
 			if err != nil {
 				return err
 			}
 			if err := supported(f); err != nil {
 				return err
 			}
-			sets, err := openData(c.Context(), f, dataName, sh)
+			sets, err := openData(c.Context(), f, dataName, sh, metric)
 			if err != nil {
 				return err
 			}
@@ -91,7 +93,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 			if m != "" && (m != method.Top1 || against != "") {
 				before := f
 				if against != "" {
-					if before, err = load(against, ""); err != nil {
+					if before, err = modelfile.Load(against, ""); err != nil {
 						return err
 					}
 				} else if m == method.Agreement || m == method.Cosine || m == method.Recall {
@@ -133,9 +135,9 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 				return fmt.Errorf("%s: %w", f.Base, err)
 			}
 			if e.N == 0 {
-				return usage("%s has no labels", dataName)
+				return usage("%s has no labels; --metric cosine or agreement --against MODEL does without", filepath.Base(dataName))
 			}
-			r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: "top1", Value: 1 - e.Error, Error: e.Error, Loss: e.Loss,
+			r := evalResult{Schema: 1, Model: f.Base, Set: name, N: e.N, Metric: "top1", Value: 1 - e.Error, Error: e.Error, Loss: number(e.Loss),
 				Speed: float64(set.Len()) / time.Since(t0).Seconds()}
 			if asJSON {
 				var labels []string
@@ -145,7 +147,7 @@ pictures lie in CLASS/GROUP/ or an .npz has integers group; with --against their
 				r.Classes, r.Groups = compress.ByPart(set, e, labels)
 				return printJSON(c.OutOrStdout(), r)
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%%, loss %.4f on %d samples (%s), %.0f samples/s\n", f.Base, 100*r.Error, r.Loss, r.N, name, r.Speed)
+			fmt.Fprintf(c.OutOrStdout(), "%s: error %.2f%%, loss %.4f on %d samples (%s), %.0f samples/s\n", f.Base, 100*r.Error, e.Loss, r.N, name, r.Speed)
 			return nil
 		},
 	}

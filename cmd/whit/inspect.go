@@ -85,7 +85,10 @@ func inspectCmd() *cobra.Command {
 		Example: "  whit inspect model.whit\n  whit inspect model.onnx --plan --shape input=1,3,224,224",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := load(args[0], "")
+			if tune && !showPlan {
+				return usage("--tune is with --plan")
+			}
+			f, err := modelfile.Load(args[0], "")
 			if err != nil {
 				return err
 			}
@@ -131,9 +134,6 @@ func inspect(ctx context.Context, f *modelfile.File, sh shapes, showPlan, tune b
 	for _, v := range g.Inputs {
 		r.Inputs = append(r.Inputs, v.Name+" "+v.Decl.String())
 	}
-	for _, v := range g.Outputs {
-		r.Outputs = append(r.Outputs, v.Name+" "+v.Decl.String())
-	}
 	for _, v := range g.Values() {
 		if v.Kind == graph.Computed || v.Kind == graph.Input || v.Type.DType == tensor.Invalid {
 			continue
@@ -156,10 +156,12 @@ func inspect(ctx context.Context, f *modelfile.File, sh shapes, showPlan, tune b
 	}
 	// Shapes and MACs need a binding; a model that cannot be bound still has nodes.
 	types, err := binding(g, sh)
+	var outs []*graph.Value // as bound
 	if err == nil {
 		if op.Check(g) == nil {
 			b, _ := g.Clone()
 			if bound, berr := pass.Bind(b, types, nil); berr == nil {
+				outs = bound.Graph.Outputs
 				byName := map[string]*graph.Node{}
 				for _, n := range bound.Graph.Nodes {
 					byName[n.Name] = n
@@ -173,6 +175,15 @@ func inspect(ctx context.Context, f *modelfile.File, sh shapes, showPlan, tune b
 		}
 	} else if showPlan || len(sh) > 0 {
 		return nil, err
+	}
+	for i, v := range g.Outputs { // declared, else as bound: neither need be known
+		t := ""
+		if v.Decl.DType != tensor.Invalid {
+			t = " " + v.Decl.String()
+		} else if outs != nil {
+			t = " " + outs[i].Type.String()
+		}
+		r.Outputs = append(r.Outputs, v.Name+t)
 	}
 	if r.Nodes == nil {
 		for _, n := range g.Nodes {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"whit/card"
 	"whit/graph"
 	"whit/internal/lean"
 	"whit/internal/modelfile"
@@ -38,9 +40,6 @@ func (e usageError) Unwrap() error { return e.err }
 // usage makes a usageError.
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// silent is a failure that has already been told.
-var errSilent = errors.New("failed")
-
 func main() {
 	lean.Begin()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,6 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &checked{w: stdout}
 	root.SetOut(out)
 	root.SetErr(stderr)
+	addBuiltins(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil && out.err != nil {
 		err = fmt.Errorf("standard output: %w", out.err)
@@ -65,9 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errSilent):
-		return exitFailed
-	case errors.As(err, &u):
+	case errors.As(err, &u), errors.Is(err, card.ErrMissing):
 		fmt.Fprintln(stderr, "whit: "+oneLine(err))
 		return exitUsage
 	case errors.Is(err, context.Canceled):
@@ -101,7 +99,7 @@ func checkCounts(c *cobra.Command) error {
 	for _, of := range []struct {
 		name string
 		most int64
-	}{{"threads", maxThreads}, {"batch", 1 << 20}} {
+	}{{"threads", maxThreads}, {"batch", 1 << 20}, {"iters", 10_000_000}} {
 		name, most := of.name, of.most
 		f := c.Flags().Lookup(name)
 		if f == nil || !f.Changed {
@@ -131,21 +129,15 @@ once (demo, data pull, model pull, --data mnist), and WHIT_OFFLINE=1 forbids tha
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
+		Version:       Version,
 	}
+	root.SetVersionTemplate("whit {{.Version}}\n")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return checkCounts(c) }
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w; see '%s --help'", err, c.CommandPath())
 	})
 	for _, c := range verbs() {
-		// Wrong counts of arguments are wrong use.
-		if check := c.Args; check != nil {
-			c.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
-					return usage("%w; see '%s --help'", err, c.CommandPath())
-				}
-				return nil
-			}
-		}
+		strict(c)
 		root.AddCommand(c)
 	}
 	root.RunE = func(c *cobra.Command, args []string) error { return c.Help() }
@@ -156,6 +148,42 @@ once (demo, data pull, model pull, --data mnist), and WHIT_OFFLINE=1 forbids tha
 		return nil
 	}
 	return root
+}
+
+// addBuiltins adds cobra's own verbs, which write to where root's output goes by then.
+func addBuiltins(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.Args = cobra.NoArgs
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+			strict(c)
+		case "help":
+			c.Args = func(c *cobra.Command, args []string) error {
+				if of, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+					return usage("help: %s has no verb %q; see '%[1]s --help'", of.CommandPath(), args[len(args)-len(rest)])
+				}
+				return nil
+			}
+		}
+	}
+}
+
+// strict makes wrong counts of arguments wrong use, of c and of the verbs below it.
+func strict(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage("%w; see '%s --help'", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		strict(sub)
+	}
 }
 
 // verbs lists the commands, one file each.
@@ -225,15 +253,6 @@ func binding(g *graph.Graph, s shapes) (map[string]tensor.Type, error) {
 	return types, nil
 }
 
-// load reads a model and checks that its operators are known.
-func load(path, cardFlag string) (*modelfile.File, error) {
-	f, err := modelfile.Load(path, cardFlag)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
 // supported is the error of a model that cannot run, with where to look.
 func supported(f *modelfile.File) error {
 	if err := op.Check(f.Graph); err != nil {
@@ -250,4 +269,14 @@ func printJSON(w io.Writer, v any) error {
 	}
 	_, err = fmt.Fprintln(w, string(b))
 	return err
+}
+
+// number is a number that is null in JSON where it is NaN or infinite, which JSON has not.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if math.IsNaN(float64(n)) || math.IsInf(float64(n), 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
 }

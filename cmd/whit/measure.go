@@ -29,12 +29,16 @@ func measurer(threads int, sample []int) func(context.Context, *graph.Graph, str
 		if err != nil || filepath.Ext(exe) == ".test" {
 			return nil, nil
 		}
-		dir, err := os.MkdirTemp("", "whit-*")
+		// Beside the written file, where there is room, and under a name that a later run clears away.
+		f, err := os.CreateTemp(filepath.Dir(after), ".before.tmp*.onnx")
 		if err != nil {
 			return nil, err
 		}
-		defer os.RemoveAll(dir)
-		dense := filepath.Join(dir, "before.onnx")
+		dense := f.Name()
+		defer os.Remove(dense)
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
 		if err := onnx.WriteFile(dense, before); err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,12 @@ are summarised on the terminal.`,
 			if len(inputs) == 0 && !seeded {
 				return usage("give --input or --seed-input")
 			}
+			if strings.EqualFold(filepath.Ext(output), ".npy") {
+				return usage("--output %s: outputs go to an .npz, not an .npy", output)
+			}
+			if output != "" && same(args[0], output) {
+				return usage("%s is the model; give another name for the output", output)
+			}
 			defer calm(memory.low())()
 			f, err := modelfile.Open(args[0], cardFlag)
 			if err != nil {
@@ -73,7 +80,7 @@ are summarised on the terminal.`,
 				if feeds[v.Name] != nil {
 					types[v.Name] = feeds[v.Name].Type
 				} else if !seeded {
-					return usage("input %q is missing", v.Name)
+					return usage("input %q is missing: give --input %s=FILE, or --seed-input for all that are not given", v.Name, v.Name)
 				}
 			}
 			o, err := tunePlan(c.Context(), f, types, plan.Options{Threads: threads, Direct: memory.low()}, tune)
@@ -140,55 +147,102 @@ are summarised on the terminal.`,
 func readInputs(f *modelfile.File, inputs []string, sh shapes) (map[string]*tensor.Tensor, error) {
 	feeds := map[string]*tensor.Tensor{}
 	for _, arg := range inputs {
-		name, file, named := strings.Cut(arg, "=")
-		if !named {
-			file = arg
-			if len(f.Graph.Inputs) != 1 && strings.ToLower(filepath.Ext(file)) != ".npz" {
-				return nil, usage("the model has %d inputs: give --input NAME=FILE", len(f.Graph.Inputs))
-			}
-			if len(f.Graph.Inputs) > 0 {
-				name = f.Graph.Inputs[0].Name
-			}
-		}
-		var v *graph.Value
-		for _, in := range f.Graph.Inputs {
-			if in.Name == name {
-				v = in
-			}
-		}
-		if v == nil {
-			return nil, usage("the model has no input %q", name)
+		v, file, err := inputOf(f.Graph, arg)
+		if err != nil {
+			return nil, err
 		}
 		switch strings.ToLower(filepath.Ext(file)) {
-		case ".npy":
-			t, err := readNPY(file)
-			if err != nil {
-				return nil, err
-			}
-			feeds[name] = t
 		case ".npz":
 			arrays, err := readNPZ(file)
 			if err != nil {
 				return nil, err
 			}
-			if len(arrays) == 1 {
-				feeds[name] = arrays[0].T
-				continue
+			if err := feedArrays(f.Graph, v, arrays, feeds); err != nil {
+				return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
 			}
-			for _, a := range arrays {
-				if slices.ContainsFunc(f.Graph.Inputs, func(in *graph.Value) bool { return in.Name == a.Name }) {
-					feeds[a.Name] = a.T
-				}
-			}
-		default:
-			t, err := readPicture(f, v, file, sh)
-			if err != nil {
+			continue
+		case ".npy":
+			if feeds[v.Name], err = readNPY(file); err != nil {
 				return nil, err
 			}
-			feeds[name] = t
+		default:
+			if feeds[v.Name], err = readPicture(f, v, file, sh); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return feeds, nil
+}
+
+// inputOf takes NAME=FILE or FILE apart; the input is nil where an .npz is given for all of them. Both
+// may have a = in it.
+func inputOf(g *graph.Graph, arg string) (v *graph.Value, file string, err error) {
+	for _, in := range g.Inputs {
+		if rest, ok := strings.CutPrefix(arg, in.Name+"="); ok && (v == nil || len(in.Name) > len(v.Name)) {
+			v, file = in, rest
+		}
+	}
+	if v != nil {
+		return v, file, nil
+	}
+	if name, _, named := strings.Cut(arg, "="); named {
+		if _, err := os.Stat(arg); err != nil {
+			return nil, "", usage("the model has no input %q, its inputs are %s", name, inputNames(g))
+		}
+	}
+	switch {
+	case strings.EqualFold(filepath.Ext(arg), ".npz"):
+		return nil, arg, nil
+	case len(g.Inputs) != 1:
+		return nil, "", usage("the model has the inputs %s: give --input NAME=FILE", inputNames(g))
+	}
+	return g.Inputs[0], arg, nil
+}
+
+// feedArrays gives each input the array of its name; where there is one array and one input, or the input v is
+// named, names do not matter.
+func feedArrays(g *graph.Graph, v *graph.Value, arrays []tensor.Named, feeds map[string]*tensor.Tensor) error {
+	var names []string
+	for _, a := range arrays {
+		names = append(names, a.Name)
+	}
+	switch i := -1; {
+	case v != nil:
+		if i = slices.Index(names, v.Name); i < 0 && len(arrays) == 1 {
+			i = 0
+		}
+		if i < 0 {
+			return fmt.Errorf("%d arrays, and none is called %q", len(arrays), v.Name)
+		}
+		feeds[v.Name] = arrays[i].T
+		return nil
+	case len(arrays) == 1 && len(g.Inputs) == 1:
+		feeds[g.Inputs[0].Name] = arrays[0].T
+		return nil
+	}
+	found := false
+	for _, in := range g.Inputs {
+		if i := slices.Index(names, in.Name); i >= 0 {
+			feeds[in.Name], found = arrays[i].T, true
+		}
+	}
+	if !found {
+		return fmt.Errorf("none of its %d arrays is called like an input, the inputs are %s", len(arrays), inputNames(g))
+	}
+	return nil
+}
+
+// inputNames are the names of a model's inputs, quoted; a few, if they are many.
+func inputNames(g *graph.Graph) string {
+	var q []string
+	for i, in := range g.Inputs {
+		if i == 8 {
+			q = append(q, "...")
+			break
+		}
+		q = append(q, strconv.Quote(in.Name))
+	}
+	return strings.Join(q, ", ")
 }
 
 func readNPY(file string) (*tensor.Tensor, error) {
@@ -270,18 +324,18 @@ func readPicture(f *modelfile.File, v *graph.Value, file string, sh shapes) (*te
 }
 
 type outputSummary struct {
-	Name string  `json:"name"`
-	Type string  `json:"type"`
-	Min  float64 `json:"min"`
-	Max  float64 `json:"max"`
-	Mean float64 `json:"mean"`
-	Top  []top   `json:"top,omitempty"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+	Min  number `json:"min"`
+	Max  number `json:"max"`
+	Mean number `json:"mean"`
+	Top  []top  `json:"top,omitempty"`
 }
 
 type top struct {
-	Index int     `json:"index"`
-	Label string  `json:"label,omitempty"`
-	Value float64 `json:"value"`
+	Index int    `json:"index"`
+	Label string `json:"label,omitempty"`
+	Value number `json:"value"`
 }
 
 // summarise prints each output: range, mean, and for a classifier the best five.
@@ -290,20 +344,19 @@ func summarise(c *cobra.Command, f *modelfile.File, outs []tensor.Named, asJSON 
 	for _, o := range outs {
 		t := o.T
 		r := outputSummary{Name: o.Name, Type: t.Type.String()}
-		if t.DType == tensor.Float32 && t.Len() > 0 {
-			x := tensor.Of[float32](t)
-			r.Min, r.Max = math.Inf(1), math.Inf(-1)
+		if x := values(t); len(x) > 0 {
+			r.Min, r.Max = number(math.Inf(1)), number(math.Inf(-1))
 			for _, y := range x {
-				r.Min, r.Max, r.Mean = min(r.Min, float64(y)), max(r.Max, float64(y)), r.Mean+float64(y)/float64(len(x))
+				r.Min, r.Max, r.Mean = min(r.Min, number(y)), max(r.Max, number(y)), r.Mean+number(y/float64(len(x)))
 			}
-			if len(t.Shape) == 2 && t.Shape[0] == 1 && f.Card != nil && f.Card.Task == "classify" {
+			if len(t.Shape) == 2 && t.Shape[0] == 1 && t.DType.IsFloat() && f.Card != nil && f.Card.Task == "classify" {
 				idx := make([]int, len(x))
 				for i := range idx {
 					idx[i] = i
 				}
 				sort.SliceStable(idx, func(a, b int) bool { return x[idx[a]] > x[idx[b]] })
 				for _, i := range idx[:min(5, len(idx))] {
-					e := top{Index: i, Value: float64(x[i])}
+					e := top{Index: i, Value: number(x[i])}
 					if i < len(f.Card.Labels) {
 						e.Label = f.Card.Labels[i]
 					}
@@ -315,20 +368,48 @@ func summarise(c *cobra.Command, f *modelfile.File, outs []tensor.Named, asJSON 
 	}
 	w := c.OutOrStdout()
 	if asJSON {
-		for i := range rows { // JSON has no NaN or infinity
-			for _, p := range []*float64{&rows[i].Min, &rows[i].Max, &rows[i].Mean} {
-				if math.IsNaN(*p) || math.IsInf(*p, 0) {
-					*p = 0
-				}
-			}
-		}
 		return printJSON(w, map[string]any{"schema": 1, "model": f.Base, "outputs": rows})
 	}
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s %s: min %.6g, mean %.6g, max %.6g\n", r.Name, r.Type, r.Min, r.Mean, r.Max)
+		fmt.Fprintf(w, "%s %s: min %.6g, mean %.6g, max %.6g\n", printable(r.Name), r.Type, float64(r.Min), float64(r.Mean), float64(r.Max))
 		for _, e := range r.Top {
-			fmt.Fprintf(w, "  %4d  %9.4f  %s\n", e.Index, e.Value, e.Label)
+			fmt.Fprintf(w, "  %4d  %9.4f  %s\n", e.Index, float64(e.Value), e.Label)
 		}
 	}
 	return nil
+}
+
+// values are the elements of t as numbers; nil where they are packed or of a type that is none.
+func values(t *tensor.Tensor) []float64 {
+	switch t.DType {
+	case tensor.Float16, tensor.BFloat16, tensor.Float32, tensor.Float64:
+		x := tensor.New(tensor.Float64, t.Shape...)
+		tensor.Convert(x, t)
+		return tensor.Of[float64](x)
+	case tensor.Int8:
+		return numbers(tensor.Of[int8](t))
+	case tensor.Int16:
+		return numbers(tensor.Of[int16](t))
+	case tensor.Int32:
+		return numbers(tensor.Of[int32](t))
+	case tensor.Int64:
+		return numbers(tensor.Of[int64](t))
+	case tensor.Uint16:
+		return numbers(tensor.Of[uint16](t))
+	case tensor.Uint32:
+		return numbers(tensor.Of[uint32](t))
+	case tensor.Uint64:
+		return numbers(tensor.Of[uint64](t))
+	case tensor.Uint8, tensor.Bool:
+		return numbers(t.Bytes())
+	}
+	return nil
+}
+
+func numbers[T int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64](x []T) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
 }

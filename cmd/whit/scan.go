@@ -13,6 +13,7 @@ import (
 
 	"whit/card"
 	"whit/compress"
+	"whit/internal/modelfile"
 	"whit/internal/pull"
 	"whit/internal/safefile"
 	"whit/report"
@@ -62,14 +63,20 @@ was interrupted goes on where it was, and one with more methods measures only th
 			if err := compress.CheckScan(set); err != nil {
 				return usage("%w", err)
 			}
-			m, err := load(args[0], f.cardFlag)
+			if err := checkGlob(f.keep); err != nil {
+				return err
+			}
+			if err := checkOutputs(f.output, page, plot); err != nil {
+				return err
+			}
+			m, err := modelfile.Load(args[0], f.cardFlag)
 			if err != nil {
 				return err
 			}
 			if err := supported(m); err != nil {
 				return err
 			}
-			sets, err := openData(c.Context(), m, f.data, f.shape)
+			sets, err := openData(c.Context(), m, f.data, f.shape, f.metric)
 			if err != nil {
 				return err
 			}

@@ -29,7 +29,7 @@ type trainResult struct {
 	Arch    string  `json:"arch"`
 	Output  string  `json:"output"`
 	Error   float64 `json:"error"`
-	Loss    float64 `json:"loss"`
+	Loss    number  `json:"loss"`
 	N       int     `json:"n"`
 	Speed   float64 `json:"samples_per_second"`
 	Seconds float64 `json:"seconds"`
@@ -102,6 +102,11 @@ test set, where there is one.`,
 			if trainSet == nil {
 				trainSet = sets.All
 			}
+			if y, err := data.ClassesOf(ctx, trainSet); err != nil {
+				return err
+			} else if len(teachers) == 0 && !slices.ContainsFunc(y, func(c int32) bool { return c >= 0 }) {
+				return fmt.Errorf("%s: the data have no labels to train on", filepath.Base(dataName))
+			}
 			unlock, err := safefile.Lock(output)
 			if err != nil {
 				return err
@@ -141,7 +146,7 @@ test set, where there is one.`,
 			if err != nil {
 				return err
 			}
-			r.Error, r.Loss, r.N = e.Error, e.Loss, e.N
+			r.Error, r.Loss, r.N = e.Error, number(e.Loss), e.N
 			if _, err := modelfile.Save(output, g, crd); err != nil {
 				return err
 			}
@@ -262,7 +267,7 @@ func override(c *cobra.Command, dst, src *train.Options) {
 // loadTeachers reads models that others learn from.
 func loadTeachers(names []string) (gs []*graph.Graph, err error) {
 	for _, n := range names {
-		m, err := load(n, "")
+		m, err := modelfile.Load(n, "")
 		if err != nil {
 			return nil, err
 		}

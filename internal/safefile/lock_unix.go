@@ -13,7 +13,11 @@ import (
 // process ends, however it ends. It holds name+".lock", which unlock removes.
 // A lock held elsewhere is ErrInUse.
 func Lock(name string) (unlock func(), err error) {
-	path := name + ".lock"
+	to, err := Target(name)
+	if err != nil {
+		return nil, err
+	}
+	path := to + ".lock"
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 		if err != nil {

@@ -14,7 +14,8 @@ var ErrInUse = errors.New("in use")
 
 // Write makes the file name with what write writes: into a temporary file in the
 // same folder, synced, then renamed over name. On any error name is left as it
-// was and the temporary file is removed.
+// was and the temporary file is removed. A link stays, and what it leads to is written;
+// see Target.
 func Write(name string, write func(io.Writer) error) error {
 	return WriteChecked(name, write, nil)
 }
@@ -22,7 +23,11 @@ func Write(name string, write func(io.Writer) error) error {
 // WriteChecked is Write with a look at the temporary file, by its path, before it
 // takes its name: check reads it back and refuses it with an error.
 func WriteChecked(name string, write func(io.Writer) error, check func(path string) error) (err error) {
-	dir, base := filepath.Split(name)
+	to, err := Target(name)
+	if err != nil {
+		return err
+	}
+	dir, base := filepath.Split(to)
 	if dir == "" {
 		dir = "."
 	}
@@ -58,7 +63,7 @@ func WriteChecked(name string, write func(io.Writer) error, check func(path stri
 			return fmt.Errorf("%s: what was written does not read back: %w", name, err)
 		}
 	}
-	if err = os.Rename(tmp, name); err != nil {
+	if err = os.Rename(tmp, to); err != nil {
 		return err
 	}
 	syncDir(dir)

@@ -60,3 +60,55 @@ func TestLock(t *testing.T) {
 		t.Error("the lock file stays")
 	}
 }
+
+// TestTarget: links are followed, and what is no file stays what it is.
+func TestTarget(t *testing.T) {
+	dir := t.TempDir()
+	in := func(s string) string { return filepath.Join(dir, s) }
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, in(name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	if err := os.Mkdir(in("sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link("sub/model.whit", "link")
+	link("link", "twice")
+	link("sub", "folder")
+	link("loop", "loop")
+	link("none/model.whit", "nowhere")
+	link(os.DevNull, "device")
+	for _, c := range []struct{ name, to string }{
+		{"plain", "plain"}, {"link", "sub/model.whit"}, {"twice", "sub/model.whit"}, {"folder/a", "folder/a"},
+		{"folder", ""}, {"sub", ""}, {"loop", ""}, {"nowhere", ""}, {"none/a", ""}, {"device", ""},
+	} {
+		for range 2 { // what is there already changes nothing
+			err := WriteBytes(in(c.name), []byte(c.name))
+			unlock, lerr := Lock(in(c.name))
+			if c.to == "" {
+				if err == nil || lerr == nil {
+					t.Errorf("%s: written (%v), locked (%v)", c.name, err, lerr)
+				}
+				continue
+			}
+			if err != nil || lerr != nil {
+				t.Errorf("%s: %v, %v", c.name, err, lerr)
+				continue
+			}
+			if _, err := os.Stat(in(c.to) + ".lock"); err != nil {
+				t.Error(err)
+			}
+			unlock()
+			if b, _ := os.ReadFile(in(c.to)); string(b) != c.name {
+				t.Errorf("%s: %s holds %q", c.name, c.to, b)
+			}
+		}
+	}
+	for _, name := range []string{"link", "twice", "folder", "device"} {
+		if st, err := os.Lstat(in(name)); err != nil || st.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("%s is no link any more", name)
+		}
+	}
+}

@@ -1,8 +1,7 @@
-package method
+package pass
 
 import (
 	"whit/graph"
-	"whit/pass"
 	"whit/tensor"
 )
 
@@ -20,7 +19,7 @@ func FreeBatch(g *graph.Graph, shape []int) {
 	n := d.Dims[0].Size
 	c, _ := g.Clone()
 	t := tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{n}, shape...)}
-	b, err := pass.Bind(c, map[string]tensor.Type{g.Inputs[0].Name: t}, nil)
+	b, err := Bind(c, map[string]tensor.Type{g.Inputs[0].Name: t}, nil)
 	if err != nil {
 		return
 	}
