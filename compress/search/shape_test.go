@@ -15,9 +15,7 @@ func TestShapes(t *testing.T) {
 	const half = 4 // of cuts
 	for n := range 50 {
 		s := &shaper{turn: 2000}
-		for p := range 2 {
-			s.own[p], s.left[p] = make([][]float64, 3), make([][]float64, 3)
-		}
+		s.own, s.left = make([][]float64, 3), make([][]float64, 3)
 		for i := range 3 {
 			s.ns = append(s.ns, []int64{20000 + r.Int64N(80000), 10000 + r.Int64N(80000)})
 			far := []float64{0, r.Float64(), r.Float64()} // integers, channels
@@ -32,15 +30,13 @@ func TestShapes(t *testing.T) {
 				}
 			}
 			s.rows = append(s.rows, row)
-			for p := range 2 {
-				if i < 2 {
-					s.own[p][i] = ones(len(cuts))
-					s.own[p][i][half] = 0.5
-				}
-				if i > 0 {
-					s.left[p][i] = ones(len(cuts))
-					s.left[p][i][half] = 0.5 + 0.1*float64(p)
-				}
+			if i < 2 {
+				s.own[i] = ones(len(cuts))
+				s.own[i][half] = 0.5
+			}
+			if i > 0 {
+				s.left[i] = ones(len(cuts))
+				s.left[i][half] = 0.5
 			}
 		}
 		if x, y := s.cost(1, 0, 1), s.ns[1][0]/2; x != y {
@@ -73,6 +69,9 @@ func TestShapes(t *testing.T) {
 				}
 			}
 		}
+		if b, p := f.cheapest(); p == nil || f.cost(p) > b || b > f.least && f.within(b-1) != nil {
+			t.Fatalf("problem %d: the cheapest is %v within %d", n, p, b)
+		}
 		p := f.within(budget)
 		if p == nil {
 			if !math.IsInf(best, 1) {
@@ -88,7 +87,7 @@ func TestShapes(t *testing.T) {
 
 // The step that removes channels names all layers of a group.
 func TestRemoval(t *testing.T) {
-	s := &shaper{images: 9, base: &method.State{Layers: []*method.Layer{{Name: "a"}, {Name: "b"}, {Name: "c"}}}, group: map[int][]int{0: {0, 2}, 1: {1}}}
+	s := &thinning{images: 9, base: &method.State{Layers: []*method.Layer{{Name: "a"}, {Name: "b"}, {Name: "c"}}}, group: map[int][]int{0: {0, 2}, 1: {1}}}
 	st := s.removal("reconstruct", map[int]int{0: 2, 1: 0})
 	if st.Set["layers"] != "a,c" {
 		t.Errorf("layers %v", st.Set["layers"])
