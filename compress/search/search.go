@@ -179,7 +179,7 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	if r.start.NoFinetune { // from the beginning, or since training turned out to be impossible
-		return r.mix(ctx, r.start, nil, "")
+		return r.mix(ctx)
 	}
 	return nil
 }
