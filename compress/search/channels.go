@@ -24,8 +24,7 @@ var (
 const roughCuts = 3
 
 // thinning is what removing channels of each group of layers that are tied to each other does, nothing else changed: to the
-// outputs, and to the sizes of the weights of all layers. A layer's size is its own share times what the layer before leaves of it; what
-// other layers lose counts as the group's.
+// outputs, and to the sizes of the weights of all layers, which stand for times and bytes.
 type thinning struct {
 	base   *method.State
 	images int           // of the training part that weights are chosen and fitted by
@@ -33,9 +32,7 @@ type thinning struct {
 	sample int           // of the choice split that is measured on
 	group  map[int][]int // layers whose channels go together, by the first of them
 	far    [][]float64   // [first][level]; Inf: it cannot be done; nil: not the first of a group
-	own    [][]float64   // [layer][level]: the share of its size that its own group's cut leaves; nil: 1
-	left   [][]float64   // and that of the layer before
-	others [][][]float64 // [first][level][layer]: the share that is left of other layers
+	kept   [][][]float64 // [first][level][layer]: the share of layers' sizes that is left; nil as far is, and where it cannot be done
 }
 
 // looked is how many images of the training part weights are chosen by: many where they are small.
@@ -106,7 +103,7 @@ func (t *thinning) entry(ctx context.Context, what string, layer int, level floa
 func (t *thinning) tabulate(ctx context.Context, r *runner) error {
 	layers := t.base.Layers
 	n := len(layers)
-	t.group, t.far, t.own, t.left, t.others = map[int][]int{}, make([][]float64, n), make([][]float64, n), make([][]float64, n), make([][][]float64, n)
+	t.group, t.far, t.kept = map[int][]int{}, make([][]float64, n), make([][][]float64, n)
 	if find("reconstruct") == nil || !r.may("reconstruct") {
 		return nil
 	}
@@ -119,10 +116,7 @@ func (t *thinning) tabulate(ctx context.Context, r *runner) error {
 		for _, l := range g {
 			t.group[first] = append(t.group[first], slices.Index(layers, l))
 		}
-		t.far[first], t.own[first], t.others[first] = make([]float64, len(cuts)), ones(len(cuts)), make([][]float64, len(cuts))
-		if first+1 < n {
-			t.left[first+1] = ones(len(cuts))
-		}
+		t.far[first], t.kept[first] = make([]float64, len(cuts)), make([][]float64, len(cuts))
 	}
 	for k, level := range cutOrder {
 		for _, g := range groups {
@@ -132,7 +126,7 @@ func (t *thinning) tabulate(ctx context.Context, r *runner) error {
 			}
 			t.far[first][level] = math.NaN()
 			switch {
-			case t.others[first][level] == nil:
+			case t.kept[first][level] == nil:
 				t.far[first][level] = math.Inf(1)
 			case r.late("channels of "+g[0].Name) || t.rough && k >= roughCuts:
 			default:
@@ -171,23 +165,16 @@ func (t *thinning) shapes(ctx context.Context, first, level int) error {
 		share[i] = float64(l.Weight.Len()) / float64(t.base.Layers[i].Weight.Len())
 		less = less || share[i] < 1
 	}
-	if !less {
-		return nil
+	if less {
+		t.kept[first][level] = share
 	}
-	t.own[first][level] = share[first]
-	share[first] = 1
-	if first+1 < len(share) {
-		t.left[first+1][level] = share[first+1]
-		share[first+1] = 1
-	}
-	t.others[first][level] = share
 	return nil
 }
 
 // guess fills in what was not measured: as the square of the share that goes, from the nearest level that was
 // measured, or from what is lost elsewhere.
 func (t *thinning) guess() {
-	gone := func(first, level int) float64 { return 1 - t.own[first][level] }
+	gone := func(first, level int) float64 { return 1 - t.kept[first][level][first] }
 	sum, n := 0.0, 0.0
 	known := func(far float64) bool { return far > 0 && !math.IsInf(far, 1) }
 	for i, far := range t.far {
@@ -205,8 +192,8 @@ func (t *thinning) guess() {
 			}
 			per, best := cmp.Or(sum, 1)/cmp.Or(n, 1), math.Inf(1)
 			for k, y := range was {
-				if d := math.Abs(t.own[i][k] - t.own[i][level]); known(y) && d < best {
-					best, per = d, y/gone(i, k)/gone(i, k)
+				if known(y) && math.Abs(gone(i, k)-gone(i, level)) < best {
+					best, per = math.Abs(gone(i, k)-gone(i, level)), y/gone(i, k)/gone(i, k)
 				}
 			}
 			far[level] = per * gone(i, level) * gone(i, level)
@@ -225,24 +212,35 @@ func (t *thinning) levels(i int) []int {
 	return out
 }
 
-// saved is what a cut saves of layers that are neither the group's first nor the one behind it, by their sizes.
+// saved is what a cut saves of layers that are neither the group's first nor the one behind it, by their sizes, if
+// nothing else is cut.
 func (t *thinning) saved(first, level int, size func(i int) float64) (x float64) {
-	if level > 0 {
-		for i, share := range t.others[first][level] {
-			x += (1 - share) * size(i)
+	for i := range t.kept {
+		if level > 0 && i != first && i != first+1 {
+			x += (1 - t.kept[first][level][i]) * size(i)
 		}
 	}
 	return x
 }
 
+// leaves is what the cut of a group leaves of layer i; all of it where there is no such cut.
+func (t *thinning) leaves(first, level, i int) float64 {
+	if first < 0 || level == 0 || t.kept[first] == nil || t.kept[first][level] == nil {
+		return 1
+	}
+	return t.kept[first][level][i]
+}
+
 // share is what the cuts of a layer's own group and of the group of the layer before leave of it.
 func (t *thinning) share(i, own, before int) float64 {
+	return t.leaves(i, own, i) * t.leaves(i-1, before, i)
+}
+
+// left is what all cuts leave of a layer, level being that of a group.
+func (t *thinning) left(i int, level func(first int) int) float64 {
 	x := 1.0
-	if t.own[i] != nil {
-		x *= t.own[i][own]
-	}
-	if t.left[i] != nil {
-		x *= t.left[i][before]
+	for g := range t.kept {
+		x *= t.leaves(g, level(g), i)
 	}
 	return x
 }

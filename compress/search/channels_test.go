@@ -9,9 +9,11 @@ import (
 // nothing was measured of a group others stand for it.
 func TestGuess(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
-	x := &thinning{
-		far: [][]float64{{0, nan, 0.25, nan, nan, inf, 4}, nil, {0, nan, nan, nan, nan, nan, inf}},
-		own: [][]float64{{1, 0.75, 0.75, 0.625, 0.5, 0.5, 0.25}, nil, {1, 0.9, 0.8, 0.7, 0.5, 0.4, 1}},
+	x := &thinning{far: [][]float64{{0, nan, 0.25, nan, nan, inf, 4}, nil, {0, nan, nan, nan, nan, nan, inf}}, kept: make([][][]float64, 3)}
+	for i, own := range [][]float64{{1, 0.75, 0.75, 0.625, 0.5, 0.5, 0.25}, nil, {1, 0.9, 0.8, 0.7, 0.5, 0.4, 1}} {
+		for _, k := range own {
+			x.kept[i] = append(x.kept[i], []float64{k, 1, k})
+		}
 	}
 	x.guess()
 	per := (0.25/0.0625 + 4/0.5625) / 2

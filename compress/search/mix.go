@@ -184,13 +184,15 @@ func (m *mixer) thinned(ctx context.Context, pick []int, budget int64) (*mixer, 
 			lo = mid
 		}
 	}
-	levels, gone := map[int]int{}, 0
+	levels, gone, bytes := map[int]int{}, 0, 0.0
 	for i, j := range best {
-		levels[i] = at[i][j].level
-		gone += levels[i]
+		h := at[i][j]
+		levels[i] = h.level
+		gone += h.level
+		bytes += float64(m.t.ways[i][h.way].cost) * x.left(i, func(g int) int { return at[g][best[g]].level })
 	}
-	m.t.base.Tell(method.Event{Stage: "mix", Message: fmt.Sprintf("%d bytes of layers with channels removed, %d without, are as near", f.cost(best), cost)})
-	if gone == 0 || budget == 0 && float64(f.cost(best)) > worth*float64(cost) {
+	m.t.base.Tell(method.Event{Stage: "mix", Message: fmt.Sprintf("%.0f bytes of layers with channels removed, %d without, are as near", bytes, cost)})
+	if gone == 0 || budget == 0 && bytes > worth*float64(cost) {
 		return nil, nil
 	}
 	st := x.removal("reconstruct", levels)

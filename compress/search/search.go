@@ -162,7 +162,7 @@ func (r *runner) run(ctx context.Context) error {
 		if err := r.fast(ctx); err != nil {
 			return err
 		}
-		if r.o.Fast {
+		if r.o.Fast || r.o.Target == 0 && math.IsInf(r.o.MaxDrop, 1) { // then no other bytes are asked for
 			return nil
 		}
 	}

@@ -179,7 +179,7 @@ func (s *shaper) tabulate(ctx context.Context) error {
 	}
 	for i, far := range s.far {
 		for _, v := range s.levels(i)[1:] {
-			ms := s.saved(i, v, func(k int) float64 { return float64(s.ns[k][0]) }) + (1-s.own[i][v])*float64(s.ns[i][0])
+			ms := s.saved(i, v, func(k int) float64 { return float64(s.ns[k][0]) }) + (1-s.kept[i][v][i])*float64(s.ns[i][0])
 			s.r.f.Table = append(s.r.f.Table, Way{Layer: layers[i].Name, Name: fmt.Sprintf("%.1f%% of channels removed", 100*cuts[v]), Far: far[v], Ms: ms / 1e6})
 		}
 	}
@@ -350,38 +350,61 @@ func (s *shaper) timed(ctx context.Context, pick []int) (float64, error) {
 	return ms, err
 }
 
-// aim is the largest budget of time whose best choice, by models of its shape that are timed, is as fast as is asked for, and that choice; where
-// none is, the fastest there is.
-func (s *shaper) aim(ctx context.Context, f *front) (budget float64, pick []int, err error) {
-	target := s.r.o.TargetMs
-	least, fastest := f.cheapest()
-	low, high := 0.0, math.Inf(1)
-	budget, pick = float64(least), fastest
-	for k, b := 0, 1e6*(target-s.rest); k < 6 && (k < 2 || !s.r.late("timing shapes")); k++ {
-		p := f.within(int64(b))
-		if p == nil {
-			b, p = float64(least), fastest
+// takes is what layers take in a choice, all cuts together; the knapsack adds up what cuts of other layers save.
+func (s *shaper) takes(pick []int) (ns float64) {
+	before := 0
+	for i, j := range pick {
+		x := s.rows[i][j]
+		ns += float64(s.ns[i][x.hold]) * s.left(i, func(g int) int { return s.rows[g][pick[g]].level })
+		if x.ints() != before {
+			ns += float64(s.turn)
 		}
+		before = x.ints()
+	}
+	return ns
+}
+
+// within is the nearest choice whose layers take at most ns; the fastest where none does.
+func (s *shaper) within(f *front, ns float64) []int {
+	low, pick := f.cheapest()
+	for high := f.least + buckets*f.unit; high-low > f.unit; {
+		mid := low + (high-low)/2
+		if p := f.within(mid); p != nil && s.takes(p) <= ns {
+			low, pick = mid, p
+		} else {
+			high = mid
+		}
+	}
+	return pick
+}
+
+// aim is what layers may take for the whole to be as fast as is asked for, and the choice then, by models of its shape that
+// are timed; where none is, the fastest.
+func (s *shaper) aim(ctx context.Context, f *front) (ns float64, pick []int, err error) {
+	target := s.r.o.TargetMs
+	pick = s.within(f, 0)
+	ns = s.takes(pick)
+	for k, try, low, high := 0, 1e6*(target-s.rest), 0.0, math.Inf(1); k < 6 && (k < 3 || !s.r.late("timing shapes")); k++ {
+		p := s.within(f, try)
 		ms, err := s.timed(ctx, p)
 		if err != nil {
 			return 0, nil, err
 		}
+		try = s.takes(p)
 		if ms <= target {
-			low, budget, pick = b, b, p
+			low, ns, pick = try, try, p
 		} else {
-			high = b
+			high = try
 		}
-		if ms <= target && ms > 0.96*target || ms > target && b == float64(least) || high < 1.01*low {
+		if ms <= target && ms > 0.96*target || ms > target && try <= ns || high < 1.01*low {
 			break
 		}
 		// What layers take is in proportion; what they do not take is not known well.
-		next := b + 1e6*(0.98*target-ms)
-		if next <= low || next >= high {
-			next = (low + min(high, 2*b)) / 2
+		if try += 1e6 * (0.98*target - ms); try <= low || try >= high {
+			try = (low + min(high, 2*low)) / 2
 		}
-		b = max(next, float64(least))
 	}
-	return budget, pick, nil
+	return ns, pick, nil
 }
 
 // fruitlessSwaps is how many swaps in a row may bring nothing: every one is made and measured.
@@ -432,7 +455,7 @@ func (s *shaper) search(ctx context.Context) (held []*attempt, err error) {
 		hi = float64(f.cost(p)) // nothing held otherwise
 	}
 	if target := s.r.o.TargetMs; target > 0 && !s.r.o.Fast {
-		b, p, err := s.aim(ctx, f)
+		ns, p, err := s.aim(ctx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -441,18 +464,16 @@ func (s *shaper) search(ctx context.Context) (held []*attempt, err error) {
 			if a == nil || err != nil {
 				return held, err
 			}
+			lo = max(lo, float64(f.cost(p)))
 			if a.c.Ms <= target || s.r.late("channels layer by layer") {
 				break
 			}
-			b -= 1e6 * (a.c.Ms - 0.98*target) // it takes more than models of its shape did
-			if p = f.within(int64(b)); p == nil {
-				break
-			}
+			ns -= 1e6 * (a.c.Ms - 0.98*target) // it takes more than models of its shape did
+			p = s.within(f, ns)
 		}
 		if math.IsInf(s.r.o.MaxDrop, 1) {
 			return held, nil // nothing else is asked for
 		}
-		lo = max(lo, b)
 	}
 	for range 8 {
 		if hi < 1.02*lo || best != nil && s.r.quick(best.c) || s.r.late("channels layer by layer") {

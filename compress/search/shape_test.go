@@ -15,7 +15,7 @@ func TestShapes(t *testing.T) {
 	const half = 4 // of cuts
 	for n := range 50 {
 		s := &shaper{turn: 2000}
-		s.own, s.left = make([][]float64, 3), make([][]float64, 3)
+		s.kept = [][][]float64{{4: {0.5, 0.5, 1}, 6: nil}, {4: {1, 0.5, 0.5}, 6: nil}, nil}
 		for i := range 3 {
 			s.ns = append(s.ns, []int64{20000 + r.Int64N(80000), 10000 + r.Int64N(80000)})
 			far := []float64{0, r.Float64(), r.Float64()} // integers, channels
@@ -30,14 +30,6 @@ func TestShapes(t *testing.T) {
 				}
 			}
 			s.rows = append(s.rows, row)
-			if i < 2 {
-				s.own[i] = ones(len(cuts))
-				s.own[i][half] = 0.5
-			}
-			if i > 0 {
-				s.left[i] = ones(len(cuts))
-				s.left[i][half] = 0.5
-			}
 		}
 		if x, y := s.cost(1, 0, 1), s.ns[1][0]/2; x != y {
 			t.Fatalf("half of the channels: %d, want %d", x, y)
@@ -55,6 +47,11 @@ func TestShapes(t *testing.T) {
 				os = append(os, x.option)
 			}
 			rows = append(rows, os)
+		}
+		for _, p := range [][]int{{0, 0, 0}, {1, 3, 1}, {2, 2, 0}} {
+			if x, y := s.takes(p), float64(allocate(rows, 400000, s.cost).cost(p)); math.Abs(x-y) > 3 {
+				t.Fatalf("layers of %v take %v, the knapsack says %v", p, x, y)
+			}
 		}
 		f := allocate(rows, 400000, s.cost)
 		budget := 60000 + r.Int64N(200000)
