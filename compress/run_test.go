@@ -18,6 +18,7 @@ import (
 	"whit/card"
 	"whit/data"
 	"whit/graph"
+	"whit/op"
 	"whit/recipes"
 	"whit/tensor"
 	"whit/train"
@@ -409,5 +410,51 @@ func TestRecipesParse(t *testing.T) {
 	}
 	if _, err := recipes.Read("../go"); err == nil {
 		t.Error("a recipe from outside")
+	}
+}
+
+// Of a network that has every hidden unit twice the search for size removes units: that is worth more than fewer bits are.
+func TestRedundantChannels(t *testing.T) {
+	g := mlp(t)
+	twice := func(name string, axis int, by float32) {
+		v := g.Find(name)
+		x, s := tensor.Of[float32](v.Tensor()), slices.Clone(v.Type.Shape)
+		inner := s[axis:].NumElements()
+		var y []float32
+		for i := 0; i < len(x); i += inner {
+			for range 2 {
+				for _, w := range x[i : i+inner] {
+					y = append(y, by*w)
+				}
+			}
+		}
+		s[axis] *= 2
+		v.Type.Shape, v.Data, v.Weight = s, tensor.From(y, s...), nil
+	}
+	twice("fc1.weight", 0, 1)
+	twice("fc1.bias", 0, 1)
+	twice("fc2.weight", 1, 0.5)
+	if err := op.Check(g); err != nil {
+		t.Fatal(err)
+	}
+	var first []byte
+	for threads := 1; threads <= 2; threads++ {
+		out := filepath.Join(t.TempDir(), "o.whit")
+		r, err := Run(context.Background(), g, card.Card{}, Data{Set: blobs{n: 900}}, Options{Budget: Budget{MaxDrop: drop(0.02)}, NoFinetune: true, Threads: threads, Out: out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Layers[0].Shape[0] > 32 || !strings.Contains(r.Recipe, "method: reconstruct") {
+			t.Errorf("layers %+v, %s", r.Layers, r.Recipe)
+		}
+		b, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = b
+		} else if !slices.Equal(first, b) {
+			t.Error("two threads give other bytes")
+		}
 	}
 }

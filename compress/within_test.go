@@ -273,3 +273,14 @@ func hidden(t *testing.T, g *graph.Graph, name string) []float32 {
 	}
 	return e.Logits
 }
+
+// A model that was made for one image at a time is put on integers, ranges by outputs, like any other.
+func TestActivationsOfOneImage(t *testing.T) {
+	g := mlp(t)
+	g.Inputs[0].Decl.Dims[0].Size = 1
+	for _, src := range []string{"{method: activations, range: outputs, adaround: true}", "{method: activations, budget: 0.01}"} {
+		if err := step(t, blobState(t, g), src); err != nil {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+}

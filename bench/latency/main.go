@@ -1,12 +1,12 @@
 // Command latency shows that a target of latency is kept by the file that is written, and that one that cannot be
 // reached is said so:
 //
-//	go run ./bench/latency -whit ./whit [-share 0.7] [-time 3m] MODEL.onnx ...
+//	go run ./bench/latency -whit ./whit [-share 0.7] [-time 3m] [-data DIR -card imagenet] MODEL.onnx[=SHARE] ...
 //
-// For every model it times the dense one, asks 'whit compress --target-latency' for a share of that on seeded noise, and
+// For every model it times the dense one, asks 'whit compress --target-latency' for a share of that on the data given or seeded noise, and
 // times the file that is written against the dense model in five fresh processes each, in turn. The target is kept where the median is
-// at most 1.05 times it. Where the search says that it could not reach it, the exit code must be 1 and the best that was found be
-// there as NAME.unmet.whit; this is tried too with a target of a thousandth. Exit 1 where any of this does not hold.
+// at most 1.05 times it. Where a target cannot be reached, a thousandth, the exit code must be 1 and the best that was found be
+// there as NAME.unmet.whit. Exit 1 where any of this does not hold.
 // Nothing else should run on the machine.
 package main
 
@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"whit/internal/safefile"
@@ -32,6 +33,8 @@ import (
 var (
 	whit    = flag.String("whit", "./whit", "the program")
 	share   = flag.Float64("share", 0.7, "target, as a share of the dense model's median")
+	given   = flag.String("data", "", "data to compress on; default: seeded noise")
+	preset  = flag.String("card", "", "card file or preset of the data")
 	limit   = flag.String("time", "3m", "time of each search")
 	images  = flag.Int("images", 120, "samples of noise")
 	iters   = flag.Int("iters", 30, "inferences a process")
@@ -47,7 +50,16 @@ func main() {
 	failed := false
 	fmt.Printf("%-24s %9s %9s %9s %9s  %s\n", "model", "dense ms", "target", "reached", "ratio", "")
 	for _, m := range flag.Args() {
-		ok, err := try(m)
+		at := *share
+		if name, s, ok := strings.Cut(m, "="); ok {
+			x, err := strconv.ParseFloat(s, 64)
+			if err != nil || !(x > 0) {
+				fmt.Fprintf(os.Stderr, "latency: share %q\n", s)
+				os.Exit(2)
+			}
+			m, at = name, x
+		}
+		ok, err := try(m, at)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "latency:", m+":", err)
 			os.Exit(1)
@@ -62,15 +74,18 @@ func main() {
 // runs is how many fresh processes time each model.
 const runs = 5
 
-func try(model string) (ok bool, err error) {
+func try(model string, share float64) (ok bool, err error) {
 	dir, err := os.MkdirTemp("", "whit-latency-*")
 	if err != nil {
 		return false, err
 	}
 	defer os.RemoveAll(dir)
-	data := filepath.Join(dir, "noise.npz")
-	if err := noise(model, data); err != nil {
-		return false, err
+	data := *given
+	if data == "" {
+		data = filepath.Join(dir, "noise.npz")
+		if err := noise(model, data); err != nil {
+			return false, err
+		}
 	}
 	var dense []float64
 	for range runs {
@@ -83,7 +98,7 @@ func try(model string) (ok bool, err error) {
 	name := strings.TrimSuffix(filepath.Base(model), ".onnx")
 	was := median(dense)
 	ok = true
-	for _, part := range []float64{*share, 0.001} {
+	for _, part := range []float64{share, 0.001} {
 		target := part * was
 		out := filepath.Join(dir, fmt.Sprintf("out%g.whit", part))
 		met, err := compress(model, data, out, target)
@@ -109,6 +124,8 @@ func try(model string) (ok bool, err error) {
 		now := median(b)
 		verdict, good := "kept", now <= 1.05*target
 		switch {
+		case !met && part >= 0.01:
+			verdict, good = "MISSED", false
 		case !met:
 			verdict, good = "said to be missed, the best is kept", true
 		case !good:
@@ -124,7 +141,7 @@ func try(model string) (ok bool, err error) {
 
 // compress asks for a target; met is what the program says of it.
 func compress(model, data, out string, ms float64) (met bool, err error) {
-	cmd := exec.Command(*whit, "compress", model, "--data", data, "--target-latency", fmt.Sprint(ms), "--time", *limit, "--finetune", "off", "--threads", fmt.Sprint(*threads), "-o", out, "--json")
+	cmd := exec.Command(*whit, "compress", model, "--data", data, "--card", *preset, "--target-latency", fmt.Sprint(ms), "--time", *limit, "--finetune", "off", "--threads", fmt.Sprint(*threads), "-o", out, "--json")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()

@@ -44,6 +44,10 @@ func newJudge(ctx context.Context, s *method.State, g *graph.Graph, images int) 
 
 // run shows f what g gives, batch by batch; the tensors are valid during the call.
 func (j *judge) run(ctx context.Context, g *graph.Graph, f func(batch int, outs []*tensor.Tensor)) error {
+	g, _ = g.Clone()
+	if d := g.Inputs[0].Decl; d.Ranked && len(d.Dims) > 0 {
+		d.Dims[0].Size = -1 // it may have been made for one image
+	}
 	p, err := plan.NewProgram(g, plan.Options{Threads: j.threads})
 	if err != nil {
 		return err

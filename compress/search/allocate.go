@@ -99,6 +99,16 @@ func (f *front) within(budget int64) []int {
 	return pick
 }
 
+// cheapest is the smallest budget within which there is a choice, and that choice.
+func (f *front) cheapest() (budget int64, pick []int) {
+	for b := range int64(buckets + 1) {
+		if pick = f.within(f.least + b*f.unit); pick != nil {
+			return f.least + b*f.unit, pick
+		}
+	}
+	return 0, nil
+}
+
 // step is how many buckets option j of row i takes after kind k; it is rounded up, so that no
 // budget is passed.
 func (f *front) step(i, j, k int) int {

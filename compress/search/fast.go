@@ -19,89 +19,30 @@ type attempt struct {
 	ok    bool
 }
 
-// fast looks for the fastest model that keeps the promise, or the best one that is fast
-// enough: integers, with the layers that bear them least left float; then channels, blocks of weights and integers layer by layer
-// (shaped), or, of large models, blocks of weights pruned, channels removed, by one share of all layers, and these on integers. Every candidate is timed on the engine that ships, in
-// turn with the model as it came.
+// fast looks for the fastest model that keeps the promise, or the best one that is fast enough: integers, with the layers
+// that bear them least left float, where they may be enough; then channels, blocks of weights and integers layer by layer
+// (shaper). Every candidate is timed on the engine that ships, in turn with the model as it came.
 func (r *runner) fast(ctx context.Context) error {
+	s, err := r.shaper(ctx)
+	if err != nil {
+		return err
+	}
 	var best []*attempt // that hold
-	add := func(a *attempt, err error) error {
-		if a != nil && a.ok {
-			best = append(best, a)
-		}
-		return err
-	}
-	if err := add(r.integers(ctx, "", nil)); err != nil {
-		return err
-	}
-	if len(best) > 0 && r.quick(best[0].c) {
-		return r.lightest(ctx, best)
-	}
-	if r.start.Weights() <= fewWeights { // tables of every layer and share take their time
-		all, err := r.shaped(ctx)
+	if r.o.Fast || s.onInts <= 1.05*r.o.TargetMs {
+		a, err := r.integers(ctx, s.images)
 		if err != nil {
 			return err
 		}
-		if best = append(best, all...); len(all) > 0 {
-			return r.lightest(ctx, best)
+		if a != nil && a.ok {
+			best = append(best, a)
 		}
 	}
-	for _, kind := range []struct {
-		what, method string
-		levels       []float64
-		set          map[string]any
-		fixes        []string
-	}{
-		{"blocks of 4x1", "obs", []float64{0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95}, map[string]any{"pattern": "4x1"}, []string{"refit"}},
-		{"channels", "reconstruct", []float64{0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7}, map[string]any{"round_to": 8}, []string{"refit"}},
-	} {
-		m := find(kind.method)
-		if m == nil || !r.may(kind.method) || r.late(kind.what) {
-			continue
+	if len(best) == 0 || !r.quick(best[0].c) {
+		all, err := s.run(ctx)
+		if err != nil {
+			return err
 		}
-		var most *attempt
-		// Losses rise with the level: the first that fails ends a bisection.
-		lo, hi := -1, len(kind.levels)
-		for hi-lo > 1 {
-			if r.late(kind.what) {
-				break
-			}
-			mid := (lo + hi) / 2
-			set := typed(m, with(kind.set, "sparsity", kind.levels[mid]))
-			if !r.start.NoFinetune && m.Param("epochs") != nil {
-				set = r.fit(r.start, set, "epochs", 1)
-			}
-			name := fmt.Sprintf("%.0f%% of %s pruned", 100*kind.levels[mid], kind.what)
-			a, err := r.attempt(ctx, name, r.start, 0, append([]method.Step{{Method: kind.method, Set: set}}, r.fixes(kind.fixes)...))
-			if err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				r.refuse(name, err.Error())
-				hi = mid
-				continue
-			}
-			if a == nil {
-				break
-			}
-			if a.ok {
-				most = a
-				best = append(best, a) // one that is less fast may bear fewer bits
-			}
-			if a.ok && !r.quick(a.c) {
-				lo = mid
-			} else {
-				hi = mid
-			}
-		}
-		if most == nil {
-			continue
-		}
-		if kind.what == "channels" {
-			if err := add(r.integers(ctx, most.name+", ", most.steps)); err != nil {
-				return err
-			}
-		}
+		best = append(best, all...)
 	}
 	return r.lightest(ctx, best)
 }
@@ -180,27 +121,25 @@ func (r *runner) fixes(names []string) (out []method.Step) {
 	return out
 }
 
-// integers puts what steps make on integers, and leaves those layers float whose part in what is lost is the
-// largest, until the promise holds.
-func (r *runner) integers(ctx context.Context, name string, steps []method.Step) (*attempt, error) {
+// integers puts the model on integers, and leaves those layers float whose part in what is lost is the
+// largest, until the promise holds. images, if few, are as many as ranges are found by.
+func (r *runner) integers(ctx context.Context, images int) (*attempt, error) {
 	m := find("activations")
 	if m == nil || !r.may("activations") || r.late("integers") {
 		return nil, nil
 	}
-	base := r.start.Clone() // through the steps once, not for every try
-	for _, st := range steps {
-		if err := base.Step(ctx, st, Methods); err != nil {
-			return nil, err
-		}
-	}
+	base := r.start
 	try := func(skip []string) (*attempt, error) {
 		set := map[string]any{}
-		what := name + "integers"
+		if images < 256 {
+			set["images"] = images
+		}
+		what := "integers"
 		if len(skip) > 0 {
 			set["skip"] = strings.Join(skip, ",")
-			what = fmt.Sprintf("%sintegers but for %d layers", name, len(skip))
+			what = fmt.Sprintf("integers but for %d layers", len(skip))
 		}
-		a, err := r.attempt(ctx, what, base, len(steps), append(slices.Clone(steps), method.Step{Method: "activations", Set: set}))
+		a, err := r.attempt(ctx, what, base, 0, []method.Step{{Method: "activations", Set: set}})
 		if err != nil && ctx.Err() == nil {
 			r.refuse(what, err.Error())
 			return nil, nil
@@ -214,12 +153,12 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 	// Values that do most to the outputs stay float: the loosest budget that keeps the promise.
 	var within *attempt
 	for _, budget := range []float64{1e-2, 1e-3, 1e-4, 1e-5} {
-		what := fmt.Sprintf("%sintegers within %g of the outputs", name, budget)
+		what := fmt.Sprintf("integers within %g of the outputs", budget)
 		if r.late(what) || base.Train == nil {
 			break
 		}
 		set := map[string]any{"budget": budget, "adaround": true, "range": "outputs"}
-		b, err := r.attempt(ctx, what, base, len(steps), append(slices.Clone(steps), method.Step{Method: "activations", Set: set}))
+		b, err := r.attempt(ctx, what, base, 0, []method.Step{{Method: "activations", Set: set}})
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -257,7 +196,7 @@ func (r *runner) integers(ctx context.Context, name string, steps []method.Step)
 		}
 		far[l.Name] = e.Far
 		names = append(names, l.Name)
-		r.f.Table = append(r.f.Table, Way{Layer: l.Name, Name: name + "integers", Far: e.Far})
+		r.f.Table = append(r.f.Table, Way{Layer: l.Name, Name: "integers", Far: e.Far})
 	}
 	b, err := r.floats(ctx, base, a, far, names, try)
 	if within != nil && (b == nil || r.better(within.c, b.c)) {

@@ -23,11 +23,13 @@ type trial struct {
 
 // mixer looks for the cheapest choice of a table that keeps the promise.
 type mixer struct {
-	r    *runner
-	t    *table
-	mult []float64
-	seen map[string]*trial
-	best *trial
+	r     *runner
+	t     *table
+	steps []method.Step // that made the table's base
+	name  string        // of what they made
+	mult  []float64
+	seen  map[string]*trial
+	best  *trial
 }
 
 // mix holds every layer in the way that suits it best: a table of what each way costs and how
@@ -35,58 +37,177 @@ type mixer struct {
 // budget that keeps the promise by bisection on choices put together and measured; then the
 // layers' multipliers (what a layer does together with the others, by what it does alone) are
 // corrected and pairs of layers swap what they have, until nothing improves or the time is over.
+// Where one knapsack over ways and channels says that removing some is worth more than ways are, the same is done without them.
 // The best choices are then made anew by the steps that a recipe holds, and repaired.
-func (r *runner) mix(ctx context.Context, base *method.State, steps []method.Step, name string) error {
+func (r *runner) mix(ctx context.Context) error {
+	base, steps := r.start, []method.Step(nil)
 	if fold := (method.Step{Method: "fold", Set: map[string]any{}}); hasNorms(base.Graph) {
 		base = base.Clone()
 		if err := base.Step(ctx, fold, Methods); err != nil {
 			return err
 		}
-		steps = append(slices.Clone(steps), fold)
+		steps = []method.Step{fold}
 	}
-	r.until(0.35)
-	t, err := r.tabulate(ctx, base)
+	r.until(0.3)
+	m, err := r.mixer(ctx, base, steps, "")
 	if err != nil {
 		return err
 	}
-	m := &mixer{r: r, t: t, mult: make([]float64, len(t.ways)), seen: map[string]*trial{}}
-	for i := range m.mult {
-		m.mult[i] = 1
-	}
-	most := t.most()
 	if r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) {
-		return m.within(ctx, steps, name)
+		return m.nearest(ctx)
 	}
-	defer func() {
-		m.front(steps)
-		if m.best != nil {
-			r.f.Table = t.rows(m.best.pick)
-		}
-	}()
-	r.until(0.55)
-	err = m.bisect(ctx, most)
+	r.until(0.42)
+	err = m.look(ctx)
+	all := []*mixer{m} // what is likely to be the best first
 	if err == nil && m.best != nil {
-		if err = m.refine(ctx); err == nil {
-			err = m.swap(ctx)
+		t, e := m.thinned(ctx, m.best.pick, 0)
+		if err = e; t != nil {
+			r.until(0.68)
+			err = t.look(ctx)
+			if t.best != nil {
+				all = append(all, t)
+			}
+			if t.bytes() > 0 && t.bytes() < m.bytes() {
+				all[0], all[1] = t, m
+			}
 		}
 	}
-	if m.best == nil {
+	if m = all[0]; m.best == nil {
 		return err
 	}
+	defer func() { r.f.Table = m.t.rows(m.best.pick) }()
 	if errors.Is(err, context.Canceled) { // what was found is made all the same
-		if e := m.finish(context.WithoutCancel(ctx), steps, name, true); e != nil {
+		if e := m.finish(context.WithoutCancel(ctx), true); e != nil {
 			return e
 		}
 	}
 	if err != nil {
 		return err
 	}
-	r.until(0.7)
-	if err := m.finish(ctx, steps, name, false); err != nil {
+	r.until(0.78)
+	if err := m.finish(ctx, false); err != nil {
 		return err
 	}
-	r.until(1)
-	return m.levels(ctx, steps)
+	for i, x := range all {
+		r.until(1 - 0.1*float64(len(all)-1-i))
+		if err := x.levels(ctx); err != nil {
+			return err
+		}
+	}
+	for _, x := range all {
+		if err := x.front(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mixer makes the table of a model, which steps made.
+func (r *runner) mixer(ctx context.Context, base *method.State, steps []method.Step, name string) (*mixer, error) {
+	t, err := r.tabulate(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	m := &mixer{r: r, t: t, steps: steps, name: name, mult: ones(len(t.ways)), seen: map[string]*trial{}}
+	return m, nil
+}
+
+// look looks for the cheapest choice that keeps the promise.
+func (m *mixer) look(ctx context.Context) error {
+	err := m.bisect(ctx, m.t.most())
+	if err == nil && m.best != nil {
+		if err = m.refine(ctx); err == nil {
+			err = m.swap(ctx)
+		}
+	}
+	return err
+}
+
+// worth is by how much removing channels must do better by the table, bytes or distance, to be tried: a share.
+const worth = 0.97
+
+// thinned is the mixer of the model with channels removed, where one knapsack over ways and cuts says that fewer bytes than pick's are
+// as near to the float model; or, where layers have a budget of bytes, that what keeps to it is nearer, or there at all. Else nil.
+func (m *mixer) thinned(ctx context.Context, pick []int, budget int64) (*mixer, error) {
+	r, layers := m.r, m.t.base.Layers
+	r.until(0.52)
+	x := &thinning{base: m.t.base, images: looked(m.t.base)}
+	if err := x.pace(ctx, r, len(layers)*len(cutOrder), len(layers)*roughCuts); err != nil {
+		return nil, err
+	}
+	if err := x.tabulate(ctx, r); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r.refuse("removing channels", err.Error())
+		return nil, nil
+	}
+	type held struct{ way, level int }
+	at, rows := make([][]held, len(layers)), make([][]option, len(layers))
+	for i, ws := range m.t.ways {
+		for _, v := range x.levels(i) {
+			o := option{cost: -int64(x.saved(i, v, func(k int) float64 { return float64(m.t.ways[k][pick[k]].cost) })), kind: v}
+			for j, w := range ws {
+				if o.far = m.mult[i] * w.far; v > 0 {
+					o.far += x.far[i][v]
+				}
+				rows[i], at[i] = append(rows[i], o), append(at[i], held{j, v})
+			}
+		}
+	}
+	cost, far := m.t.cost(pick), 0.0
+	for i, j := range pick {
+		far += m.mult[i] * m.t.ways[i][j].far
+	}
+	f := allocate(rows, max(cost, budget), func(i, before, j int) int64 {
+		h := at[i][j]
+		return int64(float64(m.t.ways[i][h.way].cost) * x.share(i, h.level, before))
+	})
+	sum := func(p []int) (d float64) {
+		for i, j := range p {
+			d += rows[i][j].far
+		}
+		return d
+	}
+	best := f.within(cmp.Or(budget, cost))
+	switch {
+	case budget > 0 && best == nil:
+		_, best = f.cheapest()
+	case best == nil || budget >= cost && sum(best) > worth*far:
+		return nil, nil
+	}
+	for lo, hi := f.least, cost; budget == 0 && hi-lo > f.unit; {
+		mid := lo + (hi-lo)/2
+		if p := f.within(mid); p != nil && sum(p) <= far {
+			best, hi = p, mid
+		} else {
+			lo = mid
+		}
+	}
+	levels, gone, bytes := map[int]int{}, 0, 0.0
+	for i, j := range best {
+		h := at[i][j]
+		levels[i] = h.level
+		gone += h.level
+		bytes += float64(m.t.ways[i][h.way].cost) * x.left(i, func(g int) int { return at[g][best[g]].level })
+	}
+	m.t.base.Tell(method.Event{Stage: "mix", Message: fmt.Sprintf("%.0f bytes of layers with channels removed, %d without, are as near", bytes, cost)})
+	if gone == 0 || budget == 0 && bytes > worth*float64(cost) {
+		return nil, nil
+	}
+	st := x.removal("reconstruct", levels)
+	base := m.t.base.Clone()
+	base.Choice = some(base.Choice, 1) // it measures what it made; nobody asks
+	if err := base.Step(ctx, st, Methods); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r.refuse("removing channels", err.Error())
+		return nil, nil
+	}
+	base.Choice = m.t.base.Choice
+	r.until(0.6)
+	return r.mixer(ctx, base, append(slices.Clone(m.steps), st), "channels removed, ")
 }
 
 // fewWeights is how many weights a model may have for levels to be chosen one by one, again and again.
@@ -94,7 +215,8 @@ const fewWeights = 4 << 20
 
 // levels lets rdo choose every level by the bytes it costs, after pruning as the best mix prunes and without,
 // and looks for the largest lambda that keeps the promise.
-func (m *mixer) levels(ctx context.Context, steps []method.Step) error {
+func (m *mixer) levels(ctx context.Context) error {
+	steps := m.steps
 	if find("rdo") == nil || !m.r.may("rdo") || m.t.base.Weights() > fewWeights {
 		return nil
 	}
@@ -143,7 +265,7 @@ func (m *mixer) lambda(ctx context.Context, base *method.State, from []method.St
 	holds, fails := 0.0, math.Inf(1) // the largest that does, the smallest that does not
 	for k := 0; k < 6 && !m.r.late("levels chosen one by one"); k++ {
 		st := method.Step{Method: "rdo", Set: map[string]any{"lambda": math.Round(lambda*1e10) / 1e10}}
-		_, ok, err := m.r.tryAll(ctx, fmt.Sprintf("levels by bytes, lambda %.2g", lambda), base, len(from), append(slices.Clone(from), st))
+		_, ok, err := m.r.tryAll(ctx, fmt.Sprintf("%slevels by bytes, lambda %.2g", m.name, lambda), base, len(from), append(slices.Clone(from), st))
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -327,24 +449,42 @@ func (m *mixer) neighbour(i, j int, dearer bool) int {
 	return at
 }
 
-// front adds what was put together, and nothing else beats in bytes and metric both, to the
-// candidates.
-func (m *mixer) front(steps []method.Step) {
-	var all []*trial
+// fronted is how many of the choices that were put together, and nothing else beats in bytes and metric both, are made.
+const fronted = 4
+
+// front makes some of the choices that were put together and nothing else beats in bytes and metric both, so that
+// the candidates show what other promises would have given, and any of them can be had by its steps.
+func (m *mixer) front(ctx context.Context) error {
+	var all, top []*trial
 	for _, x := range m.seen {
 		all = append(all, x)
 	}
 	slices.SortFunc(all, func(a, b *trial) int {
 		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(b.eval.Value, a.eval.Value), slices.Compare(a.pick, b.pick))
 	})
-	top := math.Inf(-1)
+	most := math.Inf(-1)
 	for _, x := range all {
-		if x.eval.Value > top {
-			top = x.eval.Value
-			m.r.f.Candidates = append(m.r.f.Candidates, Candidate{Name: fmt.Sprintf("mix of %d bytes, not written", m.t.rest+x.cost), Bytes: m.t.rest + x.cost,
-				Eval: x.eval, Drop: m.r.base.Value - x.eval.Value, Steps: append(slices.Clone(steps), m.t.steps(x.pick)...)})
+		if x.eval.Value > most {
+			top, most = append(top, x), x.eval.Value
 		}
 	}
+	for k := range min(fronted, len(top)) {
+		x := top[k*(len(top)-1)/max(1, min(fronted, len(top))-1)]
+		if x == m.best || m.r.late("other points of the front") {
+			continue
+		}
+		if _, err := m.made(ctx, m.name+"a mix of ways, another promise", x.pick); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// made makes a choice by its steps, and more.
+func (m *mixer) made(ctx context.Context, what string, pick []int, more ...method.Step) (bool, error) {
+	all := slices.Concat(m.steps, m.t.steps(pick), more)
+	_, ok, err := m.r.tryAll(ctx, what, m.t.base, len(m.steps), all)
+	return ok, err
 }
 
 // repairs are the methods that follow a choice, each with its own defaults.
@@ -352,16 +492,8 @@ var repairs = []string{"refit", "adaround", "correct", "blockwise"}
 
 // finish makes the best choice by its steps and, unless in a hurry, smaller ones as long as repair
 // lets them keep the promise.
-func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hurry bool) error {
-	made := func(pick []int, what string, more ...method.Step) (bool, error) {
-		all := append(append(slices.Clone(steps), m.t.steps(pick)...), more...)
-		_, ok, err := m.r.tryAll(ctx, what, m.t.base, len(steps), all)
-		return ok, err
-	}
-	if name != "" {
-		name += ", "
-	}
-	name += "a mix of ways"
+func (m *mixer) finish(ctx context.Context, hurry bool) error {
+	name := m.name + "a mix of ways"
 	// What is put together and what the steps make may differ: a dearer choice then.
 	f := allocate(m.t.options(m.mult), m.t.most(), nil)
 	pick := m.best.pick
@@ -371,7 +503,7 @@ func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hu
 				break
 			}
 		}
-		ok, err := made(pick, name)
+		ok, err := m.made(ctx, name, pick)
 		if err != nil {
 			return err
 		}
@@ -401,7 +533,7 @@ func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hu
 			if pick == nil || m.r.late("repairing a smaller mix") {
 				break
 			}
-			ok, err := made(pick, fmt.Sprintf("%s, %s", name, fix), method.Step{Method: fix, Set: map[string]any{}})
+			ok, err := m.made(ctx, fmt.Sprintf("%s, %s", name, fix), pick, method.Step{Method: fix, Set: map[string]any{}})
 			if err != nil {
 				return err
 			}
@@ -413,21 +545,37 @@ func (m *mixer) finish(ctx context.Context, steps []method.Step, name string, hu
 	return nil
 }
 
-// within makes the choice that is nearest to the float model within the target size.
-func (m *mixer) within(ctx context.Context, steps []method.Step, name string) error {
-	f := allocate(m.t.options(m.mult), m.t.most(), nil)
-	for _, q := range []float64{1, 0.99, 0.97, 0.93, 0.85} {
-		pick := f.within(int64(q * float64(m.r.o.Target-m.t.rest)))
-		if pick == nil {
-			break
-		}
-		all := append(slices.Clone(steps), m.t.steps(pick)...)
-		if _, _, err := m.r.tryAll(ctx, "the best mix within the size", m.t.base, len(steps), all); err != nil {
-			return err
-		}
-		if c := m.r.f.Candidates[len(m.r.f.Candidates)-1]; c.Bytes <= m.r.o.Target {
-			return nil
-		}
+// nearest makes the choice that is nearest to the float model within the target size, and that of the model without some of its
+// channels where that is promising.
+func (m *mixer) nearest(ctx context.Context) error {
+	pick, err := m.within(ctx)
+	if pick == nil || err != nil {
+		return err
 	}
-	return nil
+	t, err := m.thinned(ctx, pick, max(1, m.r.o.Target-m.t.rest))
+	if t == nil || err != nil {
+		return err
+	}
+	m.r.until(1)
+	_, err = t.within(ctx)
+	return err
+}
+
+// within makes the choice that is nearest to the float model within the target size; where that is too small for any, the smallest.
+func (m *mixer) within(ctx context.Context) (pick []int, err error) {
+	f := allocate(m.t.options(m.mult), m.t.most(), nil)
+	for left := m.r.o.Target - m.t.rest; ; {
+		if pick = f.within(left); pick == nil {
+			_, pick = f.cheapest()
+			left = f.least
+		}
+		if _, err := m.made(ctx, m.name+"the best mix within the size", pick); err != nil {
+			return nil, err
+		}
+		over := m.r.f.Candidates[len(m.r.f.Candidates)-1].Bytes - m.r.o.Target
+		if over <= 0 || left <= f.least {
+			return pick, nil
+		}
+		left = min(left, f.cost(pick)) - over - m.r.o.Target/1000
+	}
 }

@@ -162,7 +162,7 @@ func (r *runner) run(ctx context.Context) error {
 		if err := r.fast(ctx); err != nil {
 			return err
 		}
-		if r.o.Fast {
+		if r.o.Fast || r.o.Target == 0 && math.IsInf(r.o.MaxDrop, 1) { // then no other bytes are asked for
 			return nil
 		}
 	}
@@ -179,7 +179,7 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	if r.start.NoFinetune { // from the beginning, or since training turned out to be impossible
-		return r.mix(ctx, r.start, nil, "")
+		return r.mix(ctx)
 	}
 	return nil
 }
@@ -242,9 +242,11 @@ func (r *runner) note(ctx context.Context, name string, s *method.State, steps [
 	if err != nil {
 		return err
 	}
-	n, err := r.o.Bytes(g)
-	if err != nil {
-		return err
+	n := method.DenseBytes(g)
+	if steps != nil || !r.timed() { // coding floats that are not looked for takes its time
+		if n, err = r.o.Bytes(g); err != nil {
+			return err
+		}
 	}
 	e := r.base
 	if len(s.Stages) > 0 {

@@ -10,16 +10,11 @@ import (
 	"strings"
 
 	"whit/compress/method"
-	"whit/compress/prune"
 	"whit/graph"
 )
 
-// cuts are the shares of a group's channels that a table of times has, none first, and blocked those of a layer's
-// weights that go in blocks.
-var (
-	cuts    = []float64{0, 0.125, 0.25, 0.375, 0.5, 0.625}
-	blocked = []float64{0.6, 0.7, 0.8, 0.9}
-)
+// blocked are the shares of a layer's weights that go in blocks.
+var blocked = []float64{0.6, 0.7, 0.8, 0.9}
 
 // shape is what a layer, or a group of layers whose channels go together, may become.
 type shape struct {
@@ -37,209 +32,129 @@ func (s shape) ints() int {
 }
 
 // shaper holds the table of times: what a layer takes and does to the outputs as floats, as integers and with
-// blocks of weights pruned, and what removing channels of each group does to all layers' times and to the outputs.
+// blocks of weights pruned, and what removing channels of each group does to all layers' sizes and to the outputs.
 type shaper struct {
-	r      *runner
-	base   *method.State // without normalisations
-	steps  []method.Step // that made it
-	images int           // of the training part that weights are chosen by: large for small images
-	turn   int64
-	rows   [][]shape // of the layers, a chain in the order of the graph
+	thinning // its base is without normalisations, by steps
+	r        *runner
+	steps    []method.Step
+	turn     int64
+	rows     [][]shape // of the layers, a chain in the order of the graph
 	// ns is what each layer takes in each hold, [layer][hold]; 0: it cannot be held so.
 	ns [][]int64
-	// left is the share of a layer's time that a cut of the channels of the layer before leaves, [layer][level], floats and
-	// integers; nil: it does not read them.
-	left [2][][]float64
-	// own is the same of the layer's own channels.
-	own    [2][][]float64
-	group  map[int][]int // layers whose channels go together, by the first of them
-	pruned map[string]*method.State
-	over   float64 // bytes that the last file took, as a multiple of its weights' bits
+	// onInts is what all takes on integers, in ms; rest what is no layer then takes, or on floats where nothing can be on integers.
+	onInts, rest float64
+	intsFar      float64 // what all on integers does to the outputs, by layer
+	pruned       map[string]*method.State
+	over         float64 // bytes that the last file took, as a multiple of its weights' bits
 }
 
-// shaped looks for the fastest model that keeps the promise, or the best one that is fast enough, where every
-// layer has its own share of channels, of blocks, and its own precision: tables of milliseconds and of
-// distances, a knapsack over budgets of time whose state is the precision and the channels that a layer hands on, bisection
-// on models that are made and measured, and swaps between pairs of layers.
-func (r *runner) shaped(ctx context.Context) ([]*attempt, error) {
-	if r.start.Train == nil || find("reconstruct") == nil || !r.may("reconstruct") {
-		return nil, nil
-	}
-	s := &shaper{r: r, base: r.start.Clone(), group: map[int][]int{}, pruned: map[string]*method.State{}, over: 1.02}
+// shaper times the model as it came, on floats and on integers, by layer.
+func (r *runner) shaper(ctx context.Context) (*shaper, error) {
+	s := &shaper{thinning: thinning{base: r.start.Clone()}, r: r, pruned: map[string]*method.State{}, over: 1.02, onInts: math.Inf(1)}
 	if fold := (method.Step{Method: "fold", Set: map[string]any{}}); hasNorms(s.base.Graph) {
 		if err := s.base.Step(ctx, fold, Methods); err != nil {
 			return nil, err
 		}
 		s.steps = append(s.steps, fold)
 	}
-	elements := 1
-	for _, d := range s.base.Train.Shape() {
-		elements *= d
+	s.images, s.sample = looked(s.base), samples(s.base.Choice)
+	g, err := s.base.Freeze()
+	if err != nil {
+		return nil, err
 	}
-	s.images = max(4, min(s.base.Train.Len(), max(256, min(1500, (1<<22)/max(1, elements)))))
-	r.until(0.5)
-	defer r.until(1)
+	q, err := s.hurried(ctx, s.base, "*")
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	s.ns = make([][]int64, len(s.base.Layers))
+	for k, g := range []*graph.Graph{g, q} {
+		if g == nil {
+			continue
+		}
+		t, err := r.o.Nodes(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		s.rest = 0
+		for _, ms := range t.Ms {
+			s.rest += ms
+		}
+		if k == 1 {
+			s.onInts, s.turn = s.rest, int64(1e6*t.Turn)
+		}
+		for i, l := range s.base.Layers {
+			if k == 0 {
+				s.ns[i] = make([]int64, 2+len(blocked))
+			}
+			s.ns[i][k] = int64(1e6 * t.Ms[l.Node.Name])
+			s.rest -= t.Ms[l.Node.Name]
+		}
+	}
+	if q != nil {
+		e, err := s.part().Measure(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		s.intsFar = e.Far / float64(len(s.base.Layers))
+	}
+	return s, nil
+}
+
+// hurried is a state's graph with layers on integers, made in a hurry: what is asked is how long it takes. nil, with
+// the reason, where it cannot be.
+func (s *shaper) hurried(ctx context.Context, c *method.State, layers string) (*graph.Graph, error) {
+	if find("activations") == nil || !s.r.may("activations") {
+		return nil, nil
+	}
+	c = c.Clone()
+	c.Choice, c.Memo, c.Progress = some(c.Choice, 1), nil, nil
+	set := map[string]any{"layers": layers, "images": 4, "correct": false, "range": "minmax", "scale": "max"}
+	if err := c.Step(ctx, method.Step{Method: "activations", Set: set}, Methods); err != nil {
+		return nil, err
+	}
+	return c.Freeze()
+}
+
+// run looks for the fastest model that keeps the promise, or the best one that is fast enough, where every
+// layer has its own share of channels, of blocks, and its own precision: tables of milliseconds and of
+// distances, a knapsack over budgets of time whose state is the precision and the channels that a layer hands on, models of
+// that shape that are timed, and then those that are made and measured.
+func (s *shaper) run(ctx context.Context) ([]*attempt, error) {
+	s.r.until(0.4)
+	defer s.r.until(1)
 	if err := s.tabulate(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		r.refuse("channels layer by layer", err.Error())
+		s.r.refuse("channels layer by layer", err.Error())
 		return nil, nil
 	}
-	r.until(0.95)
+	s.r.until(0.95)
 	return s.search(ctx)
 }
 
-// part is a copy of the base that is measured on part of the choice split, and is not told of.
-func (s *shaper) part() *method.State {
-	c := s.base.Clone()
-	c.Choice, c.Progress = some(c.Choice, samples(c.Choice)), nil
-	return c
-}
-
-// blind is a copy for methods whose result is not looked at but for its shape.
-func (s *shaper) blind() *method.State {
-	c := s.base.Clone()
-	c.Choice, c.Memo, c.Progress = some(c.Choice, 1), nil, nil
-	return c
-}
-
-// times are what the layers of a state take, on floats and on integers, in nanoseconds; 0: it is not known.
-func (s *shaper) times(ctx context.Context, c *method.State) (ns [2][]int64, turn float64, err error) {
-	q := c.Clone()
-	q.Choice, q.Memo = some(q.Choice, 1), nil
-	graphs := []*graph.Graph{nil, nil}
-	if graphs[0], err = c.Freeze(); err != nil {
-		return ns, 0, err
-	}
-	if m := find("activations"); s.r.may(m.Name) {
-		quick := method.Step{Method: m.Name, Set: map[string]any{"images": 8, "correct": false, "range": "minmax"}}
-		if err := q.Step(ctx, quick, Methods); err == nil {
-			if graphs[1], err = q.Freeze(); err != nil {
-				return ns, 0, err
-			}
-		} else if ctx.Err() != nil {
-			return ns, 0, err
-		}
-	}
-	for k, g := range graphs {
-		ns[k] = make([]int64, len(c.Layers))
-		if g == nil {
-			continue
-		}
-		t, err := s.r.o.Nodes(ctx, g)
-		if err != nil {
-			return ns, 0, err
-		}
-		for i, l := range c.Layers {
-			ns[k][i] = int64(1e6 * t.Ms[l.Node.Name])
-		}
-		turn = t.Turn
-	}
-	return ns, turn, nil
-}
-
-// tabulate fills the table; what the time does not allow for is left out.
+// tabulate fills the table; what the time does not allow for is guessed or left out.
 func (s *shaper) tabulate(ctx context.Context) error {
 	layers := s.base.Layers
-	base, turn, err := s.times(ctx, s.base)
-	if err != nil {
+	n := len(layers)
+	if err := s.pace(ctx, s.r, n*(1+len(blocked)+len(cutOrder)), n*roughCuts); err != nil {
 		return err
 	}
-	s.turn = int64(1e6 * turn)
-	far := make([][]float64, len(layers)) // by hold
-	cutFar := make([][]float64, len(layers))
-	delta := [2][][]int64{} // what a cut saves of layers other than its own and the next
-	for p := range 2 {
-		s.left[p], s.own[p], delta[p] = make([][]float64, len(layers)), make([][]float64, len(layers)), make([][]int64, len(layers))
+	if s.rough {
+		s.images = min(s.images, 32)
 	}
-	for i := range layers {
-		s.ns = append(s.ns, make([]int64, 2+len(blocked)))
+	far := make([][]float64, n) // by hold
+	for i := range far {
 		far[i] = make([]float64, 2+len(blocked))
-		s.ns[i][0], s.ns[i][1] = base[0][i], base[1][i]
 	}
 	if err := s.integers(ctx, far); err != nil {
 		return err
 	}
-	if err := s.blocks(ctx, base[0], far); err != nil {
+	if err := s.blocks(ctx, far); err != nil {
 		return err
 	}
-	groups, err := prune.Groups(s.base)
-	if err != nil {
+	if err := s.thinning.tabulate(ctx, s.r); err != nil {
 		return err
-	}
-	at := map[*method.Layer]int{}
-	for i, l := range layers {
-		at[l] = i
-	}
-	for _, g := range groups {
-		first := at[g[0]]
-		for _, l := range g {
-			s.group[first] = append(s.group[first], at[l])
-		}
-		cutFar[first] = make([]float64, len(cuts))
-		for p := range 2 {
-			s.own[p][first], delta[p][first] = ones(len(cuts)), make([]int64, len(cuts))
-			if first+1 < len(layers) {
-				s.left[p][first+1] = ones(len(cuts))
-			}
-		}
-	}
-	for _, level := range []int{2, 4, 1, 3, 5} { // so that what time there is goes over all groups
-		for _, g := range groups {
-			first := at[g[0]]
-			cutFar[first][level] = math.Inf(1)
-			if s.r.late("channels of " + g[0].Name) {
-				continue
-			}
-			c, err := s.cut(ctx, s.blind(), "channels", first, level)
-			if err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				continue // too few channels, or none
-			}
-			now, _, err := s.times(ctx, c)
-			if err != nil {
-				return err
-			}
-			saved := int64(0)
-			for i, l := range c.Layers {
-				if l.Weight.Len() == layers[i].Weight.Len() {
-					continue // not touched: what differs is noise
-				}
-				for p := range 2 {
-					if base[p][i] == 0 {
-						continue
-					}
-					share := min(1, float64(now[p][i])/float64(base[p][i]))
-					switch i {
-					case first:
-						s.own[p][i][level] = share
-					case first + 1:
-						s.left[p][i][level] = share
-					default:
-						delta[p][first][level] -= int64((1 - share) * float64(base[p][i]))
-					}
-					saved += int64((1 - share) * float64(base[p][i]))
-				}
-			}
-			if saved < base[0][first]/50 {
-				continue
-			}
-			m, err := s.entry(ctx, "cut", first, cuts[level], func(c *method.State) (*method.State, error) {
-				return s.cut(ctx, c, "reconstruct", first, level)
-			})
-			if err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				s.r.refuse(fmt.Sprintf("%.0f%% of the channels of %s", 100*cuts[level], g[0].Name), err.Error())
-				continue
-			}
-			cutFar[first][level] = m.Far
-			s.note(g[0].Name, fmt.Sprintf("%.1f%% of channels removed", 100*cuts[level]), m.Far, float64(saved)/2e6)
-		}
 	}
 	for i, l := range layers {
 		var row []shape
@@ -247,14 +162,11 @@ func (s *shaper) tabulate(ctx context.Context) error {
 			if ns == 0 && h > 0 || math.IsInf(far[i][h], 1) {
 				continue
 			}
-			for v := range cuts {
-				if v > 0 && (cutFar[i] == nil || math.IsInf(cutFar[i][v], 1)) {
-					continue
-				}
+			for _, v := range s.levels(i) {
 				x := shape{hold: h, level: v, option: option{far: far[i][h]}}
+				x.cost = -int64(s.saved(i, v, func(k int) float64 { return float64(cmp.Or(s.ns[k][x.ints()], s.ns[k][0])) }))
 				if v > 0 {
-					x.far += cutFar[i][v]
-					x.cost = delta[x.ints()][i][v]
+					x.far += s.far[i][v]
 				}
 				x.kind = x.ints() + 2*v
 				row = append(row, x)
@@ -265,15 +177,13 @@ func (s *shaper) tabulate(ctx context.Context) error {
 		}
 		s.rows = append(s.rows, row)
 	}
-	return nil
-}
-
-func ones(n int) []float64 {
-	x := make([]float64, n)
-	for i := range x {
-		x[i] = 1
+	for i, far := range s.far {
+		for _, v := range s.levels(i)[1:] {
+			ms := s.saved(i, v, func(k int) float64 { return float64(s.ns[k][0]) }) + (1-s.kept[i][v][i])*float64(s.ns[i][0])
+			s.r.f.Table = append(s.r.f.Table, Way{Layer: layers[i].Name, Name: fmt.Sprintf("%.1f%% of channels removed", 100*cuts[v]), Far: far[v], Ms: ms / 1e6})
+		}
 	}
-	return x
+	return nil
 }
 
 func (s *shaper) note(layer, what string, far, ms float64) {
@@ -281,61 +191,44 @@ func (s *shaper) note(layer, what string, far, ms float64) {
 	s.base.Tell(method.Event{Stage: "table", Message: fmt.Sprintf("%s: %s, %.4f ms, off by %.3g", layer, what, ms, far)})
 }
 
-// entry measures what a change of the base does to the outputs, unless the memo has it.
-func (s *shaper) entry(ctx context.Context, what string, layer int, level float64, change func(*method.State) (*method.State, error)) (m measured, err error) {
-	c := s.part()
-	key := s.base.Memo.Key("shape").Add(what, layer, level, s.images, c.Choice.Len()).Graph(s.base.Graph)
-	if s.base.Memo.Get(key, &m) {
-		return m, nil
-	}
-	c.Memo = nil
-	choice := c.Choice
-	c.Choice = some(choice, 1) // methods measure what they made; nobody asks
-	if c, err = change(c); err != nil {
-		return m, err
-	}
-	c.Choice = choice
-	if err := m.look(ctx, c); err != nil {
-		return m, err
-	}
-	return m, s.base.Memo.Put(key, m)
-}
-
-// integers measures every layer alone on integers.
+// integers measures every layer alone on integers; of a rough table all of them have the same part in what is lost.
 func (s *shaper) integers(ctx context.Context, far [][]float64) error {
 	for i, l := range s.base.Layers {
 		far[i][1] = math.Inf(1)
-		if s.ns[i][1] == 0 || s.r.late("the layers on integers") {
+		switch {
+		case s.ns[i][1] == 0:
 			continue
-		}
-		m, err := s.entry(ctx, "integers", i, 8, func(c *method.State) (*method.State, error) {
-			return c, c.Step(ctx, method.Step{Method: "activations", Set: map[string]any{"layers": l.Name}}, Methods)
-		})
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
+		case s.rough || s.r.late("the layers on integers"):
+			far[i][1] = s.intsFar
+		default:
+			x, err := s.entry(ctx, "integers", i, 8, func(c *method.State) error {
+				return c.Step(ctx, method.Step{Method: "activations", Set: map[string]any{"layers": l.Name}}, Methods)
+			})
+			if err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				continue // it stays float
 			}
-			continue // it stays float
+			far[i][1] = x
 		}
-		far[i][1] = m.Far
-		s.note(l.Name, "integers", m.Far, float64(s.ns[i][1])/1e6)
+		s.note(l.Name, "integers", far[i][1], float64(s.ns[i][1])/1e6)
 	}
 	return nil
 }
 
 // blocks measures every layer alone with blocks of its weights pruned, where that makes it faster.
-func (s *shaper) blocks(ctx context.Context, dense []int64, far [][]float64) error {
+func (s *shaper) blocks(ctx context.Context, far [][]float64) error {
 	for k, share := range blocked {
 		h := 2 + k
 		for i := range far {
 			far[i][h] = math.Inf(1)
 		}
-		if find("obs") == nil || !s.r.may("obs") || s.r.late("blocks of weights") {
+		if find("obs") == nil || !s.r.may("obs") || s.rough || s.r.late("blocks of weights") {
 			continue
 		}
 		c := s.blind() // what is pruned says how long it takes, not the values
-		quick := method.Step{Method: "magnitude", Set: map[string]any{"pattern": "4x1", "sparsity": method.Uniform(share), "epochs": 0, "final": 0}}
-		if err := c.Step(ctx, quick, Methods); err != nil {
+		if err := c.Step(ctx, magnitude("*", method.Uniform(share)), Methods); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -351,11 +244,11 @@ func (s *shaper) blocks(ctx context.Context, dense []int64, far [][]float64) err
 		}
 		for i, l := range c.Layers {
 			ns := int64(1e6 * t.Ms[l.Node.Name])
-			if float64(ns) > 0.95*float64(dense[i]) || s.r.late("blocks of weights") {
+			if float64(ns) > 0.95*float64(s.ns[i][0]) || s.r.late("blocks of weights") {
 				continue
 			}
-			m, err := s.entry(ctx, "blocks", i, share, func(c *method.State) (*method.State, error) {
-				return c, c.Step(ctx, s.obs([]string{l.Name}, method.Uniform(share)), Methods)
+			x, err := s.entry(ctx, "blocks", i, share, func(c *method.State) error {
+				return c.Step(ctx, s.obs([]string{l.Name}, method.Uniform(share)), Methods)
 			})
 			if err != nil {
 				if ctx.Err() != nil {
@@ -363,11 +256,16 @@ func (s *shaper) blocks(ctx context.Context, dense []int64, far [][]float64) err
 				}
 				continue
 			}
-			s.ns[i][h], far[i][h] = ns, m.Far
-			s.note(l.Name, fmt.Sprintf("%.0f%% pruned in blocks", 100*share), m.Far, float64(ns)/1e6)
+			s.ns[i][h], far[i][h] = ns, x
+			s.note(l.Name, fmt.Sprintf("%.0f%% pruned in blocks", 100*share), x, float64(ns)/1e6)
 		}
 	}
 	return nil
+}
+
+// magnitude prunes blocks where weights are small, and fits nothing.
+func magnitude(layers string, sparsity method.LayerValues) method.Step {
+	return method.Step{Method: "magnitude", Set: map[string]any{"layers": layers, "pattern": "4x1", "sparsity": sparsity, "epochs": 0, "final": 0}}
 }
 
 func (s *shaper) obs(layers []string, sparsity method.LayerValues) method.Step {
@@ -382,48 +280,138 @@ func (s *shaper) looking(steps []method.Step) []method.Step {
 	return steps
 }
 
-// cut removes channels of a group from a state with the base's layers.
-func (s *shaper) cut(ctx context.Context, c *method.State, by string, first, level int) (*method.State, error) {
-	return c, c.Step(ctx, s.removal(by, map[int]int{first: level}), Methods)
-}
-
-// removal is the step that removes channels of groups, each by its level.
-func (s *shaper) removal(by string, levels map[int]int) method.Step {
-	var share method.LayerValues
-	var names []string
-	for i := range s.base.Layers {
-		if levels[i] == 0 {
-			continue
-		}
-		for _, j := range s.group[i] {
-			name := s.base.Layers[j].Name
-			share = append(share, method.LayerValue{Glob: name, Value: cuts[levels[i]]})
-			names = append(names, name)
-		}
-	}
-	return method.Step{Method: by, Set: map[string]any{"layers": strings.Join(names, ","), "sparsity": share, "round_to": 8, "images": s.images}}
-}
-
 // cost is what shape j of layer i takes after a layer of a kind: its time, less what the cuts of both leave out, and what turning takes.
-func (s *shaper) cost(i, before, j int) (c int64) {
+func (s *shaper) cost(i, before, j int) int64 {
 	x := s.rows[i][j]
-	p, ns := x.ints(), float64(s.ns[i][x.hold])
-	if own := s.own[p][i]; own != nil {
-		ns *= own[x.level]
-	}
-	if left := s.left[p][i]; left != nil {
-		ns *= left[before/2]
-	}
-	if before%2 != p {
+	ns := float64(s.ns[i][x.hold]) * s.share(i, x.level, before/2)
+	if before%2 != x.ints() {
 		ns += float64(s.turn)
 	}
 	return int64(ns)
 }
 
+// choice is what the layers of a pick become.
+type choice struct {
+	levels   map[int]int // of channels, by the first of a group
+	ints     []string
+	blocks   []string
+	sparsity method.LayerValues
+	what     []string // in words
+}
+
+func (s *shaper) choice(pick []int) (c choice) {
+	c.levels = map[int]int{}
+	for i, j := range pick {
+		x, l := s.rows[i][j], s.base.Layers[i]
+		if x.level > 0 {
+			c.levels[i] = x.level
+			c.what = append(c.what, fmt.Sprintf("%s -%g%%", l.Name, 100*cuts[x.level]))
+		}
+		switch {
+		case x.hold == 1:
+			c.ints = append(c.ints, l.Name)
+		case x.hold > 1:
+			c.blocks = append(c.blocks, l.Name)
+			c.sparsity = append(c.sparsity, method.LayerValue{Glob: l.Name, Value: blocked[x.hold-2]})
+			c.what = append(c.what, fmt.Sprintf("%s %g%% zero", l.Name, 100*blocked[x.hold-2]))
+		}
+	}
+	if c.ints != nil {
+		c.what = append(c.what, fmt.Sprintf("%d of %d layers on integers", len(c.ints), len(pick)))
+	}
+	return c
+}
+
+// timed is what a model of a choice's shape takes, in ms; its weights are not those that it would have.
+func (s *shaper) timed(ctx context.Context, pick []int) (float64, error) {
+	c, x := s.blind(), s.choice(pick)
+	if len(x.levels) > 0 {
+		if err := c.Step(ctx, s.removal("channels", x.levels), Methods); err != nil {
+			return 0, err
+		}
+	}
+	if x.blocks != nil {
+		if err := c.Step(ctx, magnitude(strings.Join(x.blocks, ","), x.sparsity), Methods); err != nil {
+			return 0, err
+		}
+	}
+	var g *graph.Graph
+	var err error
+	if x.ints != nil {
+		g, err = s.hurried(ctx, c, strings.Join(x.ints, ","))
+	} else {
+		g, err = c.Freeze()
+	}
+	if err != nil {
+		return 0, err
+	}
+	ms, err := s.r.o.Millis(ctx, g)
+	s.base.Tell(method.Event{Stage: "shape", Message: fmt.Sprintf("%.4g ms: %s", ms, strings.Join(x.what, ", "))})
+	return ms, err
+}
+
+// takes is what layers take in a choice, all cuts together; the knapsack adds up what cuts of other layers save.
+func (s *shaper) takes(pick []int) (ns float64) {
+	before := 0
+	for i, j := range pick {
+		x := s.rows[i][j]
+		ns += float64(s.ns[i][x.hold]) * s.left(i, func(g int) int { return s.rows[g][pick[g]].level })
+		if x.ints() != before {
+			ns += float64(s.turn)
+		}
+		before = x.ints()
+	}
+	return ns
+}
+
+// within is the nearest choice whose layers take at most ns; the fastest where none does.
+func (s *shaper) within(f *front, ns float64) []int {
+	low, pick := f.cheapest()
+	for high := f.least + buckets*f.unit; high-low > f.unit; {
+		mid := low + (high-low)/2
+		if p := f.within(mid); p != nil && s.takes(p) <= ns {
+			low, pick = mid, p
+		} else {
+			high = mid
+		}
+	}
+	return pick
+}
+
+// aim is what layers may take for the whole to be as fast as is asked for, and the choice then, by models of its shape that
+// are timed; where none is, the fastest.
+func (s *shaper) aim(ctx context.Context, f *front) (ns float64, pick []int, err error) {
+	target := s.r.o.TargetMs
+	pick = s.within(f, 0)
+	ns = s.takes(pick)
+	for k, try, low, high := 0, 1e6*(target-s.rest), 0.0, math.Inf(1); k < 6 && (k < 3 || !s.r.late("timing shapes")); k++ {
+		p := s.within(f, try)
+		ms, err := s.timed(ctx, p)
+		if err != nil {
+			return 0, nil, err
+		}
+		try = s.takes(p)
+		if ms <= target {
+			low, ns, pick = try, try, p
+		} else {
+			high = try
+		}
+		if ms <= target && ms > 0.96*target || ms > target && try <= ns || high < 1.01*low {
+			break
+		}
+		// What layers take is in proportion; what they do not take is not known well.
+		if try += 1e6 * (0.98*target - ms); try <= low || try >= high {
+			try = (low + min(high, 2*low)) / 2
+		}
+	}
+	return ns, pick, nil
+}
+
 // fruitlessSwaps is how many swaps in a row may bring nothing: every one is made and measured.
 const fruitlessSwaps = 6
 
-// search bisects the budget of time, and lets pairs of layers swap.
+// search makes the best choice that is fast enough, or bisects the budget of time for the fastest that keeps the promise, and lets pairs of
+// layers swap.
 func (s *shaper) search(ctx context.Context) (held []*attempt, err error) {
 	rows := make([][]option, len(s.rows))
 	most := int64(0)
@@ -466,8 +454,29 @@ func (s *shaper) search(ctx context.Context) (held []*attempt, err error) {
 	if p := f.within(most); p != nil {
 		hi = float64(f.cost(p)) // nothing held otherwise
 	}
+	if target := s.r.o.TargetMs; target > 0 && !s.r.o.Fast {
+		ns, p, err := s.aim(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for range 3 {
+			a, err := try(p)
+			if a == nil || err != nil {
+				return held, err
+			}
+			lo = max(lo, float64(f.cost(p)))
+			if a.c.Ms <= target || s.r.late("channels layer by layer") {
+				break
+			}
+			ns -= 1e6 * (a.c.Ms - 0.98*target) // it takes more than models of its shape did
+			p = s.within(f, ns)
+		}
+		if math.IsInf(s.r.o.MaxDrop, 1) {
+			return held, nil // nothing else is asked for
+		}
+	}
 	for range 8 {
-		if hi < 1.02*lo || s.r.late("channels layer by layer") {
+		if hi < 1.02*lo || best != nil && s.r.quick(best.c) || s.r.late("channels layer by layer") {
 			break
 		}
 		mid := (lo + hi) / 2
@@ -480,7 +489,7 @@ func (s *shaper) search(ctx context.Context) (held []*attempt, err error) {
 		if err != nil {
 			return held, err
 		}
-		if a != nil && a.ok && !s.r.quick(a.c) {
+		if a != nil && a.ok {
 			hi = min(mid, float64(f.cost(p)))
 		} else {
 			lo = mid
@@ -534,39 +543,20 @@ func (s *shaper) neighbour(rng *rand.Rand, i, j int, nearer bool) int {
 
 // make makes, measures and times a choice; where a size is asked for its weights get as many bits as that allows for.
 func (s *shaper) make(ctx context.Context, pick []int) (*attempt, error) {
-	levels := map[int]int{}
-	var ints, blocks, what []string
-	var sparsity method.LayerValues
-	for i, j := range pick {
-		x, l := s.rows[i][j], s.base.Layers[i]
-		if levels[i] = x.level; x.level > 0 {
-			what = append(what, fmt.Sprintf("%s -%g%%", l.Name, 100*cuts[x.level]))
-		}
-		switch {
-		case x.hold == 1:
-			ints = append(ints, l.Name)
-		case x.hold > 1:
-			blocks = append(blocks, l.Name)
-			sparsity = append(sparsity, method.LayerValue{Glob: l.Name, Value: blocked[x.hold-2]})
-			what = append(what, fmt.Sprintf("%s %g%% zero", l.Name, 100*blocked[x.hold-2]))
-		}
-	}
+	x := s.choice(pick)
 	steps := slices.Clone(s.steps)
-	if slices.ContainsFunc(what, func(w string) bool { return strings.HasSuffix(w, "%") }) {
-		steps = append(steps, s.removal("reconstruct", levels))
+	if len(x.levels) > 0 {
+		steps = append(steps, s.removal("reconstruct", x.levels))
 	}
-	if blocks != nil {
-		steps = append(append(steps, s.obs(blocks, sparsity)), s.looking(s.r.fixes([]string{"refit"}))...)
+	if x.blocks != nil {
+		steps = append(append(steps, s.obs(x.blocks, x.sparsity)), s.looking(s.r.fixes([]string{"refit"}))...)
 	}
-	if len(steps) == len(s.steps) && ints == nil {
+	if len(steps) == len(s.steps) && x.ints == nil {
 		return nil, nil
 	}
 	mid, err := s.prune(ctx, steps)
 	if err != nil {
 		return nil, err
-	}
-	if ints != nil {
-		what = append(what, fmt.Sprintf("%d of %d layers on integers", len(ints), len(pick)))
 	}
 	weights := 0
 	for _, l := range mid.Layers {
@@ -584,8 +574,8 @@ func (s *shaper) make(ctx context.Context, pick []int) (*attempt, error) {
 			bits = min(most, math.Floor(80*float64(target)/float64(weights)/s.over)/10)
 		}
 		all := slices.Clone(steps)
-		name := strings.Join(what, ", ")
-		if gptq != nil && s.r.may("gptq") && bits >= 2 {
+		name := strings.Join(x.what, ", ")
+		if gptq != nil && s.r.may("gptq") && bits >= 2 && !(s.rough && bits == 8 && x.ints != nil) {
 			set := map[string]any{"average": bits, "images": s.images}
 			if bits == 8 {
 				set = map[string]any{"bits": bits, "images": s.images}
@@ -597,10 +587,13 @@ func (s *shaper) make(ctx context.Context, pick []int) (*attempt, error) {
 			name += fmt.Sprintf(", %g bits", bits)
 		}
 		switch {
-		case ints != nil:
+		case x.ints != nil:
 			set := map[string]any{"adaround": true, "range": "outputs"}
-			if len(ints) < len(pick) {
-				set["layers"] = strings.Join(ints, ",")
+			if s.rough {
+				set = map[string]any{"images": s.images}
+			}
+			if len(x.ints) < len(pick) {
+				set["layers"] = strings.Join(x.ints, ",")
 			}
 			all = append(all, method.Step{Method: "activations", Set: set})
 		case bits < 8:

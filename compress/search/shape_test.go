@@ -15,9 +15,7 @@ func TestShapes(t *testing.T) {
 	const half = 4 // of cuts
 	for n := range 50 {
 		s := &shaper{turn: 2000}
-		for p := range 2 {
-			s.own[p], s.left[p] = make([][]float64, 3), make([][]float64, 3)
-		}
+		s.kept = [][][]float64{{4: {0.5, 0.5, 1}, 6: nil}, {4: {1, 0.5, 0.5}, 6: nil}, nil}
 		for i := range 3 {
 			s.ns = append(s.ns, []int64{20000 + r.Int64N(80000), 10000 + r.Int64N(80000)})
 			far := []float64{0, r.Float64(), r.Float64()} // integers, channels
@@ -32,16 +30,6 @@ func TestShapes(t *testing.T) {
 				}
 			}
 			s.rows = append(s.rows, row)
-			for p := range 2 {
-				if i < 2 {
-					s.own[p][i] = ones(len(cuts))
-					s.own[p][i][half] = 0.5
-				}
-				if i > 0 {
-					s.left[p][i] = ones(len(cuts))
-					s.left[p][i][half] = 0.5 + 0.1*float64(p)
-				}
-			}
 		}
 		if x, y := s.cost(1, 0, 1), s.ns[1][0]/2; x != y {
 			t.Fatalf("half of the channels: %d, want %d", x, y)
@@ -60,6 +48,11 @@ func TestShapes(t *testing.T) {
 			}
 			rows = append(rows, os)
 		}
+		for _, p := range [][]int{{0, 0, 0}, {1, 3, 1}, {2, 2, 0}} {
+			if x, y := s.takes(p), float64(allocate(rows, 400000, s.cost).cost(p)); math.Abs(x-y) > 3 {
+				t.Fatalf("layers of %v take %v, the knapsack says %v", p, x, y)
+			}
+		}
 		f := allocate(rows, 400000, s.cost)
 		budget := 60000 + r.Int64N(200000)
 		best := math.Inf(1)
@@ -72,6 +65,9 @@ func TestShapes(t *testing.T) {
 					}
 				}
 			}
+		}
+		if b, p := f.cheapest(); p == nil || f.cost(p) > b || b > f.least && f.within(b-1) != nil {
+			t.Fatalf("problem %d: the cheapest is %v within %d", n, p, b)
 		}
 		p := f.within(budget)
 		if p == nil {
@@ -88,7 +84,7 @@ func TestShapes(t *testing.T) {
 
 // The step that removes channels names all layers of a group.
 func TestRemoval(t *testing.T) {
-	s := &shaper{images: 9, base: &method.State{Layers: []*method.Layer{{Name: "a"}, {Name: "b"}, {Name: "c"}}}, group: map[int][]int{0: {0, 2}, 1: {1}}}
+	s := &thinning{images: 9, base: &method.State{Layers: []*method.Layer{{Name: "a"}, {Name: "b"}, {Name: "c"}}}, group: map[int][]int{0: {0, 2}, 1: {1}}}
 	st := s.removal("reconstruct", map[int]int{0: 2, 1: 0})
 	if st.Set["layers"] != "a,c" {
 		t.Errorf("layers %v", st.Set["layers"])

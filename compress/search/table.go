@@ -164,8 +164,9 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 	}
 	from := base.Memo.Key("table").Graph(base.Graph).Sum() // once: the weights may be many
 	for k, w := range menu {
-		if r.late("the table from " + w.name + " on") {
-			break
+		late := r.late("the table from " + w.name + " on")
+		if late && (r.o.Target == 0 || t.least() <= r.o.Target) {
+			break // else what is small enough must be there, measured or not
 		}
 		var made []*held
 		for i, l := range base.Layers {
@@ -190,13 +191,20 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 				if m.Bytes, err = r.o.Constant(&c.Layers[i].Weight); err != nil {
 					return nil, err
 				}
-				if m.Bytes < t.ways[i][0].cost {
+				switch {
+				case late:
+					for _, x := range t.ways[i] {
+						m.Far = max(m.Far, 1e-3, 4*x.far)
+					}
+				case m.Bytes < t.ways[i][0].cost:
 					if err := m.look(ctx, c); err != nil {
 						return nil, err
 					}
-				}
-				if err := base.Memo.Put(key, m); err != nil {
-					return nil, err
+					fallthrough
+				default:
+					if err := base.Memo.Put(key, m); err != nil {
+						return nil, err
+					}
 				}
 			}
 			if m.Bytes < t.ways[i][0].cost {
@@ -364,6 +372,19 @@ func (t *table) most() (c int64) {
 			high = max(high, w.cost)
 		}
 		c += high
+	}
+	return c
+}
+
+// least is the size of the smallest file that the table knows of.
+func (t *table) least() int64 {
+	c := t.rest
+	for _, ws := range t.ways {
+		low := ws[0].cost
+		for _, w := range ws {
+			low = min(low, w.cost)
+		}
+		c += low
 	}
 	return c
 }
