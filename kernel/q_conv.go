@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -337,7 +336,7 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 		q.panel *= 2
 	}
 	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%s", len(first), kseg, narrow, zeroKey(n))
-	q.packing = packQConv(n, first, count, kseg, t.K, q.panel, narrow)
+	q.packing = packQConv(n, w.ints, first, count, kseg, t.K, q.panel, narrow)
 	bias, mul := lanes16(n, first, count)
 	var slopes []float32 // in panels, as bias and mul
 	if slope != nil {
@@ -437,20 +436,27 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 // packs many times faster.
 func firstQConv(p *Prepared, fn *graph.Node, e *Env) { qconvOf(fn, e).firstOf(p) }
 
-// firstOf is the first run: some panels at a time, packed in scratch.
+// firstOf is the first run.
 func (q *qconv) firstOf(p *Prepared) {
-	const most, size = 16, 128 << 10 // tiles, bytes of panels
-	panels := len(q.first)
-	per := max(1, min((panels+most-1)/most, size/q.panel))
+	firstPanels(p, len(q.first), q.panel, q.scratch, &q.packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
+		q.run(c, 0, q.blocks, p0, p1, packed, scratch)
+	})
+}
+
+// firstPanels gives p a first run over all pixels with some panels of weights at a time, of size bytes each, packed in scratch. run has need
+// bytes of scratch besides.
+func firstPanels(p *Prepared, panels, size, need int, packing *Packing, run func(c *Call, p0, p1 int, packed, scratch []byte)) {
+	const most, together = 16, 128 << 10 // tiles, bytes of panels
+	per := max(1, min((panels+most-1)/most, together/size))
 	tiles := (panels + per - 1) / per
-	p.Scratch = max(p.Scratch, max(q.scratch, q.packing.Scratch)+per*q.panel)
+	p.Scratch = max(p.Scratch, max(need, packing.Scratch)+per*size)
 	p.First = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		p0, p1 := part(tile, tiles, panels)
-		packed, scratch := scratch[:(p1-p0)*q.panel], scratch[per*q.panel:]
+		packed, scratch := scratch[:(p1-p0)*size], scratch[per*size:]
 		for i := range p1 - p0 {
-			q.packing.Fill(packed[i*q.panel:][:q.panel], p0+i, scratch)
+			packing.Fill(packed[i*size:][:size], p0+i, scratch)
 		}
-		q.run(c, 0, q.blocks, p0, p1, packed, scratch)
+		run(c, p0, p1, packed, scratch)
 	}}}
 }
 
@@ -522,43 +528,55 @@ func weightOf(n *graph.Node) func(c, i int) int {
 	return func(c, i int) int { return int(v[c*k+i]) - z[c%len(z)] }
 }
 
+// turnedBytes bounds what weights that are turned round, [channel][tap][16], take of scratch at a time.
+const turnedBytes = 16 << 10
+
+// turned is how many of cin channels of so many taps are turned round at a time, an even number or all, and the bytes for them.
+func turned(cin, taps int) (channels, size int) {
+	channels = min((cin+1)&^1, max(2, turnedBytes/(16*taps)&^1))
+	return channels, channels * taps * 16
+}
+
 // packQConv packs W[cout][cin/g][kh][kw] in panels, of size bytes, of pairs of k: [segment][k/2][lane][2],
 // segments of kseg numbers filled up to kpad with zeros. A part is a panel.
-func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow bool) Packing {
+func packQConv(n *graph.Node, ints kern.Ints, first, count []int, kseg, kpad, size int, narrow bool) Packing {
 	s, w, zero := n.In[3].Type.Shape, qrowsOf(n), zeros(n.In[5])
-	taps, k, flip := s[2]*s[3], w.k, w.flip
-	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: w.scratch(16),
+	cin, taps, k, flip := s[1], s[2]*s[3], w.k, w.flip
+	near, temp := 0, 0
+	if narrow && cin%2 == 0 {
+		near, temp = turned(cin, taps)
+	}
+	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: temp + w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
 		Fill: func(dst []byte, p int, scratch []byte) {
+			t, scratch := scratch[:temp], scratch[temp:]
 			raw, wide := w.read(scratch, first[p], count[p]), kern.Int16s(dst)
 			if count[p] < 16 || kpad != kseg {
 				clear(dst)
 			}
-			if narrow && taps == 1 && count[p] == 16 && s[1] == kseg && s[1]%8 == 0 {
-				packQPointwise(dst, raw, k, flip)
+			if near > 0 { // pairs are two channels of a tap
+				for c0 := 0; c0 < cin; c0 += near {
+					some := min(near, cin-c0)
+					ints.Columns(t, raw[c0*taps:], count[p], k, some*taps, flip)
+					for i := range taps {
+						at := i*cin/kseg*kpad + i*cin%kseg + c0
+						ints.ZipRows(dst[at*16:], t[16*i:], some/2, 16*taps)
+					}
+				}
 				return
 			}
 			// Some channels of a tap at a time, so that what the lanes write stays near.
 			const near = 128
 			for t := range taps {
-				at, i := t*s[1]/kseg*kpad, t*s[1]%kseg
-				for c0 := 0; c0 < s[1]; c0 += near {
-					c1 := min(s[1], c0+near)
+				at := t*cin/kseg*kpad + t*cin%kseg
+				for c0 := 0; c0 < cin; c0 += near {
 					for l, j := range kern.I8Lanes {
 						if j >= count[p] {
 							continue
 						}
 						row, z := raw[j*k:][:k], zero[(first[p]+j)%len(zero)]
-						c := c0
-						if narrow && i%2 == 0 {
-							d := dst[(at+i+c0)*16+2*l:]
-							for o, x := 0, c*taps+t; c+1 < c1; c += 2 {
-								binary.LittleEndian.PutUint16(d[o:], uint16(row[x]^flip)|uint16(row[x+taps]^flip)<<8)
-								o, x = o+32, x+2*taps
-							}
-						}
-						for ; c < c1; c++ {
-							k := at + i + c
+						for c := c0; c < min(cin, c0+near); c++ {
+							k := at + c
 							d := (k>>1*16+l)*2 + k&1
 							switch v := row[c*taps+t]; {
 							case narrow:
@@ -573,32 +591,6 @@ func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow b
 				}
 			}
 		}}
-}
-
-// packQPointwise packs 16 rows of k bytes, a multiple of 8, into pairs [k/2][lane][2].
-func packQPointwise(dst, w []byte, k int, flip byte) {
-	const near = 128
-	mask := 0x0101010101010101 * uint64(flip)
-	load := binary.LittleEndian.Uint64
-	for c0 := 0; c0 < k; c0 += near {
-		for l := 0; l < 16; l += 4 {
-			row := func(i int) []byte { return w[kern.I8Lanes[l+i]*k:][c0:min(k, c0+near)] }
-			r0, r1, r2, r3 := row(0), row(1), row(2), row(3)
-			d := dst[c0*16+2*l:]
-			for c := 0; c+8 <= len(r0); c += 8 {
-				// Pairs of two rows side by side, and then of all four.
-				a, b, e, f := load(r0[c:])^mask, load(r1[c:])^mask, load(r2[c:])^mask, load(r3[c:])^mask
-				const even = 0x0000ffff0000ffff
-				ab0, ab1 := a&even|b&even<<16, a>>16&even|b&^even
-				ef0, ef1 := e&even|f&even<<16, e>>16&even|f&^even
-				o := (*[104]byte)(d[c*16:])
-				binary.LittleEndian.PutUint64(o[0:], ab0&0xffffffff|ef0<<32)
-				binary.LittleEndian.PutUint64(o[32:], ab1&0xffffffff|ef1<<32)
-				binary.LittleEndian.PutUint64(o[64:], ab0>>32|ef0&^0xffffffff)
-				binary.LittleEndian.PutUint64(o[96:], ab1>>32|ef1&^0xffffffff)
-			}
-		}
-	}
 }
 
 func haloBytes(y *view, out []byte, img, y0, y1 int) {
