@@ -121,7 +121,7 @@ func NewProgram(g *graph.Graph, o Options) (*Program, error) {
 	if o.MaxPlans == 0 {
 		o.MaxPlans = 8
 	}
-	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{}, consts: map[*tensor.Tensor]bool{},
+	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{}, consts: make(map[*tensor.Tensor]bool, 2*len(c.Nodes)),
 		plans: map[string]*list.Element{}, lru: list.New()}
 	constantsOf(c, p.consts)
 	p.env = kernel.Env{Training: o.Training, Direct: o.Direct, Trials: &kernel.Trials{}, Choices: o.Choices}
@@ -200,7 +200,7 @@ func (p *Program) clone() (*graph.Graph, map[*graph.Value]*graph.Value) {
 	c, m := p.g.Clone()
 	origin := map[*graph.Value]*graph.Value{}
 	for old, v := range m {
-		if v.Kind == graph.Const {
+		if v.Kind == graph.Const && v.Data == nil {
 			origin[v] = old
 		}
 	}
