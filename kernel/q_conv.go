@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sync"
@@ -94,9 +95,10 @@ type qkey struct {
 
 // qfacts are what kernels ask about the constants of a QLinearConv.
 type qfacts struct {
-	exact  bool    // they are such that the kernels compute what the operator says
-	narrow bool    // weights less their zero points are bytes
-	most   float32 // the largest multiplier
+	exact  bool      // they are such that the kernels compute what the operator says
+	narrow bool      // weights less their zero points are bytes
+	mul    []float32 // the channels' multipliers
+	most   float32   // the largest
 	// quarter and sixtyFourth report whether 4 or 64 times the sums fit int32.
 	quarter, sixtyFourth func() bool
 }
@@ -106,18 +108,21 @@ func factsOf(n *graph.Node, e *Env) *qfacts {
 	copy(k.in[:], n.In[1:])
 	if e.Known != nil {
 		e.Known.mu.Lock()
-		defer e.Known.mu.Unlock()
-		if f := e.Known.facts[k]; f != nil {
+		f := e.Known.facts[k]
+		e.Known.mu.Unlock()
+		if f != nil {
 			return f
 		}
 	}
 	f := &qfacts{}
-	if f.exact = qexact(n); f.exact {
-		f.narrow, f.most = narrowWeights(n), slices.Max(multipliers(n))
+	if f.mul, f.exact = qexact(n); f.exact {
+		f.narrow, f.most = narrowWeights(n), slices.Max(f.mul)
 		f.quarter = sync.OnceValue(func() bool { return quarterFits(n) })
 		f.sixtyFourth = sync.OnceValue(func() bool { return sixtyFourthFits(n) })
 	}
 	if e.Known != nil {
+		e.Known.mu.Lock()
+		defer e.Known.mu.Unlock()
 		if e.Known.facts == nil {
 			e.Known.facts = map[qkey]*qfacts{}
 		}
@@ -126,28 +131,32 @@ func factsOf(n *graph.Node, e *Env) *qfacts {
 	return f
 }
 
-// qexact reports whether the constants of a QLinearConv are such that sums and roundings are the operator's.
-func qexact(n *graph.Node) bool {
+// qexact reports whether the constants of a QLinearConv are such that sums and roundings are the operator's, and gives the multipliers.
+func qexact(n *graph.Node) (mul []float32, ok bool) {
 	for _, v := range n.In[1:] {
 		if !v.IsConst() {
-			return false
+			return nil, false
 		}
 	}
 	w := n.In[3]
 	if scaleOf(n.In[1]) == 0 || scaleOf(n.In[6]) == 0 || !isZero(n.In[2]) || !isZero(n.In[7]) || !isByte(n.In[5]) || n.In[4].Type.DType != tensor.Float32 {
-		return false
+		return nil, false
 	}
-	for _, m := range multipliers(n) {
+	mul = multipliers(n)
+	for _, m := range mul {
 		if !finite(m) {
-			return false
+			return nil, false
 		}
 	}
-	return op.FitsInt32(w.Tensor(), zeros(n.In[5]), n.Input(8).Tensor(), zeroOf(n.In[2]), n.In[0].Type.DType)
+	return mul, op.FitsInt32(w.Tensor(), zeros(n.In[5]), n.Input(8).Tensor(), zeroOf(n.In[2]), n.In[0].Type.DType)
 }
 
-// zeros are the zero points of a constant of 8 bits.
+// zeros are the zero points of a constant of 8 bits, a single one where all are equal.
 func zeros(v *graph.Value) []int {
 	t := v.Tensor()
+	if b := t.Bytes(); len(b) > 0 && bytes.Count(b, b[:1]) == len(b) {
+		return []int{byteAt(t, 0)}
+	}
 	z := make([]int, t.Len())
 	for i := range z {
 		z[i] = byteAt(t, i)
@@ -167,9 +176,9 @@ func multipliers(n *graph.Node) []float32 {
 
 // lanes16 are the bias and the multipliers in panels of 16 in kern's order; panel p begins
 // with output channel first[p] and has count[p].
-func lanes16(n *graph.Node, first, count []int) (bias []int32, mul []float32) {
+func lanes16(n *graph.Node, e *Env, first, count []int) (bias []int32, mul []float32) {
 	bias, mul = make([]int32, 16*len(first)), make([]float32, 16*len(first))
-	m := multipliers(n)
+	m := factsOf(n, e).mul
 	var b []int32
 	if v := n.Input(8); v != nil {
 		b = tensor.Of[int32](v.Tensor())
@@ -337,7 +346,7 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 	}
 	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%s", len(first), kseg, narrow, zeroKey(n))
 	q.packing = packQConv(n, w.ints, first, count, kseg, t.K, q.panel, narrow)
-	bias, mul := lanes16(n, first, count)
+	bias, mul := lanes16(n, e, first, count)
 	var slopes []float32 // in panels, as bias and mul
 	if slope != nil {
 		slopes = make([]float32, len(mul))
@@ -484,7 +493,13 @@ func narrowWeights(n *graph.Node) bool {
 }
 
 // zeroKey is the weights' zero points as a part of a packing's name.
-func zeroKey(n *graph.Node) []byte { return n.In[5].Tensor().Bytes() }
+func zeroKey(n *graph.Node) []byte {
+	z := n.In[5].Tensor().Bytes()
+	if len(z) > 0 && bytes.Count(z, z[:1]) == len(z) {
+		return z[:1] // one for all
+	}
+	return z
+}
 
 // qrows are the weights of a QLinearConv by output channels, as bytes. They may lie in a
 // file: some channels are read when they are packed.
@@ -642,7 +657,7 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 		return b
 	}))
-	bias, mul := lanes16(n, first, count)
+	bias, mul := lanes16(n, e, first, count)
 	p := &Prepared{Kernel: "i8_depthwise_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2*w.scratch() + 64}
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, len(first), w.bh*w.bw*16*taps*4)

@@ -181,7 +181,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	}
 	packing := packQWinograd(n, w.ints, first, count, m, kpad)
 	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%s", m, zeroKey(n)), packing)
-	bias, mul := lanes16(n, first, count)
+	bias, mul := lanes16(n, e, first, count)
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, len(first), tiles*places*cin*16/2)
 	name := "i8_winograd_"
