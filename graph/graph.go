@@ -263,8 +263,7 @@ type Use struct {
 
 // Uses lists the uses of every value, in node order.
 func (g *Graph) Uses() map[*Value][]Use {
-	size := g.reads()
-	m, all := make(map[*Value][]Use, size), make([]Use, 0, size)
+	m, all := make(map[*Value][]Use, g.size()), make([]Use, 0, g.reads())
 	add := func(v *Value, u Use) {
 		// Most values have one use: a piece of all.
 		if l, ok := m[v]; ok {
@@ -287,7 +286,16 @@ func (g *Graph) Uses() map[*Value][]Use {
 	return m
 }
 
-// reads is how many times values are read: about as many as there are values.
+// size is about how many values there are: constants may be read by several nodes.
+func (g *Graph) size() int {
+	k := len(g.Inputs)
+	for _, n := range g.Nodes {
+		k += len(n.Out)
+	}
+	return k + max(0, g.reads()-k)/2
+}
+
+// reads is how many times values are read.
 func (g *Graph) reads() int {
 	k := len(g.Inputs) + len(g.Outputs)
 	for _, n := range g.Nodes {
@@ -299,7 +307,7 @@ func (g *Graph) reads() int {
 // Values lists every value of the graph once: inputs, then in node order what
 // each node reads and makes; outputs last.
 func (g *Graph) Values() []*Value {
-	size := g.reads()
+	size := g.size()
 	seen, vs := make(map[*Value]bool, size), make([]*Value, 0, size)
 	add := func(v *Value) {
 		if v != nil && !seen[v] {
@@ -337,7 +345,7 @@ func (g *Graph) Find(name string) *Value {
 // Clone copies nodes and values; constants' data are shared. The map leads from
 // each value of g to its copy.
 func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
-	size := g.reads()
+	size := g.size()
 	m := make(map[*Value]*Value, size)
 	values, nodes, edges := make([]Value, 0, size), make([]Node, len(g.Nodes)), make([]*Value, 0, 2*size)
 	cp := func(v *Value) *Value {

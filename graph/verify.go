@@ -18,13 +18,13 @@ var ErrInvalid = errors.New("invalid graph")
 // names are unique, producers are right, constants hold data of their type,
 // attributes have known types, subgraphs are valid in turn and take their
 // captures explicitly. Operators' own rules are not looked at.
-func (g *Graph) Verify() error { return g.verify(make(map[string]bool, g.reads()), 0) }
+func (g *Graph) Verify() error { return g.verify(make(map[string]bool, g.size()), 0) }
 
 func (g *Graph) verify(names map[string]bool, depth int) error {
 	if depth > MaxDepth {
 		return fmt.Errorf("%w: subgraphs nest deeper than %d", ErrInvalid, MaxDepth)
 	}
-	ready := make(map[*Value]bool, g.reads())
+	ready := make(map[*Value]bool, g.size())
 	// n is the node that defines or reads a value, nil: what says who.
 	define := func(v *Value, n *Node, what string) error {
 		if v.Name == "" {

@@ -662,8 +662,8 @@ func (q *quantizer) bias(v *graph.Value, sx float32, sw []float32, channels int)
 		}
 	}
 	if z := d.Input(2); z != nil {
-		for _, k := range integers(z.Tensor()) {
-			if k != 0 {
+		for _, b := range z.Tensor().Bytes() {
+			if b != 0 {
 				return nil, false
 			}
 		}

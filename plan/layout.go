@@ -167,15 +167,14 @@ func placeParts(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel) {
 		}
 	}
 	// All parts of an image have its layout, with the halo that any of them needs.
-	vs := g.Values()
-	for _, v := range vs {
+	for v := range mentions(g) {
 		if r, _ := whole(v); r != v {
 			for i, h := range v.Layout.Halo {
 				r.Layout.Halo[i] = max(r.Layout.Halo[i], h)
 			}
 		}
 	}
-	for _, v := range vs {
+	for v := range mentions(g) {
 		if r, _ := whole(v); r != v {
 			v.Layout = r.Layout
 		}
