@@ -45,15 +45,19 @@ func (s *source) rooms() *room {
 	return s.room
 }
 
-// slab makes some of a kind at a time.
-type slab[T any] []T
+// slab makes some of a kind at a time, the more the more there are.
+type slab[T any] struct {
+	free []T
+	made int
+}
 
 func (s *slab[T]) next() *T {
-	if len(*s) == 0 {
-		*s = make([]T, 32)
+	if len(s.free) == 0 {
+		s.made = min(64, max(8, 2*s.made))
+		s.free = make([]T, s.made)
 	}
-	p := &(*s)[0]
-	*s = (*s)[1:]
+	p := &s.free[0]
+	s.free = s.free[1:]
 	return p
 }
 
@@ -65,7 +69,7 @@ func (s *source) keep(pos int64, n int) (source, error) {
 	}
 	r := s.rooms()
 	if n > len(r.kept) {
-		r.kept = make([]byte, max(n, 4*jump))
+		r.kept = make([]byte, max(n, jump))
 	}
 	copy(r.kept, b)
 	b, r.kept = r.kept[:n:n], r.kept[n:]
