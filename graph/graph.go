@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -262,25 +263,52 @@ type Use struct {
 
 // Uses lists the uses of every value, in node order.
 func (g *Graph) Uses() map[*Value][]Use {
-	m := map[*Value][]Use{}
+	m, all := make(map[*Value][]Use, g.size()), make([]Use, 0, g.reads())
+	add := func(v *Value, u Use) {
+		// Most values have one use: a piece of all.
+		if l, ok := m[v]; ok {
+			m[v] = append(l, u)
+			return
+		}
+		all = append(all, u)
+		m[v] = all[len(all)-1 : len(all) : len(all)]
+	}
 	for _, n := range g.Nodes {
 		for i, v := range n.In {
 			if v != nil {
-				m[v] = append(m[v], Use{n, i})
+				add(v, Use{n, i})
 			}
 		}
 	}
 	for i, v := range g.Outputs {
-		m[v] = append(m[v], Use{nil, i})
+		add(v, Use{nil, i})
 	}
 	return m
+}
+
+// size is about how many values there are: constants may be read by several nodes.
+func (g *Graph) size() int {
+	k := len(g.Inputs)
+	for _, n := range g.Nodes {
+		k += len(n.Out)
+	}
+	return k + max(0, g.reads()-k)/2
+}
+
+// reads is how many times values are read.
+func (g *Graph) reads() int {
+	k := len(g.Inputs) + len(g.Outputs)
+	for _, n := range g.Nodes {
+		k += len(n.In)
+	}
+	return k
 }
 
 // Values lists every value of the graph once: inputs, then in node order what
 // each node reads and makes; outputs last.
 func (g *Graph) Values() []*Value {
-	seen := map[*Value]bool{}
-	var vs []*Value
+	size := g.size()
+	seen, vs := make(map[*Value]bool, size), make([]*Value, 0, size)
 	add := func(v *Value) {
 		if v != nil && !seen[v] {
 			seen[v] = true
@@ -317,15 +345,20 @@ func (g *Graph) Find(name string) *Value {
 // Clone copies nodes and values; constants' data are shared. The map leads from
 // each value of g to its copy.
 func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
-	m := map[*Value]*Value{}
+	size := g.size()
+	m := make(map[*Value]*Value, size)
+	values, nodes, edges := make([]Value, 0, size), make([]Node, len(g.Nodes)), make([]*Value, 0, 2*size)
 	cp := func(v *Value) *Value {
 		if v == nil {
 			return nil
 		}
 		c := m[v]
 		if c == nil {
-			k := *v
-			c = &k
+			if len(values) == cap(values) {
+				values = make([]Value, 0, 64)
+			}
+			values = append(values, *v)
+			c = &values[len(values)-1]
 			c.Producer = nil
 			c.Decl.Dims = slices.Clone(v.Decl.Dims)
 			m[v] = c
@@ -333,35 +366,33 @@ func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
 		return c
 	}
 	cps := func(vs []*Value) []*Value {
-		var out []*Value
+		if len(vs) == 0 {
+			return nil
+		}
+		if len(vs) > cap(edges)-len(edges) {
+			edges = make([]*Value, 0, max(64, len(vs)))
+		}
+		from := len(edges)
 		for _, v := range vs {
-			out = append(out, cp(v))
+			edges = append(edges, cp(v))
 		}
-		return out
+		return edges[from:len(edges):len(edges)]
 	}
-	c := &Graph{Name: g.Name, Doc: g.Doc, fresh: g.fresh, Inputs: cps(g.Inputs)}
-	if g.Meta != nil {
-		c.Meta = map[string]string{}
-		for k, v := range g.Meta {
-			c.Meta[k] = v
-		}
-	}
-	for _, n := range g.Nodes {
-		k := &Node{Name: n.Name, Op: n.Op, Domain: n.Domain, In: cps(n.In), Out: cps(n.Out)}
-		if n.Attrs != nil {
-			k.Attrs = make(map[string]any, len(n.Attrs))
-			for name, a := range n.Attrs {
-				if s, ok := a.(*Graph); ok {
-					a, _ = s.Clone()
+	c := &Graph{Name: g.Name, Doc: g.Doc, fresh: g.fresh, Inputs: cps(g.Inputs), Nodes: make([]*Node, 0, len(g.Nodes))}
+	c.Meta = maps.Clone(g.Meta)
+	for i, n := range g.Nodes {
+		k := &nodes[i]
+		*k = Node{Name: n.Name, Op: n.Op, Domain: n.Domain, In: cps(n.In), Out: cps(n.Out), Attrs: maps.Clone(n.Attrs)}
+		for name, a := range n.Attrs {
+			switch a := a.(type) {
+			case *Graph:
+				k.Attrs[name], _ = a.Clone()
+			case []*Graph:
+				cl := make([]*Graph, len(a))
+				for i, s := range a {
+					cl[i], _ = s.Clone()
 				}
-				if ss, ok := a.([]*Graph); ok {
-					cl := make([]*Graph, len(ss))
-					for i, s := range ss {
-						cl[i], _ = s.Clone()
-					}
-					a = cl
-				}
-				k.Attrs[name] = a
+				k.Attrs[name] = cl
 			}
 		}
 		for _, v := range k.Out {

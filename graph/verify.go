@@ -18,15 +18,19 @@ var ErrInvalid = errors.New("invalid graph")
 // names are unique, producers are right, constants hold data of their type,
 // attributes have known types, subgraphs are valid in turn and take their
 // captures explicitly. Operators' own rules are not looked at.
-func (g *Graph) Verify() error { return g.verify(map[string]bool{}, 0) }
+func (g *Graph) Verify() error { return g.verify(make(map[string]bool, g.size()), 0) }
 
 func (g *Graph) verify(names map[string]bool, depth int) error {
 	if depth > MaxDepth {
 		return fmt.Errorf("%w: subgraphs nest deeper than %d", ErrInvalid, MaxDepth)
 	}
-	ready := map[*Value]bool{}
-	define := func(v *Value, what string) error {
+	ready := make(map[*Value]bool, g.size())
+	// n is the node that defines or reads a value, nil: what says who.
+	define := func(v *Value, n *Node, what string) error {
 		if v.Name == "" {
+			if n != nil {
+				what = n.title() + ": " + what
+			}
 			return fmt.Errorf("%w: %s without a name", ErrInvalid, what)
 		}
 		if names[v.Name] {
@@ -39,11 +43,11 @@ func (g *Graph) verify(names map[string]bool, depth int) error {
 		if v == nil || v.Kind != Input || v.Producer != nil {
 			return fmt.Errorf("%w: graph input is not of kind input", ErrInvalid)
 		}
-		if err := define(v, "graph input"); err != nil {
+		if err := define(v, nil, "graph input"); err != nil {
 			return err
 		}
 	}
-	read := func(v *Value, who string) error {
+	read := func(v *Value, n *Node) error {
 		if ready[v] {
 			return nil
 		}
@@ -67,7 +71,11 @@ func (g *Graph) verify(names map[string]bool, depth int) error {
 			if !t.Equal(v.Type) {
 				return fmt.Errorf("%w: %s %q says %v and holds %v", ErrInvalid, v.Kind, v.Name, v.Type, t)
 			}
-			return define(v, v.Kind.String())
+			return define(v, nil, v.Kind.String())
+		}
+		who := "graph output"
+		if n != nil {
+			who = n.title()
 		}
 		return fmt.Errorf("%w: %s reads %q before it is defined", ErrInvalid, who, v.Name)
 	}
@@ -75,12 +83,11 @@ func (g *Graph) verify(names map[string]bool, depth int) error {
 		if n == nil || n.Op == "" {
 			return fmt.Errorf("%w: node %d has no operator", ErrInvalid, i)
 		}
-		who := fmt.Sprintf("node %q (%s)", n.Name, n.OpName())
 		for _, v := range n.In {
 			if v == nil {
 				continue
 			}
-			if err := read(v, who); err != nil {
+			if err := read(v, n); err != nil {
 				return err
 			}
 		}
@@ -89,16 +96,16 @@ func (g *Graph) verify(names map[string]bool, depth int) error {
 			case int64, float32, string, []int64, []float32, []string, *tensor.Tensor:
 			case *Graph:
 				if err := a.verify(names, depth+1); err != nil {
-					return fmt.Errorf("%s: %w", who, err)
+					return fmt.Errorf("%s: %w", n.title(), err)
 				}
 			case []*Graph:
 				for _, s := range a {
 					if err := s.verify(names, depth+1); err != nil {
-						return fmt.Errorf("%s: %w", who, err)
+						return fmt.Errorf("%s: %w", n.title(), err)
 					}
 				}
 			default:
-				return fmt.Errorf("%w: %s: attribute %q has type %T", ErrInvalid, who, name, a)
+				return fmt.Errorf("%w: %s: attribute %q has type %T", ErrInvalid, n.title(), name, a)
 			}
 		}
 		for _, v := range n.Out {
@@ -106,9 +113,9 @@ func (g *Graph) verify(names map[string]bool, depth int) error {
 				continue
 			}
 			if v.Producer != n || v.Kind != Computed {
-				return fmt.Errorf("%w: %s: output %q has another producer", ErrInvalid, who, v.Name)
+				return fmt.Errorf("%w: %s: output %q has another producer", ErrInvalid, n.title(), v.Name)
 			}
-			if err := define(v, who+": output"); err != nil {
+			if err := define(v, n, "output"); err != nil {
 				return err
 			}
 		}
@@ -117,9 +124,12 @@ func (g *Graph) verify(names map[string]bool, depth int) error {
 		if v == nil {
 			return fmt.Errorf("%w: output %d is missing", ErrInvalid, i)
 		}
-		if err := read(v, "graph output"); err != nil {
+		if err := read(v, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// title is what errors call the node.
+func (n *Node) title() string { return fmt.Sprintf("node %q (%s)", n.Name, n.OpName()) }

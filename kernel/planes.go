@@ -31,6 +31,15 @@ func PlanesOf(g *graph.Graph, e *Env) func(*graph.Value) bool {
 	if e.Training {
 		return nil
 	}
+	sparse := func(n *graph.Node) *sparseProduct {
+		if s := sparseOf(n); s != nil && !s.matrix && sparseVerdict(s, e).rows > 0 {
+			return s
+		}
+		return nil
+	}
+	if !slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return sparse(n) != nil }) {
+		return nil
+	}
 	class := map[*graph.Value]*graph.Value{}
 	find := func(v *graph.Value) *graph.Value {
 		for class[v] != nil && class[v] != v {
@@ -53,7 +62,7 @@ func PlanesOf(g *graph.Graph, e *Env) func(*graph.Value) bool {
 			continue
 		}
 		y := n.Out[0]
-		if s := sparseOf(n); s != nil && !s.matrix && sparseVerdict(s, e).rows > 0 {
+		if s := sparse(n); s != nil {
 			found = true
 			add(y, planesOut)
 			if s.pointwise() {

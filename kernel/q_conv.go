@@ -1,7 +1,7 @@
 package kernel
 
 import (
-	"encoding/binary"
+	"bytes"
 	"fmt"
 	"slices"
 	"sync"
@@ -95,9 +95,10 @@ type qkey struct {
 
 // qfacts are what kernels ask about the constants of a QLinearConv.
 type qfacts struct {
-	exact  bool    // they are such that the kernels compute what the operator says
-	narrow bool    // weights less their zero points are bytes
-	most   float32 // the largest multiplier
+	exact  bool      // they are such that the kernels compute what the operator says
+	narrow bool      // weights less their zero points are bytes
+	mul    []float32 // the channels' multipliers
+	most   float32   // the largest
 	// quarter and sixtyFourth report whether 4 or 64 times the sums fit int32.
 	quarter, sixtyFourth func() bool
 }
@@ -107,18 +108,21 @@ func factsOf(n *graph.Node, e *Env) *qfacts {
 	copy(k.in[:], n.In[1:])
 	if e.Known != nil {
 		e.Known.mu.Lock()
-		defer e.Known.mu.Unlock()
-		if f := e.Known.facts[k]; f != nil {
+		f := e.Known.facts[k]
+		e.Known.mu.Unlock()
+		if f != nil {
 			return f
 		}
 	}
 	f := &qfacts{}
-	if f.exact = qexact(n); f.exact {
-		f.narrow, f.most = narrowWeights(n), slices.Max(multipliers(n))
+	if f.mul, f.exact = qexact(n); f.exact {
+		f.narrow, f.most = narrowWeights(n), slices.Max(f.mul)
 		f.quarter = sync.OnceValue(func() bool { return quarterFits(n) })
 		f.sixtyFourth = sync.OnceValue(func() bool { return sixtyFourthFits(n) })
 	}
 	if e.Known != nil {
+		e.Known.mu.Lock()
+		defer e.Known.mu.Unlock()
 		if e.Known.facts == nil {
 			e.Known.facts = map[qkey]*qfacts{}
 		}
@@ -127,28 +131,32 @@ func factsOf(n *graph.Node, e *Env) *qfacts {
 	return f
 }
 
-// qexact reports whether the constants of a QLinearConv are such that sums and roundings are the operator's.
-func qexact(n *graph.Node) bool {
+// qexact reports whether the constants of a QLinearConv are such that sums and roundings are the operator's, and gives the multipliers.
+func qexact(n *graph.Node) (mul []float32, ok bool) {
 	for _, v := range n.In[1:] {
 		if !v.IsConst() {
-			return false
+			return nil, false
 		}
 	}
 	w := n.In[3]
 	if scaleOf(n.In[1]) == 0 || scaleOf(n.In[6]) == 0 || !isZero(n.In[2]) || !isZero(n.In[7]) || !isByte(n.In[5]) || n.In[4].Type.DType != tensor.Float32 {
-		return false
+		return nil, false
 	}
-	for _, m := range multipliers(n) {
+	mul = multipliers(n)
+	for _, m := range mul {
 		if !finite(m) {
-			return false
+			return nil, false
 		}
 	}
-	return op.FitsInt32(w.Tensor(), zeros(n.In[5]), n.Input(8).Tensor(), zeroOf(n.In[2]), n.In[0].Type.DType)
+	return mul, op.FitsInt32(w.Tensor(), zeros(n.In[5]), n.Input(8).Tensor(), zeroOf(n.In[2]), n.In[0].Type.DType)
 }
 
-// zeros are the zero points of a constant of 8 bits.
+// zeros are the zero points of a constant of 8 bits, a single one where all are equal.
 func zeros(v *graph.Value) []int {
 	t := v.Tensor()
+	if b := t.Bytes(); len(b) > 0 && bytes.Count(b, b[:1]) == len(b) {
+		return []int{byteAt(t, 0)}
+	}
 	z := make([]int, t.Len())
 	for i := range z {
 		z[i] = byteAt(t, i)
@@ -168,9 +176,9 @@ func multipliers(n *graph.Node) []float32 {
 
 // lanes16 are the bias and the multipliers in panels of 16 in kern's order; panel p begins
 // with output channel first[p] and has count[p].
-func lanes16(n *graph.Node, first, count []int) (bias []int32, mul []float32) {
+func lanes16(n *graph.Node, e *Env, first, count []int) (bias []int32, mul []float32) {
 	bias, mul = make([]int32, 16*len(first)), make([]float32, 16*len(first))
-	m := multipliers(n)
+	m := factsOf(n, e).mul
 	var b []int32
 	if v := n.Input(8); v != nil {
 		b = tensor.Of[int32](v.Tensor())
@@ -337,8 +345,8 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 		q.panel *= 2
 	}
 	q.key = fmt.Sprintf("i8_conv/%d/%d/%v/%s", len(first), kseg, narrow, zeroKey(n))
-	q.packing = packQConv(n, first, count, kseg, t.K, q.panel, narrow)
-	bias, mul := lanes16(n, first, count)
+	q.packing = packQConv(n, w.ints, first, count, kseg, t.K, q.panel, narrow)
+	bias, mul := lanes16(n, e, first, count)
 	var slopes []float32 // in panels, as bias and mul
 	if slope != nil {
 		slopes = make([]float32, len(mul))
@@ -437,20 +445,27 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 // packs many times faster.
 func firstQConv(p *Prepared, fn *graph.Node, e *Env) { qconvOf(fn, e).firstOf(p) }
 
-// firstOf is the first run: some panels at a time, packed in scratch.
+// firstOf is the first run.
 func (q *qconv) firstOf(p *Prepared) {
-	const most, size = 16, 128 << 10 // tiles, bytes of panels
-	panels := len(q.first)
-	per := max(1, min((panels+most-1)/most, size/q.panel))
+	firstPanels(p, len(q.first), q.panel, q.scratch, &q.packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
+		q.run(c, 0, q.blocks, p0, p1, packed, scratch)
+	})
+}
+
+// firstPanels gives p a first run over all pixels with some panels of weights at a time, of size bytes each, packed in scratch. run has need
+// bytes of scratch besides.
+func firstPanels(p *Prepared, panels, size, need int, packing *Packing, run func(c *Call, p0, p1 int, packed, scratch []byte)) {
+	const most, together = 16, 128 << 10 // tiles, bytes of panels
+	per := max(1, min((panels+most-1)/most, together/size))
 	tiles := (panels + per - 1) / per
-	p.Scratch = max(p.Scratch, max(q.scratch, q.packing.Scratch)+per*q.panel)
+	p.Scratch = max(p.Scratch, max(need, packing.Scratch)+per*size)
 	p.First = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		p0, p1 := part(tile, tiles, panels)
-		packed, scratch := scratch[:(p1-p0)*q.panel], scratch[per*q.panel:]
+		packed, scratch := scratch[:(p1-p0)*size], scratch[per*size:]
 		for i := range p1 - p0 {
-			q.packing.Fill(packed[i*q.panel:][:q.panel], p0+i, scratch)
+			packing.Fill(packed[i*size:][:size], p0+i, scratch)
 		}
-		q.run(c, 0, q.blocks, p0, p1, packed, scratch)
+		run(c, p0, p1, packed, scratch)
 	}}}
 }
 
@@ -478,7 +493,13 @@ func narrowWeights(n *graph.Node) bool {
 }
 
 // zeroKey is the weights' zero points as a part of a packing's name.
-func zeroKey(n *graph.Node) []byte { return n.In[5].Tensor().Bytes() }
+func zeroKey(n *graph.Node) []byte {
+	z := n.In[5].Tensor().Bytes()
+	if len(z) > 0 && bytes.Count(z, z[:1]) == len(z) {
+		return z[:1] // one for all
+	}
+	return z
+}
 
 // qrows are the weights of a QLinearConv by output channels, as bytes. They may lie in a
 // file: some channels are read when they are packed.
@@ -522,43 +543,55 @@ func weightOf(n *graph.Node) func(c, i int) int {
 	return func(c, i int) int { return int(v[c*k+i]) - z[c%len(z)] }
 }
 
+// turnedBytes bounds what weights that are turned round, [channel][tap][16], take of scratch at a time.
+const turnedBytes = 16 << 10
+
+// turned is how many of cin channels of so many taps are turned round at a time, an even number or all, and the bytes for them.
+func turned(cin, taps int) (channels, size int) {
+	channels = min((cin+1)&^1, max(2, turnedBytes/(16*taps)&^1))
+	return channels, channels * taps * 16
+}
+
 // packQConv packs W[cout][cin/g][kh][kw] in panels, of size bytes, of pairs of k: [segment][k/2][lane][2],
 // segments of kseg numbers filled up to kpad with zeros. A part is a panel.
-func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow bool) Packing {
+func packQConv(n *graph.Node, ints kern.Ints, first, count []int, kseg, kpad, size int, narrow bool) Packing {
 	s, w, zero := n.In[3].Type.Shape, qrowsOf(n), zeros(n.In[5])
-	taps, k, flip := s[2]*s[3], w.k, w.flip
-	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: w.scratch(16),
+	cin, taps, k, flip := s[1], s[2]*s[3], w.k, w.flip
+	near, temp := 0, 0
+	if narrow && cin%2 == 0 {
+		near, temp = turned(cin, taps)
+	}
+	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: temp + w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
 		Fill: func(dst []byte, p int, scratch []byte) {
+			t, scratch := scratch[:temp], scratch[temp:]
 			raw, wide := w.read(scratch, first[p], count[p]), kern.Int16s(dst)
 			if count[p] < 16 || kpad != kseg {
 				clear(dst)
 			}
-			if narrow && taps == 1 && count[p] == 16 && s[1] == kseg && s[1]%8 == 0 {
-				packQPointwise(dst, raw, k, flip)
+			if near > 0 { // pairs are two channels of a tap
+				for c0 := 0; c0 < cin; c0 += near {
+					some := min(near, cin-c0)
+					ints.Columns(t, raw[c0*taps:], count[p], k, some*taps, flip)
+					for i := range taps {
+						at := i*cin/kseg*kpad + i*cin%kseg + c0
+						ints.ZipRows(dst[at*16:], t[16*i:], some/2, 16*taps)
+					}
+				}
 				return
 			}
 			// Some channels of a tap at a time, so that what the lanes write stays near.
 			const near = 128
 			for t := range taps {
-				at, i := t*s[1]/kseg*kpad, t*s[1]%kseg
-				for c0 := 0; c0 < s[1]; c0 += near {
-					c1 := min(s[1], c0+near)
+				at := t*cin/kseg*kpad + t*cin%kseg
+				for c0 := 0; c0 < cin; c0 += near {
 					for l, j := range kern.I8Lanes {
 						if j >= count[p] {
 							continue
 						}
 						row, z := raw[j*k:][:k], zero[(first[p]+j)%len(zero)]
-						c := c0
-						if narrow && i%2 == 0 {
-							d := dst[(at+i+c0)*16+2*l:]
-							for o, x := 0, c*taps+t; c+1 < c1; c += 2 {
-								binary.LittleEndian.PutUint16(d[o:], uint16(row[x]^flip)|uint16(row[x+taps]^flip)<<8)
-								o, x = o+32, x+2*taps
-							}
-						}
-						for ; c < c1; c++ {
-							k := at + i + c
+						for c := c0; c < min(cin, c0+near); c++ {
+							k := at + c
 							d := (k>>1*16+l)*2 + k&1
 							switch v := row[c*taps+t]; {
 							case narrow:
@@ -573,32 +606,6 @@ func packQConv(n *graph.Node, first, count []int, kseg, kpad, size int, narrow b
 				}
 			}
 		}}
-}
-
-// packQPointwise packs 16 rows of k bytes, a multiple of 8, into pairs [k/2][lane][2].
-func packQPointwise(dst, w []byte, k int, flip byte) {
-	const near = 128
-	mask := 0x0101010101010101 * uint64(flip)
-	load := binary.LittleEndian.Uint64
-	for c0 := 0; c0 < k; c0 += near {
-		for l := 0; l < 16; l += 4 {
-			row := func(i int) []byte { return w[kern.I8Lanes[l+i]*k:][c0:min(k, c0+near)] }
-			r0, r1, r2, r3 := row(0), row(1), row(2), row(3)
-			d := dst[c0*16+2*l:]
-			for c := 0; c+8 <= len(r0); c += 8 {
-				// Pairs of two rows side by side, and then of all four.
-				a, b, e, f := load(r0[c:])^mask, load(r1[c:])^mask, load(r2[c:])^mask, load(r3[c:])^mask
-				const even = 0x0000ffff0000ffff
-				ab0, ab1 := a&even|b&even<<16, a>>16&even|b&^even
-				ef0, ef1 := e&even|f&even<<16, e>>16&even|f&^even
-				o := (*[104]byte)(d[c*16:])
-				binary.LittleEndian.PutUint64(o[0:], ab0&0xffffffff|ef0<<32)
-				binary.LittleEndian.PutUint64(o[32:], ab1&0xffffffff|ef1<<32)
-				binary.LittleEndian.PutUint64(o[64:], ab0>>32|ef0&^0xffffffff)
-				binary.LittleEndian.PutUint64(o[96:], ab1>>32|ef1&^0xffffffff)
-			}
-		}
-	}
 }
 
 func haloBytes(y *view, out []byte, img, y0, y1 int) {
@@ -650,7 +657,7 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 		return b
 	}))
-	bias, mul := lanes16(n, first, count)
+	bias, mul := lanes16(n, e, first, count)
 	p := &Prepared{Kernel: "i8_depthwise_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2*w.scratch() + 64}
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, len(first), w.bh*w.bw*16*taps*4)

@@ -161,7 +161,7 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	depth := len(t.Off) * t.K
 	gs, size := dotGroups(groups, og, depth, d.Panels())
 	packed, sums := packQDot(e, n, gs, kseg, t.K, size)
-	bias, mul := make([]int32, ws[0]+16), multipliers(n)
+	bias, mul := make([]int32, ws[0]+16), factsOf(n, e).mul
 	mul = append(mul, make([]float32, 16)...)
 	if v := n.Input(8); v != nil {
 		copy(bias, tensor.Of[int32](v.Tensor()))

@@ -43,13 +43,16 @@ func prepareQDW3(fn *graph.Node, e *Env) (*Prepared, error) {
 
 	panels := (y.c + 15) / 16
 	const size = kern.DW3Weights
-	at := weightOf(n)
+	ws := make([]int16, 9*y.c)
+	for i, at := 0, weightOf(n); i < len(ws); i++ {
+		ws[i] = int16(at(i/9, i%9))
+	}
 	packed := kern.Int16s(e.Pack(n.In[3], fmt.Sprintf("i8_dw3/%s", zeroKey(n)), func() []byte {
 		b := tensor.AlignedBytes(2 * size * panels)
 		for p := range panels {
 			kern.PackDW3(kern.Int16s(b)[p*size:], func(c, tap int) int16 {
 				if c += 16 * p; c < y.c {
-					return int16(at(c, tap))
+					return ws[9*c+tap]
 				}
 				return 0
 			})
@@ -57,13 +60,13 @@ func prepareQDW3(fn *graph.Node, e *Env) (*Prepared, error) {
 		return b
 	}))
 	bias, mul := make([]int32, 16*panels), make([]float32, 16*panels)
-	copy(mul, multipliers(n))
+	copy(mul, factsOf(n, e).mul)
 	if v := n.Input(8); v != nil {
 		copy(bias, tensor.Of[int32](v.Tensor()))
 	}
 	for c := range y.c {
-		for tap := range 9 {
-			bias[c] -= int32(zx * at(c, tap))
+		for _, w := range ws[9*c:][:9] {
+			bias[c] -= int32(zx) * int32(w)
 		}
 	}
 	edges := [2][]byte{make([]byte, 16)} // pixels of padding

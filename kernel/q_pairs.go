@@ -101,10 +101,10 @@ type pairScratch struct {
 }
 
 // lanes2 are the bias and the multipliers of an even number of channels.
-func lanes2(n *graph.Node) (bias []int32, mul []float32) {
+func lanes2(n *graph.Node, e *Env) (bias []int32, mul []float32) {
 	cout := n.In[3].Type.Shape[0]
 	bias, mul = make([]int32, (cout+1)/2*2), make([]float32, (cout+1)/2*2)
-	copy(mul, multipliers(n))
+	copy(mul, factsOf(n, e).mul)
 	if v := n.Input(8); v != nil {
 		copy(bias, tensor.Of[int32](v.Tensor()))
 	}
@@ -148,7 +148,7 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 	packed := e.packParts(n.In[3], fmt.Sprintf("i8_pairs/%d/%s", kseg, zeroKey(n)), packQPairs(n, panels, parts, kseg, chunks))
 	// Panels whose weights stay in the second-level cache beside the pixels run over one tile after the other.
 	together := max(1, (128<<10)/(blocks*8*14))
-	bias, mul := lanes2(n)
+	bias, mul := lanes2(n, e)
 	size := blocks * kern.PairBlock // of a tile's pixels
 	// The tiles that are transposed at once stay in the second-level cache.
 	group := max(1, min(8, (160<<10)/size))

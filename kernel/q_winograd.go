@@ -135,61 +135,28 @@ func sixtyFourthFits(n *graph.Node) bool {
 
 // packQWinograd is 4·G g G', or with tiles of 4x4 24·G g G'·24, of every filter, as 16 or 36 matrices in
 // panels of pairs of input channels: [panel][position][cin/2][lane][2]. A part is a panel.
-func packQWinograd(n *graph.Node, first, count []int, m, kpad int) Packing {
+func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, kpad int) Packing {
 	cin := n.In[3].Type.Shape[1]
 	w := qrowsOf(n)
 	size := 2 * (m + 2) * (m + 2) * 16 * kpad
-	transform := quarterFilter
-	if m == 4 {
-		transform = wideFilter
-	}
-	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: w.scratch(16),
+	near, temp := turned(cin, 9)
+	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: temp + w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
 		Fill: func(b []byte, p int, scratch []byte) {
+			t, scratch := scratch[:temp], scratch[temp:]
 			raw, dst := w.read(scratch, first[p], count[p]), kern.Int16s(b)
-			if count[p] < 16 || kpad != cin {
+			if kpad != cin {
 				clear(dst)
 			}
-			const near = 16 // channels whose transforms stay near
 			for c0 := 0; c0 < cin; c0 += near {
-				for l, j := range kern.I8Lanes {
-					if j < count[p] {
-						winoFilters(transform, dst[2*l:], kpad*16, raw[j*w.k:], w.flip, c0, min(cin, c0+near))
-					}
+				some := min(near, cin-c0)
+				ints.Columns(t, raw[9*c0:], count[p], w.k, 9*some, w.flip)
+				if some%2 != 0 {
+					clear(t[16*9*some:])
 				}
+				ints.WinoFilters(dst[16*c0:], 16*kpad, t, (some+1)/2, m)
 			}
 		}}
-}
-
-// winoFilters transforms the filters of input channels c0 to c1 of w for a lane of dst, whose matrices are ld apart.
-func winoFilters(transform func(d []int16, ld int, g [9]int16), dst []int16, ld int, w []byte, flip byte, c0, c1 int) {
-	for c := c0; c < c1; c++ {
-		f := (*[9]byte)(w[9*c:])
-		var g [9]int16
-		for i, v := range f {
-			g[i] = int16(int8(v ^ flip))
-		}
-		transform(dst[c&^1*16+c%2:], ld, g)
-	}
-}
-
-// quarterFilter transforms a filter for tiles of 2x2.
-func quarterFilter(d []int16, ld int, g [9]int16) {
-	// A row of G g, times 2, and the rest of it.
-	row := func(at int, a, m, z int16) {
-		d[at], d[at+ld], d[at+2*ld], d[at+3*ld] = 2*a, a+m+z, a-m+z, 2*z
-	}
-	row(0, 2*g[0], 2*g[1], 2*g[2])
-	row(4*ld, g[0]+g[3]+g[6], g[1]+g[4]+g[7], g[2]+g[5]+g[8])
-	row(8*ld, g[0]-g[3]+g[6], g[1]-g[4]+g[7], g[2]-g[5]+g[8])
-	row(12*ld, 2*g[6], 2*g[7], 2*g[8])
-}
-
-// wideFilter transforms a filter for tiles of 4x4.
-func wideFilter(d []int16, ld int, g [9]int16) {
-	for i, u := range kern.WinoFilter4(&g) {
-		d[i*ld] = u
-	}
 }
 
 func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
@@ -212,8 +179,9 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	for c := 0; c < ws[0]; c += 16 {
 		first, count = append(first, c), append(count, min(16, ws[0]-c))
 	}
-	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%s", m, zeroKey(n)), packQWinograd(n, first, count, m, kpad))
-	bias, mul := lanes16(n, first, count)
+	packing := packQWinograd(n, w.ints, first, count, m, kpad)
+	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%s", m, zeroKey(n)), packing)
+	bias, mul := lanes16(n, e, first, count)
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, len(first), tiles*places*cin*16/2)
 	name := "i8_winograd_"
@@ -222,7 +190,9 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	}
 	p := &Prepared{Kernel: name + w.ints.Name(), Packed: packedInputs(n),
 		Scratch: 2*w.scratch() + 2*places*tiles*step + 4*places*16*tiles + 8*tiles + 4*256 + 256 + 256}
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+	panel := places * kpad * 16
+	// Of panels p0 to p1, which begin packed.
+	run := func(c *Call, b0, b1, p0, p1 int, packed []int16, scratch []byte) {
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		a, scratch := kern.CutInt16(scratch, w.scratch())
 		clear(a[len(a)-slack:])
@@ -230,9 +200,6 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 		rows, scratch := kern.CutInts(scratch, tiles)
 		tmp, scratch := kern.CutInt32(scratch, 256)
 		sums, edge := kern.CutInt32(scratch, places*16*tiles)
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, len(first))
-		packed := kern.Int16s(packed.Bytes)
 		for i := range rows {
 			rows[i] = i * step
 		}
@@ -249,7 +216,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 			for p := p0; p < p1; p++ {
 				t := kern.I8Tile{Rows: rows[:count], Off: kern.Zero, K: kpad}
 				for i := range places {
-					t.A, t.B, t.Sums = v[i*tiles*step:], packed[(p*places+i)*kpad*16:][:kpad*16], sums[i*tiles*16:]
+					t.A, t.B, t.Sums = v[i*tiles*step:], packed[(p-p0)*panel+i*kpad*16:][:kpad*16], sums[i*tiles*16:]
 					w.ints.Sum16(&t)
 				}
 				o := kern.I8WinoOut{Pos: tiles * 16, Bias: bias[16*p:][:16], Mul: mul[16*p:][:16], Lo: rq.lo, Hi: rq.hi, Zero: rq.zero, Tmp: tmp}
@@ -275,8 +242,15 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 				}
 			}
 		}
+	}
+	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+		b0, b1 := part(tile%nb, nb, blocks)
+		p0, p1 := part(tile/nb, np, len(first))
+		run(c, b0, b1, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
 	}}}
-	firstQConv(p, fn, e)
+	firstPanels(p, len(first), 2*panel, p.Scratch, &packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
+		run(c, 0, blocks, p0, p1, kern.Int16s(packed), scratch)
+	})
 	return p, nil
 }
 

@@ -27,6 +27,8 @@ type builder struct {
 	nodes   map[string]bool
 	fresh   int
 	infos   infos
+	values  slab[graph.Value]
+	made    slab[graph.Node]
 	inlined int
 	errs    []error
 }
@@ -53,7 +55,9 @@ type call struct {
 }
 
 func build(p *modelProto, l *loader) (*graph.Graph, error) {
-	b := &builder{l: l, names: map[string]bool{}, nodes: map[string]bool{}, infos: infos{}, funcs: map[[3]string]*functionProto{}}
+	nodes := len(p.graph.nodes)
+	values := nodes + len(p.graph.initializers)
+	b := &builder{l: l, names: make(map[string]bool, values), nodes: make(map[string]bool, nodes), infos: make(infos, nodes), funcs: map[[3]string]*functionProto{}}
 	for _, f := range p.functions {
 		k := [3]string{f.domain, f.name, f.overload}
 		if f.name == "" || b.funcs[k] != nil {
@@ -249,7 +253,8 @@ func (sc *scope) constant(name string, t *tensorProto, reader *nodeProto) (*grap
 		x = tensor.Scalar(false) // the whole fails in the end
 	}
 	delete(sc.inits, name)
-	v := &graph.Value{Kind: graph.Const, Type: x.Type, Data: x}
+	v := sc.b.values.next()
+	v.Kind, v.Type, v.Data = graph.Const, x.Type, x
 	if err := sc.define(name, v); err != nil {
 		return nil, err
 	}
@@ -270,7 +275,7 @@ func (sc *scope) build(p *graphProto) error {
 	if p.sparse > 0 {
 		b.unsupported("graph %q has %d sparse initializers; store them densely", clean(p.name), p.sparse)
 	}
-	sc.vals, sc.inits = map[string]*graph.Value{}, make(map[string]*tensorProto, len(p.initializers))
+	sc.vals, sc.inits = make(map[string]*graph.Value, len(p.nodes)+len(p.initializers)), make(map[string]*tensorProto, len(p.initializers))
 	sc.decls = make(map[string]*valueInfo, len(p.values)+len(p.outputs))
 	for _, t := range p.initializers {
 		if t.name == "" || sc.inits[t.name] != nil {
@@ -363,6 +368,13 @@ func (sc *scope) declared(v *valueInfo, what string) error {
 	return nil
 }
 
+// title is what errors call a node.
+type title struct{ n *graph.Node }
+
+func (t title) String() string {
+	return fmt.Sprintf("node %q (%s)", clean(t.n.Name), clean(t.n.OpName()))
+}
+
 // node builds one node of the scope, or inlines it.
 func (sc *scope) node(p *nodeProto) error {
 	b := sc.b
@@ -387,8 +399,9 @@ func (sc *scope) node(p *nodeProto) error {
 	if f := b.funcs[[3]string{p.domain, p.op, p.overload}]; f != nil {
 		return sc.inline(p, f, in, attrs)
 	}
-	n := &graph.Node{Name: b.nodeName(p), Op: p.op, Domain: p.domain, In: in}
-	who := fmt.Sprintf("node %q (%s)", clean(n.Name), clean(n.OpName()))
+	n := b.made.next()
+	n.Name, n.Op, n.Domain, n.In = b.nodeName(p), p.op, p.domain, in
+	who := title{n}
 	version, ok := sc.opsets[p.domain]
 	if !ok && p.domain == "" {
 		return corrupt("%s: the model imports no opset for its domain", who)
@@ -436,7 +449,8 @@ func (sc *scope) node(p *nodeProto) error {
 			n.Out = append(n.Out, nil)
 			continue
 		}
-		v := &graph.Value{Producer: n}
+		v := b.values.next()
+		v.Producer = n
 		if err := sc.define(name, v); err != nil {
 			return err
 		}
@@ -532,7 +546,7 @@ func (sc *scope) attributes(p *nodeProto) ([]*attrProto, error) {
 }
 
 // attribute is the value as graph.Node holds it, nil where it has none.
-func (sc *scope) attribute(a *attrProto, who string) (any, error) {
+func (sc *scope) attribute(a *attrProto, who title) (any, error) {
 	switch a.typ {
 	case attrFloat:
 		return a.f, nil

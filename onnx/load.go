@@ -109,8 +109,8 @@ func (l *loader) read(p *tensorProto) (*tensor.Tensor, error) {
 		if got := p.raw.end - p.raw.pos; got != n {
 			return nil, corrupt("%v needs %d bytes, found %d", t, n, got)
 		}
-		if l.s.mem != nil {
-			b, _ := l.s.view(p.raw.pos, int(n))
+		if p.raw.s.mem != nil {
+			b, _ := p.raw.s.view(p.raw.pos, int(n))
 			if tensor.Aligned(b, t.DType) && t.DType != tensor.Bool {
 				return tensor.View(t, b)
 			}
@@ -120,11 +120,11 @@ func (l *loader) read(p *tensorProto) (*tensor.Tensor, error) {
 		}
 		out = tensor.New(t.DType, t.Shape...)
 		if n > jump {
-			err = l.s.readAt(out.Bytes(), p.raw.pos)
+			err = p.raw.s.readAt(out.Bytes(), p.raw.pos)
 			break
 		}
-		var b []byte // with its neighbours
-		if b, err = l.s.view(p.raw.pos, int(n)); err == nil {
+		var b []byte
+		if b, err = p.raw.s.view(p.raw.pos, int(n)); err == nil {
 			copy(out.Bytes(), b)
 		}
 	default:

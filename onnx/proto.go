@@ -87,7 +87,8 @@ type tensorProto struct {
 	name     string
 	dtype    int64
 	dims     []int64
-	body     msg // the whole message, walked again when the data are loaded
+	body     msg    // the whole message, walked again when the data are loaded
+	own      source // of a small message: it is in memory
 	raw      msg
 	hasRaw   bool
 	typed    bool // data in a typed field
@@ -238,23 +239,26 @@ func parseGraph(m *msg, depth int) *graphProto {
 }
 
 func parseNode(m *msg, depth int) *nodeProto {
-	p := &nodeProto{}
+	p := m.s.rooms().nodes.next()
 	for m.next() {
 		switch m.num {
 		case 1:
+			if p.inputs == nil {
+				p.inputs = make([]string, 0, 4)
+			}
 			p.inputs = append(p.inputs, m.str())
 		case 2:
 			p.outputs = append(p.outputs, m.str())
 		case 3:
 			p.name = m.str()
 		case 4:
-			p.op = m.str()
+			p.op = m.word()
 		case 5:
 			c := m.sub()
 			p.attrs = append(p.attrs, parseAttr(&c, depth))
 			m.take(&c)
 		case 7:
-			p.domain = canonical(m.str())
+			p.domain = canonical(m.word())
 		case 8:
 			p.overload = m.str()
 		default:
@@ -276,12 +280,12 @@ func printable(s string) bool {
 }
 
 func parseAttr(m *msg, depth int) *attrProto {
-	p := &attrProto{}
+	p := m.s.rooms().attrs.next()
 	seen := 0
 	for m.next() {
 		switch m.num {
 		case 1:
-			p.name = m.str()
+			p.name = m.word()
 		case 2:
 			p.f, seen = m.float(), attrFloat
 		case 3:
@@ -335,7 +339,15 @@ func parseAttr(m *msg, depth int) *attrProto {
 }
 
 func parseTensor(m *msg) *tensorProto {
-	p := &tensorProto{body: *m}
+	p := m.s.rooms().inits.next()
+	if n := m.end - m.pos; m.s.mem == nil && 0 < n && n <= jump {
+		// Data that are read now need not be looked for later.
+		if p.own, m.err = m.s.keep(m.pos, int(n)); m.err != nil {
+			return p
+		}
+		m.s = &p.own
+	}
+	p.body = *m
 	for m.next() {
 		switch m.num {
 		case 1:

@@ -19,13 +19,61 @@ const (
 
 // source is the bytes of a model: in memory, or a file read through a window.
 type source struct {
-	mem   []byte // the whole, where it is in memory
+	mem   []byte // the whole, or the piece that this source is of, where it is in memory
 	r     io.ReaderAt
-	size  int64
+	size  int64 // where the bytes end
 	buf   []byte
-	start int64 // offset of buf[0]
+	start int64 // offset of buf[0], or of mem[0]
 	// stored: r stays as it is, large constants may be read from it later.
 	stored bool
+	room   *room
+}
+
+// room is where messages are made.
+type room struct {
+	words map[string]string
+	kept  []byte // for copies of small messages
+	nodes slab[nodeProto]
+	attrs slab[attrProto]
+	inits slab[tensorProto]
+}
+
+func (s *source) rooms() *room {
+	if s.room == nil {
+		s.room = &room{words: map[string]string{}}
+	}
+	return s.room
+}
+
+// slab makes some of a kind at a time, the more the more there are.
+type slab[T any] struct {
+	free []T
+	made int
+}
+
+func (s *slab[T]) next() *T {
+	if len(s.free) == 0 {
+		s.made = min(64, max(8, 2*s.made))
+		s.free = make([]T, s.made)
+	}
+	p := &s.free[0]
+	s.free = s.free[1:]
+	return p
+}
+
+// keep is the n bytes at pos as a source of their own, which stays as it is.
+func (s *source) keep(pos int64, n int) (source, error) {
+	b, err := s.view(pos, n)
+	if err != nil {
+		return source{}, err
+	}
+	r := s.rooms()
+	if n > len(r.kept) {
+		r.kept = make([]byte, max(n, jump))
+	}
+	copy(r.kept, b)
+	b, r.kept = r.kept[:n:n], r.kept[n:]
+	return source{mem: b, start: pos, size: pos + int64(n)}, nil
 }
 
 // view is the n bytes at pos; they may change at the next call unless the source
@@ -35,7 +83,8 @@ func (s *source) view(pos int64, n int) ([]byte, error) {
 		return nil, corrupt("%d bytes at offset %d, the file has %d", n, pos, s.size)
 	}
 	if s.mem != nil {
-		return s.mem[pos : pos+int64(n) : pos+int64(n)], nil
+		b := s.mem[pos-s.start:]
+		return b[:n:n], nil
 	}
 	if pos < s.start || pos+int64(n) > s.start+int64(len(s.buf)) {
 		want := min(window, max(jump, 2*len(s.buf)))
@@ -60,7 +109,7 @@ func (s *source) view(pos int64, n int) ([]byte, error) {
 // readAt fills b from pos.
 func (s *source) readAt(b []byte, pos int64) error {
 	if s.mem != nil {
-		copy(b, s.mem[pos:])
+		copy(b, s.mem[pos-s.start:])
 		return nil
 	}
 	n, err := s.r.ReadAt(b, pos)
@@ -107,6 +156,19 @@ func (m *msg) fail(format string, args ...any) {
 }
 
 func (m *msg) uvarint() (uint64, bool) {
+	// Most are of one byte that is at hand.
+	b := m.s.buf
+	if m.s.mem != nil {
+		b = m.s.mem
+	}
+	if i := m.pos - m.s.start; m.pos < m.end && 0 <= i && i < int64(len(b)) && b[i] < 0x80 {
+		m.pos++
+		return uint64(b[i]), true
+	}
+	return m.longVarint()
+}
+
+func (m *msg) longVarint() (uint64, bool) {
 	b, err := m.s.view(m.pos, int(min(10, m.end-m.pos)))
 	if err != nil {
 		m.err = err
@@ -193,6 +255,26 @@ func (m *msg) str() string {
 		return ""
 	}
 	return string(b)
+}
+
+// word is str for a string of which a model has many.
+func (m *msg) word() string {
+	c := m.sub()
+	if m.err != nil || c.end == c.pos {
+		return ""
+	}
+	b, err := m.s.view(c.pos, int(c.end-c.pos))
+	if err != nil {
+		m.err = err
+		return ""
+	}
+	words := m.s.rooms().words
+	s, ok := words[string(b)]
+	if !ok {
+		s = string(b)
+		words[s] = s
+	}
+	return s
 }
 
 // take moves an error of a field's message up.

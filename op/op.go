@@ -118,19 +118,22 @@ func Ints(n *graph.Node, i int) ([]int64, error) {
 	return nil, Errorf(n, "input %d: want int32 or int64, found %v", i, t.DType)
 }
 
-var table = map[[2]string]*Op{}
+// table is by domain and name.
+var table = map[string]map[string]*Op{}
 
 // Register adds an operator; a duplicate panics. It is called from init functions of this package only.
 func Register(o Op) {
-	k := [2]string{o.Domain, o.Name}
-	if table[k] != nil || o.Infer == nil || o.Ref == nil {
+	if table[o.Domain] == nil {
+		table[o.Domain] = map[string]*Op{}
+	}
+	if table[o.Domain][o.Name] != nil || o.Infer == nil || o.Ref == nil {
 		panic("op.Register: duplicate or incomplete " + o.Domain + "." + o.Name)
 	}
-	table[k] = &o
+	table[o.Domain][o.Name] = &o
 }
 
 // Lookup is the operator of that domain and name, nil if there is none.
-func Lookup(domain, name string) *Op { return table[[2]string{domain, name}] }
+func Lookup(domain, name string) *Op { return table[domain][name] }
 
 // Of is the node's operator, nil if there is none.
 func Of(n *graph.Node) *Op { return Lookup(n.Domain, n.Op) }
@@ -138,8 +141,10 @@ func Of(n *graph.Node) *Op { return Lookup(n.Domain, n.Op) }
 // All lists the operators sorted by domain and name.
 func All() []*Op {
 	var all []*Op
-	for _, o := range table {
-		all = append(all, o)
+	for _, ops := range table {
+		for _, o := range ops {
+			all = append(all, o)
+		}
 	}
 	sort.Slice(all, func(i, j int) bool {
 		if all[i].Domain != all[j].Domain {
@@ -220,9 +225,12 @@ func Check(g *graph.Graph) error {
 			if Of(n) == nil {
 				errs = append(errs, fmt.Errorf("node %q: %w: operator %s", n.Name, ErrUnsupported, n.OpName()))
 			}
-			names := make([]string, 0, len(n.Attrs))
-			for name := range n.Attrs {
-				names = append(names, name)
+			var names []string
+			for name, a := range n.Attrs {
+				switch a.(type) {
+				case *graph.Graph, []*graph.Graph:
+					names = append(names, name)
+				}
 			}
 			sort.Strings(names)
 			for _, name := range names {

@@ -46,16 +46,26 @@ func curve(uses map[*graph.Value][]graph.Use, at map[*graph.Node]int, v *graph.V
 	return nodes, ends
 }
 
-// pointwise reports whether n computes each element from those of known values, of v's type,
-// and constants of one element. Which functions it may be is the kernels' matter.
-func pointwise(at map[*graph.Node]int, n *graph.Node, v *graph.Value, known []*graph.Value) bool {
-	if _, there := at[n]; !there || n.Domain != "" || len(n.Out) != 1 || n.Out[0] == nil || !n.Out[0].Type.Equal(v.Type) || len(n.Bodies()) > 0 {
+// inCurves reports the operators that functions of one value are made of.
+func inCurves(n *graph.Node) bool {
+	if n.Domain != "" {
 		return false
 	}
 	switch n.Op {
 	case "Add", "Sub", "Mul", "Div", "Pow", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Exp", "Neg",
 		"Gelu", "Swish", "Mish":
-	default:
+		return true
+	}
+	return false
+}
+
+// pointwise reports whether n computes each element from those of known values, of v's type,
+// and constants of one element. Which functions it may be is the kernels' matter.
+func pointwise(at map[*graph.Node]int, n *graph.Node, v *graph.Value, known []*graph.Value) bool {
+	if _, there := at[n]; !there || len(n.Out) != 1 || n.Out[0] == nil || !n.Out[0].Type.Equal(v.Type) || len(n.Bodies()) > 0 {
+		return false
+	}
+	if !inCurves(n) {
 		return false
 	}
 	for _, x := range n.In {
@@ -89,6 +99,9 @@ func fuseCurve(g *graph.Graph, accept func(*graph.Node) bool, uses map[*graph.Va
 
 // fuseCurves joins the functions of two nodes and more that are left.
 func fuseCurves(g *graph.Graph, accept func(*graph.Node) bool) {
+	if !slices.ContainsFunc(g.Nodes, inCurves) {
+		return
+	}
 	uses, at := g.Uses(), order(g)
 	for _, v := range g.Values() {
 		nodes, ends := curve(uses, at, v, false)

@@ -14,6 +14,9 @@ import (
 // b' = (b-mean)·s + beta with s = gamma/sqrt(var+epsilon), in float64, rounded once. An
 // encoded weight is expanded: zeros stay zeros, so that a sparse kernel finds them.
 func FoldBatchNorm(g *graph.Graph) {
+	if !slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "BatchNormalization" }) {
+		return
+	}
 	uses := g.Uses()
 	for _, bn := range slices.Clone(g.Nodes) {
 		if bn.Domain != "" || bn.Op != "BatchNormalization" || bn.Int("training_mode", 0) != 0 || len(bn.In) != 5 ||

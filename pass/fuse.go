@@ -16,6 +16,10 @@ import (
 // read what lies between. On a bound graph the fused node and its body are typed.
 func Fuse(g *graph.Graph, accept func(*graph.Node) bool) {
 	fuseShuffles(g, accept)
+	if !slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return n.Domain == "" && (n.Op == "Conv" || n.Op == "Gemm") }) {
+		fuseCurves(g, accept)
+		return
+	}
 	uses := g.Uses()
 	// reader is the only node that reads n's only output, nil if there is none.
 	reader := func(n *graph.Node, ops ...string) *graph.Node {
@@ -133,6 +137,9 @@ func fuseChain(g *graph.Graph, accept func(*graph.Node) bool, chain ...*graph.No
 
 // fuseShuffles joins Reshape, Transpose, Reshape of constant shapes.
 func fuseShuffles(g *graph.Graph, accept func(*graph.Node) bool) {
+	if !slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "Transpose" }) {
+		return
+	}
 	uses := g.Uses()
 	only := func(n *graph.Node, op string) bool {
 		return n != nil && n.Domain == "" && n.Op == op && len(n.Out) == 1 && n.In[0] != nil &&

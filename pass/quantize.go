@@ -579,7 +579,7 @@ func (q *quantizer) clipped(n *graph.Node, lo, hi int, t tensor.DType) *graph.No
 }
 
 // weights reads the constant weights of p's input i, whose output channels are axis:
-// the integers' value, scale and zero point.
+// the integers' value, scale and zero point, of which there may be one for all.
 func (q *quantizer) weights(v *graph.Value, axis int) (w *graph.Value, scale []float32, zero []int, ok bool) {
 	if l, is := v.Weight.(weight.Int8); is && v.IsConst() { // a DequantizeLinear in one constant
 		if l.Group != 0 || l.Axis != weight.PerTensor && l.Axis != axis {
@@ -603,9 +603,16 @@ func (q *quantizer) weights(v *graph.Value, axis int) (w *graph.Value, scale []f
 	if a := int(d.Int("axis", 1)); len(scale) != 1 && (a+len(w.Type.Shape))%len(w.Type.Shape) != axis {
 		return nil, nil, nil, false
 	}
-	zero = make([]int, len(scale))
-	if z := d.Input(2); z != nil {
-		copy(zero, integers(z.Tensor()))
+	if zero = make([]int, 1); d.Input(2) != nil {
+		zero = integers(d.In[2].Tensor())
+	}
+	if len(zero) == 0 {
+		return nil, nil, nil, false
+	}
+	if z := zero[:1]; !slices.ContainsFunc(zero, func(v int) bool { return v != z[0] }) {
+		zero = z // one for all
+	} else if len(zero) != len(scale) {
+		return nil, nil, nil, false
 	}
 	for _, s := range scale {
 		if !positive32(s) {
@@ -655,8 +662,8 @@ func (q *quantizer) bias(v *graph.Value, sx float32, sw []float32, channels int)
 		}
 	}
 	if z := d.Input(2); z != nil {
-		for _, k := range integers(z.Tensor()) {
-			if k != 0 {
+		for _, b := range z.Tensor().Bytes() {
+			if b != 0 {
 				return nil, false
 			}
 		}
@@ -670,9 +677,9 @@ func (q *quantizer) linear(p *graph.Node, x, w *graph.Value, gx, gy grain, sw []
 	if !op.FitsInt32(w.Tensor(), zw, bias.Tensor(), gx.zero, gx.t) {
 		return nil
 	}
-	scale, zero := tensor.From(sw, len(sw)), tensor.New(w.Type.DType, len(zw))
-	for i, z := range zw {
-		zero.Bytes()[i] = byte(z)
+	scale, zero := tensor.From(sw, len(sw)), tensor.New(w.Type.DType, len(sw))
+	for i := range sw {
+		zero.Bytes()[i] = byte(zw[i%len(zw)])
 	}
 	for c := range channels {
 		if !positive32(ratio(gx.scale, sw[c%len(sw)], gy.scale)) {

@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"math"
 	"slices"
 
 	"whit/graph"
@@ -60,6 +61,9 @@ func unary(n *graph.Node) []int {
 	return consts
 }
 
+// ordinary reports a positive float32 of full precision.
+func ordinary(f float32) bool { return f >= 0x1p-126 && f <= math.MaxFloat32 }
+
 // table is the lookup that the chain of functions between a DequantizeLinear and qn is,
 // nothing if it is the identity; nil if there is no such chain.
 func (q *quantizer) table(qn *graph.Node) []*graph.Node {
@@ -93,6 +97,10 @@ func (q *quantizer) table(qn *graph.Node) []*graph.Node {
 	rank := len(v.Type.Shape)
 	if !ok || rank == 0 || channels*256*(len(chain)+1) > maxTable || channels < 1 {
 		return nil
+	}
+	if gy, ok := grainOf(qn); ok && len(chain) == 0 && gy == gx && ordinary(255*gx.scale) && ordinary(gx.scale) && !slices.Contains(q.g.Outputs, qn.Out[0]) {
+		q.sub[qn.Out[0]] = dq.In[0] // a product that is divided again is off by less than a half
+		return []*graph.Node{}
 	}
 	slices.Reverse(chain)
 	chain = append(chain, qn)

@@ -12,11 +12,11 @@ import (
 // nobody reads of the others to nil where the operator has later ones or none.
 // Nodes that write variables stay.
 func DeadCode(g *graph.Graph) {
-	live := map[*graph.Value]bool{}
+	live := make(map[*graph.Value]bool, 2*len(g.Nodes))
 	for _, v := range g.Outputs {
 		live[v] = true
 	}
-	var keep []*graph.Node
+	keep := make([]*graph.Node, 0, len(g.Nodes))
 	for _, n := range slices.Backward(g.Nodes) {
 		used := false
 		for _, v := range n.Out {

@@ -12,8 +12,8 @@ import (
 // reader wants another one. Halos grow to what all readers need. It returns the
 // chosen kernels; nil means the reference.
 func assignLayouts(g *graph.Graph, e *kernel.Env, references bool) map[*graph.Node]*kernel.Kernel {
-	chosen := map[*graph.Node]*kernel.Kernel{}
-	var nodes []*graph.Node
+	chosen := make(map[*graph.Node]*kernel.Kernel, len(g.Nodes))
+	nodes := make([]*graph.Node, 0, len(g.Nodes))
 	copies := map[*graph.Value]*graph.Value{} // the same data in the other order
 	reorder := func(v *graph.Value, want graph.Layout) *graph.Value {
 		if c := copies[v]; c != nil {
@@ -167,15 +167,14 @@ func placeParts(g *graph.Graph, chosen map[*graph.Node]*kernel.Kernel) {
 		}
 	}
 	// All parts of an image have its layout, with the halo that any of them needs.
-	vs := g.Values()
-	for _, v := range vs {
+	for v := range mentions(g) {
 		if r, _ := whole(v); r != v {
 			for i, h := range v.Layout.Halo {
 				r.Layout.Halo[i] = max(r.Layout.Halo[i], h)
 			}
 		}
 	}
-	for _, v := range vs {
+	for v := range mentions(g) {
 		if r, _ := whole(v); r != v {
 			v.Layout = r.Layout
 		}

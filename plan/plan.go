@@ -246,7 +246,7 @@ func size(v *graph.Value) int {
 // checkSizes refuses bindings whose values are beyond the memory limit before
 // anything is allocated.
 func (pl *Plan) checkSizes() error {
-	for _, v := range pl.g.Values() {
+	for v := range mentions(pl.g) {
 		if n := int64(v.Type.NumBytes()); n > pl.prog.opt.MaxMemory {
 			return fmt.Errorf("%w: value %q (%v) needs %d bytes, the limit is %d", ErrTooLarge, v.Name, v.Type, n, pl.prog.opt.MaxMemory)
 		}
@@ -279,7 +279,7 @@ func (pl *Plan) place() error {
 	for _, v := range pl.g.Inputs {
 		base(v)
 	}
-	lastUse := map[*graph.Value]int{}
+	lastUse := make(map[*graph.Value]int, len(pl.steps))
 	for i, s := range pl.steps {
 		for _, v := range s.node.In {
 			if v != nil {
@@ -290,7 +290,7 @@ func (pl *Plan) place() error {
 	for _, v := range pl.g.Outputs {
 		lastUse[v] = end
 	}
-	for _, v := range pl.g.Values() {
+	for v := range mentions(pl.g) {
 		if r, _ := whole(v); r != v {
 			lastUse[r] = max(lastUse[r], lastUse[v])
 		}

@@ -3,6 +3,7 @@ package plan
 import (
 	"container/list"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -109,8 +110,10 @@ func NewProgram(g *graph.Graph, o Options) (*Program, error) {
 	if !o.Training && !o.References {
 		pass.FoldBatchNorm(c)
 	}
-	if err := c.Verify(); err != nil {
-		return nil, fmt.Errorf("after clean-up: %w", err)
+	if len(c.Nodes) != len(g.Nodes) { // something was cleaned up
+		if err := c.Verify(); err != nil {
+			return nil, fmt.Errorf("after clean-up: %w", err)
+		}
 	}
 	if o.Threads <= 0 {
 		o.Threads = cpu.PhysicalCores()
@@ -121,7 +124,7 @@ func NewProgram(g *graph.Graph, o Options) (*Program, error) {
 	if o.MaxPlans == 0 {
 		o.MaxPlans = 8
 	}
-	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{}, consts: map[*tensor.Tensor]bool{},
+	p := &Program{g: c, opt: o, vars: map[string]*tensor.Tensor{}, packs: map[packKey]*pack{}, consts: make(map[*tensor.Tensor]bool, 2*len(c.Nodes)),
 		plans: map[string]*list.Element{}, lru: list.New()}
 	constantsOf(c, p.consts)
 	p.env = kernel.Env{Training: o.Training, Direct: o.Direct, Trials: &kernel.Trials{}, Choices: o.Choices}
@@ -130,8 +133,8 @@ func NewProgram(g *graph.Graph, o Options) (*Program, error) {
 	} else {
 		p.env.CPU = cpu.Detect()
 	}
-	for _, v := range c.Values() {
-		if v.Kind == graph.Param || v.Kind == graph.State {
+	for v := range mentions(c) {
+		if (v.Kind == graph.Param || v.Kind == graph.State) && p.vars[v.Name] == nil {
 			p.vars[v.Name] = v.Data.Clone()
 		}
 	}
@@ -200,7 +203,7 @@ func (p *Program) clone() (*graph.Graph, map[*graph.Value]*graph.Value) {
 	c, m := p.g.Clone()
 	origin := map[*graph.Value]*graph.Value{}
 	for old, v := range m {
-		if v.Kind == graph.Const {
+		if v.Kind == graph.Const && v.Data == nil {
 			origin[v] = old
 		}
 	}
@@ -286,9 +289,32 @@ func (p *Program) storedErr() error {
 	return nil
 }
 
+// mentions goes through the values of g as often as they are named.
+func mentions(g *graph.Graph) iter.Seq[*graph.Value] {
+	return func(yield func(*graph.Value) bool) {
+		all := func(vs []*graph.Value) bool {
+			for _, v := range vs {
+				if v != nil && !yield(v) {
+					return false
+				}
+			}
+			return true
+		}
+		if !all(g.Inputs) {
+			return
+		}
+		for _, n := range g.Nodes {
+			if !all(n.In) || !all(n.Out) {
+				return
+			}
+		}
+		all(g.Outputs)
+	}
+}
+
 // constantsOf notes the data of all constants of g and its bodies.
 func constantsOf(g *graph.Graph, into map[*tensor.Tensor]bool) {
-	for _, v := range g.Values() {
+	for v := range mentions(g) {
 		if v.Kind == graph.Const && v.Data != nil {
 			into[v.Data] = true
 		}
