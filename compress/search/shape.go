@@ -63,8 +63,11 @@ func (r *runner) shaper(ctx context.Context) (*shaper, error) {
 		return nil, err
 	}
 	q, err := s.hurried(ctx, s.base, "*")
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r.refuse("integers", err.Error())
 	}
 	s.ns = make([][]int64, len(s.base.Layers))
 	for k, g := range []*graph.Graph{g, q} {
