@@ -48,22 +48,28 @@ func TestTargetSize(t *testing.T) {
 	}
 }
 
-// A target of latency that was not reached, or not measured, is a budget that was missed.
+// A target of latency that was not reached, or not measured, is a budget that was missed; where fresh processes take a little longer than the
+// search thought, it goes on.
 func TestTargetLatency(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		after  float64
+		after  []float64 // by measurement, the last for all others
 		missed string
-	}{{"kept", 0.9, ""}, {"missed", 1.5, "0.5 ms"}, {"not measured", 0, "not measured"}} {
+		times  int
+	}{
+		{"kept", []float64{0.9}, "", 2}, {"kept at the second try", []float64{1.2, 0.9}, "", 3}, {"missed", []float64{1.4}, "0.4 ms", 3},
+		{"far from it", []float64{3}, "2 ms", 2}, {"not measured", nil, "not measured", 2},
+	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := 0.05
-			o := Options{Metric: "cosine", Budget: Budget{MaxDrop: &d, TargetLatency: time.Millisecond, Time: time.Second}, Out: filepath.Join(t.TempDir(), "o.whit")}
+			o := Options{Metric: "cosine", Budget: Budget{MaxDrop: &d, TargetLatency: time.Millisecond, Time: time.Minute}, Out: filepath.Join(t.TempDir(), "o.whit")}
 			o.Methods = []string{"round"}
+			times := 0
 			o.Measure = func(context.Context, *graph.Graph, string) (*Measured, error) {
-				if tc.after == 0 {
+				if times++; tc.after == nil {
 					return nil, nil
 				}
-				return &Measured{Latency: &Latency{Before: Interval{Value: 2}, After: Interval{Value: tc.after}}}, nil
+				return &Measured{Latency: &Latency{Before: Interval{Value: 2}, After: Interval{Value: tc.after[min(times, len(tc.after))-1]}}}, nil
 			}
 			r, err := Run(context.Background(), blur(), card.Card{}, Data{Set: noisy{40}}, o)
 			if (tc.missed == "") != (err == nil) || err != nil && !errors.Is(err, ErrUnmet) {
@@ -71,6 +77,9 @@ func TestTargetLatency(t *testing.T) {
 			}
 			if err != nil && (!strings.Contains(err.Error(), "target latency") || !strings.Contains(err.Error(), tc.missed) || r.Met || r.Unmet == "") {
 				t.Errorf("%v, %+v", err, r.Budgets)
+			}
+			if times != tc.times {
+				t.Errorf("measured %d times, want %d", times, tc.times)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -394,6 +395,21 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 		so.Deadline = started.Add(r.o.Budget.Time)
 	}
 	f, err := search.Run(ctx, r.state, so)
+	for range retimed {
+		if err != nil || so.TargetMs == 0 || r.o.Measure == nil || f.Interrupted || !so.Deadline.IsZero() && time.Now().After(so.Deadline) {
+			break
+		}
+		over, e := r.over(ctx, f.State)
+		if e != nil {
+			return e
+		}
+		if over <= 1 || over > hopeless {
+			break
+		}
+		so.TargetMs *= room / over
+		r.tell("search", fmt.Sprintf("fresh processes take %.2f times what is asked for: it goes on for %.4g ms", over, so.TargetMs))
+		f, err = search.Run(ctx, r.state, so)
+	}
 	if err != nil {
 		return err
 	}
@@ -427,8 +443,47 @@ func (r *run) search(ctx context.Context, started time.Time) error {
 	return nil
 }
 
-// room is the share of the latency asked for that a search aims at: the file is timed in fresh processes, which differ.
-const room = 0.97
+const (
+	// room is the share of the latency asked for that a search aims at: the file is timed in fresh processes, which differ.
+	room = 0.97
+	// Where these take longer than is asked for all the same, it searches again, retimed times at most, unless they take
+	// more than hopeless times as long.
+	retimed, hopeless = 2, 1.5
+)
+
+// over is what the file of a state takes in fresh processes, as a multiple of what is asked for.
+func (r *run) over(ctx context.Context, s *method.State) (float64, error) {
+	g, err := s.Freeze()
+	if err != nil {
+		return 0, err
+	}
+	path, remove, err := r.place()
+	if err != nil {
+		return 0, err
+	}
+	defer remove()
+	if err := safefile.Write(path, func(w io.Writer) error {
+		_, err := format.Write(w, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	m, err := r.o.Measure(ctx, r.g, path)
+	if m == nil || m.Latency == nil || err != nil {
+		return 0, err
+	}
+	return m.Latency.After.Value * float64(time.Millisecond) / float64(r.o.Budget.TargetLatency), nil
+}
+
+// place is where a file is measured until the verdict is known: in the folder of finished work, or in one of its own.
+func (r *run) place() (path string, remove func(), err error) {
+	const name = "candidate.whit"
+	if r.o.WorkDir != "" {
+		return filepath.Join(r.o.WorkDir, name), func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "whit-*")
+	return filepath.Join(dir, name), func() { os.RemoveAll(dir) }, err
+}
 
 // file is what is written of g: its card is the file's, not metadata.
 func (r *run) file(g *graph.Graph) *format.File {
@@ -577,15 +632,12 @@ func (r *run) finish(ctx context.Context, started time.Time) error {
 	// The file gets its name when the verdict is known; until then it is measured
 	// where work is kept.
 	work := ""
-	if dir := r.o.WorkDir; dir != "" {
-		work = filepath.Join(dir, "candidate.whit")
-	} else if r.o.Out != "" || r.o.Measure != nil {
-		dir, err := os.MkdirTemp("", "whit-*")
-		if err != nil {
+	if r.o.WorkDir != "" || r.o.Out != "" || r.o.Measure != nil {
+		var remove func()
+		if work, remove, err = r.place(); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		work = filepath.Join(dir, "candidate.whit")
+		defer remove()
 	}
 	var after *format.File
 	if work != "" {
