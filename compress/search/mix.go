@@ -549,7 +549,7 @@ func (m *mixer) finish(ctx context.Context, hurry bool) error {
 // channels where that is promising.
 func (m *mixer) nearest(ctx context.Context) error {
 	pick, err := m.within(ctx)
-	if pick == nil || err != nil {
+	if pick == nil || err != nil || m.r.late("removing channels") {
 		return err
 	}
 	t, err := m.thinned(ctx, pick, max(1, m.r.o.Target-m.t.rest))

@@ -168,6 +168,14 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 		if late && (r.o.Target == 0 || t.least() <= r.o.Target) {
 			break // else what is small enough must be there, measured or not
 		}
+		if late { // by what takes no time
+			if w.step.Method != "gptq" && w.step.Method != "round" {
+				continue
+			}
+			if find("round") != nil && r.may("round") {
+				w.step = method.Step{Method: "round", Set: map[string]any{"bits": w.step.Set["bits"]}}
+			}
+		}
 		var made []*held
 		for i, l := range base.Layers {
 			key := base.Memo.Key("way").Add(w.step.Method, fmt.Sprint(w.step.Set), i, t.samples, from)
