@@ -37,7 +37,7 @@ func i8Columns(c *build.Context) {
 	c.VMOVQ(reg.R9, reg.X15)
 	c.VPBROADCASTB(reg.X15, flip)
 	c.VBROADCASTI128(mem(m, 0), mask)
-	sixteens(c, i, n, func() {
+	pieces(c, 16, i, n, func() {
 		r := append([]reg.VecPhysical{}, ymm[:13]...)
 		for k := range 8 {
 			c.MOVQ(mem(at, 8*k), o)
@@ -67,25 +67,6 @@ func i8Columns(c *build.Context) {
 			c.VMOVDQU(r[k], operand.Mem{Base: d, Index: o, Scale: 1, Disp: 32 * k})
 		}
 	})
-}
-
-// sixteens does body for i = 0, 16, ... and, where n is no multiple of 16, once more for the last
-// 16 of n; then the function ends.
-func sixteens(c *build.Context, i, n reg.Register, body func()) {
-	c.XORQ(i, i)
-	c.SUBQ(operand.U8(16), n) // where the last vector begins
-	c.Label("loop")
-	body()
-	c.CMPQ(i, n)
-	c.JE(operand.LabelRef("done"))
-	c.ADDQ(operand.U8(16), i)
-	c.CMPQ(i, n)
-	c.JLE(operand.LabelRef("loop"))
-	c.MOVQ(n, i)
-	c.JMP(operand.LabelRef("loop"))
-	c.Label("done")
-	c.VZEROUPPER()
-	c.RET()
 }
 
 // i8ZipRows puts the columns of two rows side by side, of which I8Lanes wants 0 to 3 and 8 to 11 first.

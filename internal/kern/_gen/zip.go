@@ -19,7 +19,7 @@ func init() {
 		c.Load(c.Param("a"), a)
 		c.Load(c.Param("b"), b)
 		c.Load(c.Param("n"), n)
-		eights(c, i, n, func() {
+		pieces(c, 8, i, n, func() {
 			c.VMOVUPS(idx(a, i, 4), reg.Y0)
 			c.VMOVUPS(idx(b, i, 4), reg.Y1)
 			c.VUNPCKLPS(reg.Y1, reg.Y0, reg.Y2)
@@ -53,7 +53,7 @@ func init() {
 			c.VMOVQ(reg.R9, reg.X0)
 			c.VPMOVZXBD(reg.X0, ymm[13+v])
 		}
-		eights(c, i, n, func() {
+		pieces(c, 8, i, n, func() {
 			for j := range 3 {
 				c.VMOVUPS(idx(src[j], i, 4), ymm[j])
 			}
@@ -77,16 +77,16 @@ func init() {
 	}})
 }
 
-// eights does body for i = 0, 8, ... and, where n is no multiple of 8, once more for the last
-// 8 of n; then the function ends.
-func eights(c *build.Context, i, n reg.Register, body func()) {
+// pieces does body for i = 0, size, ... and, where n is no multiple of size, once more for the last
+// size of n; then the function ends.
+func pieces(c *build.Context, size uint8, i, n reg.Register, body func()) {
 	c.XORQ(i, i)
-	c.SUBQ(operand.U8(8), n) // where the last vector begins
+	c.SUBQ(operand.U8(size), n) // where the last vector begins
 	c.Label("loop")
 	body()
 	c.CMPQ(i, n)
 	c.JE(operand.LabelRef("done"))
-	c.ADDQ(operand.U8(8), i)
+	c.ADDQ(operand.U8(size), i)
 	c.CMPQ(i, n)
 	c.JLE(operand.LabelRef("loop"))
 	c.MOVQ(n, i)
