@@ -244,28 +244,26 @@ func (m *msg) sub() msg {
 }
 
 // str takes a string field; the string does not alias the source.
-func (m *msg) str() string {
+func (m *msg) str() string { return string(m.text()) }
+
+// text takes a string field where it lies, until something else is read; nil where it is empty.
+func (m *msg) text() []byte {
 	c := m.sub()
 	if m.err != nil || c.end == c.pos {
-		return ""
+		return nil
 	}
 	b, err := m.s.view(c.pos, int(c.end-c.pos))
 	if err != nil {
 		m.err = err
-		return ""
+		return nil
 	}
-	return string(b)
+	return b
 }
 
 // word is str for a string of which a model has many.
 func (m *msg) word() string {
-	c := m.sub()
-	if m.err != nil || c.end == c.pos {
-		return ""
-	}
-	b, err := m.s.view(c.pos, int(c.end-c.pos))
-	if err != nil {
-		m.err = err
+	b := m.text()
+	if len(b) == 0 {
 		return ""
 	}
 	words := m.s.rooms().words
