@@ -180,8 +180,10 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	r.state = &method.State{Graph: sg, Float: r.g, Layers: method.FindLayers(sg, o.Keep), Train: tr, Choice: choice, Metric: r.metric,
 		Keep: o.Keep, NoFinetune: o.NoFinetune, Teachers: o.Teachers, Seed: o.Seed, Threads: o.Threads, Progress: o.Progress}
 	r.refuse(method.FindLayers(r.g, ""))
-	if len(r.state.Layers) == 0 && o.Keep != "" && len(method.FindLayers(sg, "")) > 0 {
-		return nil, fmt.Errorf("nothing to compress: %q keeps every layer as it is", o.Keep)
+	if o.Keep != "" {
+		if err := keeps(o.Keep, method.FindLayers(sg, "")); err != nil {
+			return nil, err
+		}
 	}
 	if len(r.state.Layers) == 0 && slices.ContainsFunc(sg.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "DequantizeLinear" }) {
 		return nil, errors.New("nothing to compress: the model is quantised already; give the float32 model that it was made from")
@@ -190,6 +192,28 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 		return nil, errors.New("nothing to compress: no Conv, Gemm or MatMul with a constant float32 weight")
 	}
 	return r, r.teachers(ctx)
+}
+
+// keeps checks that each pattern of keep is of one of the layers at least, and that one layer is of none.
+func keeps(keep string, all []*method.Layer) error {
+	for g := range strings.SplitSeq(keep, ",") {
+		if !slices.ContainsFunc(all, func(l *method.Layer) bool { return method.Match(g, l.Name) || method.Match(g, l.Weight.Value.Name) }) && len(all) > 0 {
+			var names []string
+			for _, l := range all[:min(8, len(all))] {
+				names = append(names, l.Name)
+			}
+			if len(all) > len(names) {
+				names = append(names, "...")
+			}
+			return fmt.Errorf("keep %q: no layer has such a name; the layers are %s", g, strings.Join(names, ", "))
+		}
+	}
+	if !slices.ContainsFunc(all, func(l *method.Layer) bool {
+		return !method.Match(keep, l.Name) && !method.Match(keep, l.Weight.Value.Name)
+	}) && len(all) > 0 {
+		return fmt.Errorf("nothing to compress: %q keeps every layer as it is", keep)
+	}
+	return nil
 }
 
 // distills reports whether a step trains against teachers.

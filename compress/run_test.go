@@ -380,6 +380,7 @@ func TestRunRefuses(t *testing.T) {
 		{"few", Data{Set: blobs{n: 1}}, Options{}, "too few"},
 		{"drop", Data{Set: blobs{n: 90}}, Options{Budget: Budget{MaxDrop: drop(2)}}, "max drop"},
 		{"all kept", Data{Set: blobs{n: 90}}, Options{Keep: "*"}, "nothing to compress"},
+		{"none kept", Data{Set: blobs{n: 90}}, Options{Keep: "fc1,fcc*"}, `keep "fcc*": no layer has such a name; the layers are fc1, fc2`},
 		{"chance", Data{Set: blobs{n: 600, shuffled: true}}, Options{}, "near chance"},
 		{"layers", Data{Set: blobs{n: 90}}, Options{Recipe: parse(t, "recipe: 1\nsteps: [{method: magnitude, layers: conv*}]")}, "no layer matches"},
 	} {

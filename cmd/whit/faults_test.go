@@ -838,6 +838,9 @@ func TestCompressFaults(t *testing.T) {
 			t.Error(errs)
 		}
 		only(t, dir, "taught.onnx", "o.whit")
+		if code, _, _ := contract(t, "train", "--data", p("d.npz"), "--temperature", "4", "-o", filepath.Join(dir, "x.onnx")); code != exitUsage {
+			t.Errorf("exit %d at a temperature without a teacher", code)
+		}
 		if code, _, _ := contract(t, "train", "--data", p("d.npz"), "--distill", "0.5", "-o", filepath.Join(dir, "x.onnx")); code != exitUsage {
 			t.Errorf("exit %d without a teacher", code)
 		}

@@ -78,6 +78,9 @@ test set, where there is one.`,
 			if opt.Teachers, err = loadTeachers(teachers); err != nil {
 				return err
 			}
+			if len(teachers) == 0 && c.Flags().Changed("temperature") {
+				return usage("--temperature is of teachers' decisions: it needs --teacher")
+			}
 			if len(teachers) > 0 {
 				opt.Distill, opt.Temperature = cmp.Or(opt.Distill, 0.5), cmp.Or(opt.Temperature, 2)
 			}

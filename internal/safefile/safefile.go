@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 )
@@ -15,7 +17,7 @@ var ErrInUse = errors.New("in use")
 // Write makes the file name with what write writes: into a temporary file in the
 // same folder, synced, then renamed over name. On any error name is left as it
 // was and the temporary file is removed. A link stays, and what it leads to is written;
-// see Target.
+// see Target. A file that was there keeps its permissions; those of a new one are the user's default.
 func Write(name string, write func(io.Writer) error) error {
 	return WriteChecked(name, write, nil)
 }
@@ -31,7 +33,7 @@ func WriteChecked(name string, write func(io.Writer) error, check func(path stri
 	if dir == "" {
 		dir = "."
 	}
-	f, err := os.CreateTemp(dir, "."+base+".tmp*")
+	f, err := createTemp(dir, "."+base+".tmp")
 	if err != nil {
 		return err
 	}
@@ -52,8 +54,10 @@ func WriteChecked(name string, write func(io.Writer) error, check func(path stri
 	if err = f.Sync(); err != nil {
 		return err
 	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
+	if st, err := os.Stat(to); err == nil && st.Mode().IsRegular() {
+		if err := f.Chmod(st.Mode().Perm()); err != nil {
+			return err
+		}
 	}
 	if err = f.Close(); err != nil {
 		return err
@@ -68,6 +72,17 @@ func WriteChecked(name string, write func(io.Writer) error, check func(path stri
 	}
 	syncDir(dir)
 	return nil
+}
+
+// createTemp makes a file of a new name that begins with prefix. Unlike os.CreateTemp's,
+// its permissions are those of any new file.
+func createTemp(dir, prefix string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("%s%08x", prefix, rand.Uint32())), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
 }
 
 // WriteBytes is Write of b.

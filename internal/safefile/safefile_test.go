@@ -112,3 +112,36 @@ func TestTarget(t *testing.T) {
 		}
 	}
 }
+
+// Permissions are those that the user's umask gives a new file, and stay what they were of one that is there.
+func TestPermissions(t *testing.T) {
+	dir := t.TempDir()
+	plain, err := os.OpenFile(filepath.Join(dir, "plain"), os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain.Close()
+	perm := func(name string) os.FileMode {
+		st, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Mode().Perm()
+	}
+	if err := WriteBytes(filepath.Join(dir, "new"), []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := perm("new"), perm("plain"); got != want {
+		t.Errorf("a new file has %v, want %v", got, want)
+	}
+	if err := os.Chmod(filepath.Join(dir, "new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := perm("new")
+	if err := WriteBytes(filepath.Join(dir, "new"), []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	if got := perm("new"); got != want {
+		t.Errorf("written again it has %v, had %v", got, want)
+	}
+}
