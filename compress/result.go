@@ -1,6 +1,10 @@
 package compress
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Schema is the version of Result's JSON form.
 const Schema = 1
@@ -239,6 +243,28 @@ type Candidate struct {
 	Chosen bool    `json:"chosen"`
 	// Recipe makes it, as YAML; "": the model as it came.
 	Recipe string `json:"recipe,omitempty"`
+}
+
+// Front is the models of Pareto that no other beats: none is as small, as good by the metric on the choice
+// split and, where times were taken, as fast, and better in one of these. The smallest comes first.
+func (r *Result) Front() []Candidate {
+	var front []Candidate
+	for i, a := range r.Pareto {
+		if !slices.ContainsFunc(r.Pareto[:i], func(b Candidate) bool { return b.beats(a) || b.same(a) }) &&
+			!slices.ContainsFunc(r.Pareto[i+1:], func(b Candidate) bool { return b.beats(a) }) {
+			front = append(front, a)
+		}
+	}
+	slices.SortStableFunc(front, func(a, b Candidate) int { return cmp.Compare(a.Bytes, b.Bytes) })
+	return front
+}
+
+func (a Candidate) same(b Candidate) bool {
+	return a.Bytes == b.Bytes && a.Metric == b.Metric && a.Ms == b.Ms
+}
+
+func (a Candidate) beats(b Candidate) bool {
+	return a.Bytes <= b.Bytes && a.Metric >= b.Metric && a.Ms <= b.Ms && !a.same(b)
 }
 
 // Way is a way to hold one layer that was tried with nothing else changed.

@@ -42,6 +42,7 @@ type compressFlags struct {
 	recipe                   string
 	teachers                 []string
 	output, onnx, report     string
+	front                    string
 	images                   int
 	seed                     uint64
 	threads, batch           int
@@ -105,6 +106,7 @@ CLASS/GROUP/. --recipe replays steps instead of searching.`,
 	fl.StringVarP(&f.output, "output", "o", "", "the .whit to write (default: the model's base name + .whit)")
 	fl.StringVar(&f.onnx, "onnx", "", "write the result as .onnx too")
 	fl.StringVar(&f.report, "report", "", "write the report, an offline HTML page")
+	fl.StringVar(&f.front, "front", "", "write the recipe of every model that no other beats in size, metric and time into this folder")
 	fl.IntVar(&f.images, "report-images", 0, "show this many of the images whose decision flipped in the report")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed")
 	fl.IntVar(&f.threads, "threads", 0, "workers (0: physical cores)")
@@ -213,6 +215,11 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 			return err
 		}
 	}
+	if f.front != "" {
+		if err := writeFront(f.front, res); err != nil {
+			return err
+		}
+	}
 	w := c.OutOrStdout()
 	if f.asJSON {
 		if err := printJSON(w, summary(res)); err != nil {
@@ -224,7 +231,7 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 		return err
 	}
 	fmt.Fprintf(w, "\nwrote %s", written)
-	for _, p := range []string{f.onnx, f.report} {
+	for _, p := range []string{f.onnx, f.report, f.front} {
 		if p != "" {
 			fmt.Fprintf(w, ", %s", p)
 		}
@@ -255,7 +262,40 @@ func (f *compressFlags) check() error {
 			return fmt.Errorf("--test: %w", err)
 		}
 	}
+	if f.front != "" {
+		if st, err := os.Stat(f.front); err == nil && !st.IsDir() {
+			return fmt.Errorf("--front %s is a file, want the name of a folder", f.front)
+		}
+		if err := checkOutputs(filepath.Clean(f.front) + ".yaml"); err != nil { // the folder above it
+			return err
+		}
+	}
 	return checkOutputs(f.onnx, f.report)
+}
+
+// writeFront writes the recipe of every model of the front that a recipe makes, called after its bytes.
+func writeFront(dir string, res *compress.Result) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	names := map[string]int{}
+	for _, c := range res.Front() {
+		if c.Recipe == "" {
+			continue
+		}
+		name := strconv.FormatInt(c.Bytes, 10)
+		if names[name]++; names[name] > 1 {
+			name += fmt.Sprintf("-%d", names[name])
+		}
+		about := fmt.Sprintf("# %s: %d bytes, %s %.6g on the choice split", c.Name, c.Bytes, res.Metric.Name, c.Metric)
+		if c.Ms > 0 {
+			about += fmt.Sprintf(", %.4g ms", c.Ms)
+		}
+		if err := safefile.WriteBytes(filepath.Join(dir, name+".yaml"), []byte(strings.ReplaceAll(about, "\n", " ")+"\n"+c.Recipe)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkGlob refuses a --keep that can match nothing.
@@ -523,6 +563,7 @@ type compressJSON struct {
 	Budgets      []compress.BudgetRow   `json:"budgets"`
 	Stages       []compress.Stage       `json:"stages"`
 	Recipe       string                 `json:"recipe"`
+	Candidates   []compress.Candidate   `json:"candidates"`
 	Seconds      float64                `json:"seconds"`
 }
 
@@ -530,7 +571,7 @@ func summary(r *compress.Result) compressJSON {
 	s := compressJSON{Schema: 1, Verdict: r.Verdict, Met: r.Met, Certified: r.Certified, Output: r.Output, Unmet: r.Unmet, SHA256: r.SHA256,
 		BytesBefore: r.Bytes.Before, BytesAfter: r.Bytes.After, Ratio: r.Bytes.Ratio, Metric: r.Metric, Flipped: r.Metric.Changed,
 		Classes: r.Classes, Groups: r.Groups, Verification: r.Verification,
-		Budgets: r.Budgets, Stages: r.Stages, Recipe: r.Recipe, Seconds: r.Seconds}
+		Budgets: r.Budgets, Stages: r.Stages, Recipe: r.Recipe, Candidates: r.Pareto, Seconds: r.Seconds}
 	if r.Metric.N > 0 {
 		s.FlippedShare = float64(r.Metric.Changed) / float64(r.Metric.N)
 	}

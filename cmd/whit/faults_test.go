@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -843,6 +844,34 @@ func TestCompressFaults(t *testing.T) {
 		}
 		if code, _, _ := contract(t, "train", "--data", p("d.npz"), "--distill", "0.5", "-o", filepath.Join(dir, "x.onnx")); code != exitUsage {
 			t.Errorf("exit %d without a teacher", code)
+		}
+	})
+	t.Run("every point of the front can be made", func(t *testing.T) {
+		dir := t.TempDir()
+		front := filepath.Join(dir, "front")
+		code, out, errs := contract(t, "compress", p("m.onnx"), "--data", p("d.npz"), "--finetune", "off", "--target-size", "80000", "--time", "4s", "--front", front, "-o", filepath.Join(dir, "o.whit"), "--json")
+		if code != exitOK {
+			t.Fatal(errs)
+		}
+		if !strings.Contains(out, `"candidates":[`) {
+			t.Error("the line of JSON lacks them")
+		}
+		recipes, _ := filepath.Glob(filepath.Join(front, "*.yaml"))
+		if len(recipes) == 0 {
+			t.Fatal("no recipe")
+		}
+		for _, r := range recipes {
+			again := filepath.Join(dir, "again.whit")
+			if code, _, errs := contract(t, "compress", p("m.onnx"), "--data", p("d.npz"), "--finetune", "off", "--recipe", r, "-o", again); code != exitOK {
+				t.Fatal(errs)
+			}
+			size, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(r), ".yaml"), "-")
+			if st, err := os.Stat(again); err != nil || strconv.FormatInt(st.Size(), 10) != size {
+				t.Errorf("%s: made again it has %d bytes (%v)", filepath.Base(r), st.Size(), err)
+			}
+		}
+		if code, _, _ := contract(t, "compress", p("m.onnx"), "--data", p("d.npz"), "--front", p("m.onnx"), "-o", filepath.Join(dir, "x.whit")); code == exitOK {
+			t.Error("a file stands where the folder should be")
 		}
 	})
 	t.Run("a budget that cannot be met", func(t *testing.T) {
