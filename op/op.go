@@ -165,6 +165,15 @@ func Unsupported(n *graph.Node, format string, args ...any) error {
 	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrUnsupported, brief(format, args))
 }
 
+// At is err with the node that it is about, unless it says so itself.
+func At(n *graph.Node, err error) error {
+	at := fmt.Sprintf("node %q (%s): ", n.Name, n.OpName())
+	if strings.HasPrefix(err.Error(), at) {
+		return err
+	}
+	return fmt.Errorf("%s%w", at, err)
+}
+
 // brief is a message, cut where what it quotes of a file is long.
 func brief(format string, args []any) string {
 	const most = 1000

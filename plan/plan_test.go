@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -230,5 +231,29 @@ func TestTooLarge(t *testing.T) {
 	}
 	if _, err := p.Plan(map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{1 << 20}}}); err == nil {
 		t.Error("a value of 4 MiB passed a limit of 1 MiB")
+	}
+}
+
+// TestErrorsNameTheNodeOnce: what a run finds wrong says where, once.
+func TestErrorsNameTheNodeOnce(t *testing.T) {
+	g := graph.New("")
+	x, ix := g.AddInput("x", tensor.Float32, 4), g.AddInput("i", tensor.Int64, 1)
+	g.Outputs = []*graph.Value{g.Add("", "Gather", nil, x, ix)}
+	g.Nodes[0].Name = "pick"
+	p, err := NewProgram(g, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl, err := p.Plan(map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: tensor.Shape{4}}, "i": {DType: tensor.Int64, Shape: tensor.Shape{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := pl.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensor.Of[int64](s.Input("i"))[0] = 7
+	if err := s.Run(context.Background()); err == nil || strings.Count(err.Error(), `node "pick" (Gather)`) != 1 {
+		t.Errorf("got %v", err)
 	}
 }

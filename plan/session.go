@@ -221,7 +221,7 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 		}
 		first, err := s.packs(st, alone)
 		if err != nil {
-			return fmt.Errorf("node %q (%s): %w", st.node.Name, st.node.OpName(), err)
+			return op.At(st.node, err)
 		}
 		if !first {
 			for k := range st.prep.Phases {
@@ -240,7 +240,7 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 		}
 		if st.prep.Err != nil {
 			if err := st.prep.Err(&c.calls[i]); err != nil {
-				return fmt.Errorf("node %q (%s): %w", st.node.Name, st.node.OpName(), err)
+				return op.At(st.node, err)
 			}
 		}
 		if times != nil {
