@@ -169,7 +169,11 @@ func multipliers(n *graph.Node) []float32 {
 	sx, sy, sw := scaleOf(n.In[1]), scaleOf(n.In[6]), tensor.Of[float32](n.In[4].Tensor())
 	m := make([]float32, n.In[3].Type.Shape[0])
 	for c := range m {
-		m[c] = float32(float64(sx) * float64(sw[c%len(sw)]) / float64(sy))
+		i := c
+		if i >= len(sw) {
+			i %= len(sw)
+		}
+		m[c] = float32(float64(sx) * float64(sw[i]) / float64(sy))
 	}
 	return m
 }
