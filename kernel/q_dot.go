@@ -294,7 +294,7 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 		p0, p1 := part(tile/nb, np, len(gs))
 		run(c, b0, b1, p0, p1, packed.Bytes[gs[p0].at:], scratch)
 	}}}
-	if packing.worthFirst() {
+	if len(gs) > 1 && packing.Bytes >= 3<<12 { // packing twice costs less than three fresh pages
 		firstPanels(p, len(gs), 16*d.Panels()*(depth+dotSum), p.Scratch, &packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
 			run(c, 0, blocks, p0, p1, packed, scratch)
 		})
