@@ -169,7 +169,11 @@ func multipliers(n *graph.Node) []float32 {
 	sx, sy, sw := scaleOf(n.In[1]), scaleOf(n.In[6]), tensor.Of[float32](n.In[4].Tensor())
 	m := make([]float32, n.In[3].Type.Shape[0])
 	for c := range m {
-		m[c] = float32(float64(sx) * float64(sw[c%len(sw)]) / float64(sy))
+		i := c
+		if i >= len(sw) {
+			i %= len(sw)
+		}
+		m[c] = float32(float64(sx) * float64(sw[i]) / float64(sy))
 	}
 	return m
 }
@@ -452,7 +456,7 @@ func (q *qconv) firstOf(p *Prepared) {
 	})
 }
 
-// firstPanels gives p a first run over all pixels with some panels of weights at a time, of size bytes each, packed in scratch. run has need
+// firstPanels gives p a first run over all pixels with some panels of weights at a time, of size bytes each at most, packed in scratch. run has need
 // bytes of scratch besides.
 func firstPanels(p *Prepared, panels, size, need int, packing *Packing, run func(c *Call, p0, p1 int, packed, scratch []byte)) {
 	const most, together = 16, 128 << 10 // tiles, bytes of panels
@@ -461,9 +465,11 @@ func firstPanels(p *Prepared, panels, size, need int, packing *Packing, run func
 	p.Scratch = max(p.Scratch, max(need, packing.Scratch)+per*size)
 	p.First = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		p0, p1 := part(tile, tiles, panels)
-		packed, scratch := scratch[:(p1-p0)*size], scratch[per*size:]
-		for i := range p1 - p0 {
-			packing.Fill(packed[i*size:][:size], p0+i, scratch)
+		packed, scratch := scratch[:per*size], scratch[per*size:]
+		first, _ := packing.At(p0)
+		for i := p0; i < p1; i++ {
+			from, to := packing.At(i)
+			packing.Fill(packed[from-first:to-first], i, scratch)
 		}
 		run(c, p0, p1, packed, scratch)
 	}}}
@@ -546,9 +552,10 @@ func weightOf(n *graph.Node) func(c, i int) int {
 // turnedBytes bounds what weights that are turned round, [channel][tap][16], take of scratch at a time.
 const turnedBytes = 16 << 10
 
-// turned is how many of cin channels of so many taps are turned round at a time, an even number or all, and the bytes for them.
-func turned(cin, taps int) (channels, size int) {
-	channels = min((cin+1)&^1, max(2, turnedBytes/(16*taps)&^1))
+// turned is how many of cin channels of so many taps are turned round at a time, a multiple of step or all, and the bytes for them,
+// for whole steps.
+func turned(cin, taps, step int) (channels, size int) {
+	channels = min((cin+step-1)/step, max(1, turnedBytes/(16*taps*step))) * step
 	return channels, channels * taps * 16
 }
 
@@ -559,7 +566,7 @@ func packQConv(n *graph.Node, ints kern.Ints, first, count []int, kseg, kpad, si
 	cin, taps, k, flip := s[1], s[2]*s[3], w.k, w.flip
 	near, temp := 0, 0
 	if narrow && cin%2 == 0 {
-		near, temp = turned(cin, taps)
+		near, temp = turned(cin, taps, 2)
 	}
 	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: temp + w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },

@@ -79,7 +79,7 @@ func flipBytes(dst, src []byte, flip byte) {
 type dotGroup struct{ first, count, panels, at int }
 
 // dotGroups divides the output channels of every group of a convolution into calls of nearly
-// equal numbers of panels, at most most; k is the depth of the sums. size is the bytes of all of B.
+// equal numbers of panels, at most most; k is the bytes of a channel. size is those of all.
 func dotGroups(groups, og, k, most int) (g []dotGroup, size int) {
 	panels := (og + 15) / 16
 	calls := (panels + most - 1) / most
@@ -93,33 +93,60 @@ func dotGroups(groups, og, k, most int) (g []dotGroup, size int) {
 	return g, size
 }
 
+// dotSum is the bytes of a channel behind its weights: their sum.
+const dotSum = 4
+
 // packQDot packs W[cout][cin/g][kh][kw] as kern.I8Dot wants it, segments of kseg numbers filled
-// up to kpad with zeros, and behind that the sum of every output channel's weights.
-func packQDot(e *Env, n *graph.Node, gs []dotGroup, kseg, kpad, size int) (packed []byte, sums []int32) {
-	s := n.In[3].Type.Shape
-	key := fmt.Sprintf("i8_dot/%d/%d/%d/%s", len(gs), kseg, kpad, zeroKey(n))
-	packed = e.Pack(n.In[3], key, func() []byte {
-		dst := tensor.AlignedBytes(size + 4*s[0])
-		sums, _ := kern.CutInt32(dst[size:], s[0])
-		at, taps := weightOf(n), s[2]*s[3]
-		for _, g := range gs {
-			w := 16 * g.panels
-			for j := range g.count {
-				for t := range taps {
-					for c := range s[1] {
-						k := t*s[1] + c
-						i := k/kseg*kpad + k%kseg
-						v := at(g.first+j, c*taps+t)
-						dst[g.at+(i/4*w+j)*4+i%4] = byte(v)
-						sums[g.first+j] += int32(v)
+// up to kpad with zeros, and behind the weights of a call the sums of its columns. A part is what a call takes.
+func packQDot(n *graph.Node, ints kern.Ints, d kern.Dots, gs []dotGroup, kseg, kpad, size int) Packing {
+	s, w := n.In[3].Type.Shape, qrowsOf(n)
+	cin, taps := s[1], s[2]*s[3]
+	near, temp := turned(cin, taps, 4)
+	return Packing{Bytes: size, Parts: len(gs), Scratch: temp + w.scratch(16),
+		At: func(part int) (from, to int) {
+			if from, to = gs[part].at, size; part+1 < len(gs) {
+				to = gs[part+1].at
+			}
+			return from, to
+		},
+		Fill: func(dst []byte, part int, scratch []byte) {
+			t, scratch := scratch[:temp], scratch[temp:]
+			g := gs[part]
+			quad := 64 * g.panels
+			b := dst[:len(dst)-16*dotSum*g.panels]
+			if kpad != kseg {
+				clear(b)
+			}
+			for p := range g.panels {
+				b, count := b[64*p:], min(16, g.count-16*p)
+				raw := w.read(scratch, g.first+16*p, count)
+				for c0 := 0; c0 < cin; c0 += near {
+					some := min(near, cin-c0)
+					ints.Columns(t, raw[c0*taps:], count, w.k, some*taps, w.flip)
+					switch {
+					case taps == 1:
+						clear(t[16*some : (some+3)/4*64])
+						ints.ZipQuads(b[c0/4*quad:], t, (some+3)/4, quad, 16)
+					case cin%4 == 0: // quads are four channels of a tap
+						for i := range taps {
+							at := i*cin/kseg*kpad + i*cin%kseg + c0
+							ints.ZipQuads(b[at/4*quad:], t[16*i:], some/4, quad, 16*taps)
+						}
+					default:
+						for i := range some * taps {
+							k := i%taps*cin + c0 + i/taps
+							at := k/kseg*kpad + k%kseg
+							d := b[at/4*quad+at%4:]
+							for r, v := range t[16*i:][:16] {
+								d[4*r] = v
+							}
+						}
 					}
 				}
 			}
-		}
-		return dst
-	})
-	sums, _ = kern.CutInt32(packed[size:], s[0])
-	return packed[:size], sums
+			sums, _ := kern.CutInt32(dst[len(b):], 16*g.panels)
+			d.Sums(sums, kern.Int8s(b), g.panels)
+		}}
 }
 
 func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
@@ -159,15 +186,13 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	t := kern.I8Dot{LDC: y.sw, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
 	t.Off, t.K = off, (kseg+d.Group()-1)/d.Group()*d.Group()
 	depth := len(t.Off) * t.K
-	gs, size := dotGroups(groups, og, depth, d.Panels())
-	packed, sums := packQDot(e, n, gs, kseg, t.K, size)
+	gs, size := dotGroups(groups, og, depth+dotSum, d.Panels())
+	packing := packQDot(n, kern.IntsOf(e.CPU), d, gs, kseg, t.K, size)
+	packed := e.packParts(n.In[3], fmt.Sprintf("i8_dot/%d/%d/%d/%s", len(gs), kseg, t.K, zeroKey(n)), packing)
 	bias, mul := make([]int32, ws[0]+16), factsOf(n, e).mul
 	mul = append(mul, make([]float32, 16)...)
 	if v := n.Input(8); v != nil {
 		copy(bias, tensor.Of[int32](v.Tensor()))
-	}
-	for c, s := range sums {
-		bias[c] -= int32(zero) * s // modulo 2³², as all of the sum
 	}
 
 	// Pixels are read in place where that needs no other bytes and none beyond the last. What
@@ -190,7 +215,7 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 			edges = max(edges, 16*g.panels*pixels)
 		}
 	}
-	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*offsets + scratch + edges + d.Tmp()}
+	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*offsets + 4*16*d.Panels() + scratch + edges + d.Tmp()}
 	blocks := images * w.nh * w.nw
 	work := pixels * depth * 4
 	if d.Group() > 4 { // tiles: half as many columns, four times as fast
@@ -200,14 +225,14 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	if np == 1 && nb > blocks/2 {
 		nb = blocks // of one block each
 	}
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, mem []byte) {
+	// Of groups p0 to p1, which begin packed.
+	run := func(c *Call, b0, b1, p0, p1 int, packed, mem []byte) {
 		t := t
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		off, mem := kern.CutInts(mem, offsets)
+		own, mem := kern.CutInt32(mem, 16*d.Panels())
 		image, edge := mem[:scratch], mem[scratch:][:edges]
 		t.Tmp = mem[scratch+edges:]
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, len(gs))
 		last := [2]int{}
 		for b := b0; b < b1; b++ {
 			img := b / (w.nh * w.nw)
@@ -230,9 +255,17 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 				haloBytes(&y, out, img, y0, y0+h)
 			}
 			for _, g := range gs[p0:p1] {
-				t.B, t.Panels = kern.Int8s(packed[g.at:][:16*g.panels*depth]), g.panels
+				size := 16 * g.panels * depth
+				b := packed[g.at-gs[p0].at:]
+				t.B, t.Panels = kern.Int8s(b[:size]), g.panels
 				t.A = a[g.first/og*cin:]
-				t.Bias, t.Mul = bias[g.first:], mul[g.first:]
+				if t.Bias, t.Mul = bias[g.first:], mul[g.first:]; zero != 0 {
+					sums, _ := kern.CutInt32(b[size:], 16*g.panels)
+					for j, s := range sums {
+						own[j] = t.Bias[j] - int32(zero)*s // modulo 2³², as all of the sum
+					}
+					t.Bias = own
+				}
 				step := wd // output pixels that follow each other
 				if whole {
 					step = h * wd
@@ -255,6 +288,16 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 				}
 			}
 		}
+	}
+	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+		b0, b1 := part(tile%nb, nb, blocks)
+		p0, p1 := part(tile/nb, np, len(gs))
+		run(c, b0, b1, p0, p1, packed.Bytes[gs[p0].at:], scratch)
 	}}}
+	if len(gs) > 1 && packing.Bytes >= 3<<12 { // packing twice costs less than three fresh pages
+		firstPanels(p, len(gs), 16*d.Panels()*(depth+dotSum), p.Scratch, &packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
+			run(c, 0, blocks, p0, p1, packed, scratch)
+		})
+	}
 	return p, nil
 }

@@ -17,6 +17,22 @@ func qdw3Match(n *graph.Node, w *window, x, y *view, e *Env) bool {
 		x.sw >= round16(x.c) && y.sw >= round16(y.c) && factsOf(n, e).most <= 0.5 // a sum times it stays below 2^31
 }
 
+// taps3 reads the weights less their zero points of the 16 channels from c on, of 3x3 each, with zeros behind the last.
+func taps3(n *graph.Node) func(c int) [16 * 9]int16 {
+	raw, zero, signed := n.In[3].Tensor().Bytes(), zeros(n.In[5]), n.In[3].Type.DType == tensor.Int8
+	return func(c int) (w [16 * 9]int16) {
+		for i := range min(16, len(raw)/9-c) {
+			z := int16(zero[(c+i)%len(zero)])
+			for t, v := range raw[9*(c+i):][:9] {
+				if w[9*i+t] = int16(v) - z; signed {
+					w[9*i+t] = int16(int8(v)) - z
+				}
+			}
+		}
+		return w
+	}
+}
+
 func prepareQDW3(fn *graph.Node, e *Env) (*Prepared, error) {
 	n, lo, hi := qunfuse(fn, "", "QLinearConv")
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
@@ -43,19 +59,12 @@ func prepareQDW3(fn *graph.Node, e *Env) (*Prepared, error) {
 
 	panels := (y.c + 15) / 16
 	const size = kern.DW3Weights
-	ws := make([]int16, 9*y.c)
-	for i, at := 0, weightOf(n); i < len(ws); i++ {
-		ws[i] = int16(at(i/9, i%9))
-	}
+	weights := taps3(n)
 	packed := kern.Int16s(e.Pack(n.In[3], fmt.Sprintf("i8_dw3/%s", zeroKey(n)), func() []byte {
 		b := tensor.AlignedBytes(2 * size * panels)
 		for p := range panels {
-			kern.PackDW3(kern.Int16s(b)[p*size:], func(c, tap int) int16 {
-				if c += 16 * p; c < y.c {
-					return ws[9*c+tap]
-				}
-				return 0
-			})
+			w := weights(16 * p)
+			kern.PackDW3(kern.Int16s(b)[p*size:], &w)
 		}
 		return b
 	}))
@@ -64,9 +73,10 @@ func prepareQDW3(fn *graph.Node, e *Env) (*Prepared, error) {
 	if v := n.Input(8); v != nil {
 		copy(bias, tensor.Of[int32](v.Tensor()))
 	}
-	for c := range y.c {
-		for _, w := range ws[9*c:][:9] {
-			bias[c] -= int32(zx) * int32(w)
+	for p := range panels {
+		w := weights(16 * p)
+		for i, v := range w {
+			bias[16*p+i/9] -= int32(zx) * int32(v)
 		}
 	}
 	edges := [2][]byte{make([]byte, 16)} // pixels of padding

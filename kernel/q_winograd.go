@@ -139,7 +139,7 @@ func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, kpad in
 	cin := n.In[3].Type.Shape[1]
 	w := qrowsOf(n)
 	size := 2 * (m + 2) * (m + 2) * 16 * kpad
-	near, temp := turned(cin, 9)
+	near, temp := turned(cin, 9, 2)
 	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: temp + w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
 		Fill: func(b []byte, p int, scratch []byte) {

@@ -67,12 +67,13 @@ func (s *source) keep(pos int64, n int) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	r := s.rooms()
-	if n > len(r.kept) {
-		r.kept = make([]byte, max(n, jump))
+	// A tensor's numbers mostly come last: where the end is aligned they can stay there.
+	r, whole := s.rooms(), (n+7)&^7
+	if whole > len(r.kept) {
+		r.kept = make([]byte, max(whole, jump))
 	}
-	copy(r.kept, b)
-	b, r.kept = r.kept[:n:n], r.kept[n:]
+	copy(r.kept[whole-n:], b)
+	b, r.kept = r.kept[whole-n:whole:whole], r.kept[whole:]
 	return source{mem: b, start: pos, size: pos + int64(n)}, nil
 }
 
@@ -309,6 +310,21 @@ func (m *msg) varints(f func(int64) bool) {
 	}
 	c := m.sub()
 	for m.err == nil && c.pos < c.end {
+		// Most are of one byte, and many are at hand.
+		b := c.s.buf
+		if c.s.mem != nil {
+			b = c.s.mem
+		}
+		if i := c.pos - c.s.start; 0 <= i && i < int64(len(b)) {
+			b = b[i:min(int64(len(b)), c.end-c.s.start)]
+			n := 0
+			for n < len(b) && b[n] < 0x80 && f(int64(b[n])) {
+				n++
+			}
+			if c.pos += int64(n); c.pos == c.end {
+				break
+			}
+		}
 		v, ok := c.uvarint()
 		if ok && !f(int64(v)) {
 			c.fail("field %d has too many elements", m.num)

@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"bytes"
 	"math"
 	"slices"
 
@@ -187,6 +188,25 @@ func integers(t *tensor.Tensor) []int {
 		}
 	}
 	return out
+}
+
+// zeroPoints are integers of zero points, one where all are equal.
+func zeroPoints(t *tensor.Tensor) []int {
+	if b := t.Bytes(); t.DType.Bits() == 8 && len(b) > 0 && bytes.Count(b, b[:1]) == len(b) {
+		if t.DType == tensor.Int8 {
+			return []int{int(int8(b[0]))}
+		}
+		return []int{int(b[0])}
+	}
+	return integers(t)
+}
+
+// cyclic is s[c%len(s)], which is seldom beyond its end.
+func cyclic(s []float32, c int) float32 {
+	if c < len(s) {
+		return s[c]
+	}
+	return s[c%len(s)]
 }
 
 // dequantized is the DequantizeLinear of one scale that computes v.
@@ -604,7 +624,7 @@ func (q *quantizer) weights(v *graph.Value, axis int) (w *graph.Value, scale []f
 		return nil, nil, nil, false
 	}
 	if zero = make([]int, 1); d.Input(2) != nil {
-		zero = integers(d.In[2].Tensor())
+		zero = zeroPoints(d.In[2].Tensor())
 	}
 	if len(zero) == 0 {
 		return nil, nil, nil, false
@@ -657,7 +677,7 @@ func (q *quantizer) bias(v *graph.Value, sx float32, sw []float32, channels int)
 	}
 	s := tensor.Of[float32](d.In[1].Tensor())
 	for c := range channels {
-		if s[c%len(s)] != float32(sx*sw[c%len(sw)]) {
+		if cyclic(s, c) != float32(sx*cyclic(sw, c)) {
 			return nil, false
 		}
 	}
@@ -678,11 +698,11 @@ func (q *quantizer) linear(p *graph.Node, x, w *graph.Value, gx, gy grain, sw []
 		return nil
 	}
 	scale, zero := tensor.From(sw, len(sw)), tensor.New(w.Type.DType, len(sw))
-	for i := range sw {
-		zero.Bytes()[i] = byte(zw[i%len(zw)])
+	for i, b := 0, zero.Bytes(); i < len(b); i++ {
+		b[i] = byte(zw[min(i, len(zw)-1)])
 	}
 	for c := range channels {
-		if !positive32(ratio(gx.scale, sw[c%len(sw)], gy.scale)) {
+		if !positive32(ratio(gx.scale, cyclic(sw, c), gy.scale)) {
 			return nil
 		}
 	}

@@ -115,6 +115,26 @@ func (d Dots) Run(t *I8Dot) {
 	d.run(t)
 }
 
+// Sums is the sums of the columns of a B of 16*panels columns, of len(sums) = 16*panels: what one adds to all
+// of A adds to the products. It panics where a slice is too short.
+func (d Dots) Sums(sums []int32, b []int8, panels int) {
+	quads := len(b) / (64 * panels)
+	if sums = sums[:16*panels]; quads == 0 {
+		clear(sums)
+		return
+	}
+	if d.sums(sums, b, quads, panels) {
+		return
+	}
+	clear(sums)
+	for i := range quads {
+		w := b[64*panels*i:][:64*panels]
+		for j := range sums {
+			sums[j] += int32(w[4*j]) + int32(w[4*j+1]) + int32(w[4*j+2]) + int32(w[4*j+3])
+		}
+	}
+}
+
 func (d Dots) runGo(t *I8Dot) {
 	n := 16 * t.Panels
 	flip := int32(0)

@@ -18,3 +18,11 @@ func (d Dots) run(t *I8Dot) {
 		d.runGo(t)
 	}
 }
+
+func (d Dots) sums(sums []int32, b []int8, quads, panels int) bool {
+	fast := d.isa == isaAMX || d.isa == isaAVX512
+	if fast {
+		i8DotSumsVNNI(&sums[0], &b[0], quads, panels)
+	}
+	return fast
+}

@@ -87,3 +87,25 @@ func testI8Dot(t *testing.T, d Dots, panels, m, k int) {
 		t.Error(fmt.Sprintf("%d panels, %d rows, k %d: ", panels, m, k), "differs from the plain sums")
 	}
 }
+
+// TestDotSums compares the sums of every variant with plain ones.
+func TestDotSums(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, f := range cpu.Detect().Variants() {
+		d, _ := DotsOf(f)
+		for panels := 1; panels <= DotPanels; panels++ {
+			for _, quads := range []int{0, 1, 7} {
+				b, want := make([]int8, 64*panels*quads), make([]int32, 16*panels)
+				for i := range b {
+					b[i] = []int8{-128, 127, int8(r.Uint32())}[r.IntN(3)]
+					want[i/4%len(want)] += int32(b[i])
+				}
+				got := make([]int32, len(want)+1)
+				got[0], got[len(want)] = 9, 9
+				if d.Sums(got, b, panels); !slices.Equal(got, append(want, 9)) {
+					t.Errorf("%s, %d panels, %d quads: found %v, want %v", d.Name(), panels, quads, got, want)
+				}
+			}
+		}
+	}
+}

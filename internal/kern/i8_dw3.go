@@ -31,15 +31,15 @@ type I8DW3 struct {
 // DW3Weights is how many numbers PackDW3 writes.
 const DW3Weights = 12 * 16
 
-// PackDW3 packs the weights of 16 channels: w(c, i) is tap i of channel c. Vectors hold pairs of rows, 0 and 1
+// PackDW3 packs the weights of 16 channels: w[9*c+i] is tap i of channel c. Vectors hold pairs of rows, 0 and 1
 // or 1 and 2, of eight channels: [c/8][rows][column][c%8][2].
-func PackDW3(dst []int16, w func(c, tap int) int16) {
+func PackDW3(dst []int16, w *[16 * 9]int16) {
 	dst = dst[:DW3Weights]
 	for c := range 16 {
 		for r := range 2 {
 			for j := range 3 {
 				d := dst[c/8*96+r*48+j*16+c%8*2:][:2]
-				d[0], d[1] = w(c, 3*r+j), w(c, 3*r+3+j)
+				d[0], d[1] = w[9*c+3*r+j], w[9*c+3*r+3+j]
 			}
 		}
 	}

@@ -69,7 +69,11 @@ func TestI8DW3(t *testing.T) {
 						got := make([]byte, len(want))
 						d := I8DW3{Row: 32 * cols, W: make([]int16, DW3Weights), Bias: bias, Mul: mul, Y: got, LDY: ldy, Line: line,
 							Pixels: pixels, Rows: rows, Across: across, Zero: zero, Lo: lo, Hi: hi, Flip: flipOut}
-						PackDW3(d.W, func(c, tap int) int16 { return w[c][tap] })
+						var taps [16 * 9]int16
+						for i := range taps {
+							taps[i] = w[i/9][i%9]
+						}
+						PackDW3(d.W, &taps)
 						pairs := (len(image) + 1) / 2
 						d.X = make([]int16, (pairs+1)*d.Row)
 						other := bytes.Repeat([]byte{0xa5}, 16) // behind the last row

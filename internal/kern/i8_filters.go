@@ -1,7 +1,7 @@
 package kern
 
 // Weights of convolutions on bytes lie by output channels; kernels want them by panels of 16. Columns turns some
-// rows round; ZipRows and WinoFilters make panels of what it writes.
+// rows round; ZipRows, ZipQuads and WinoFilters make panels of what it writes.
 
 // Columns is dst[16*i+r] = src[r*ld+i]^flip for r < rows, at most 16, and i < n, and 0 for the rows up to 16. It panics where a slice is
 // too short.
@@ -40,6 +40,24 @@ func (v Ints) ZipRows(dst, src []byte, pairs, stride int) {
 	for i := range pairs {
 		for l, j := range I8Lanes {
 			dst[(i*16+l)*2], dst[(i*16+l)*2+1] = src[2*i*stride+j], src[(2*i+1)*stride+j]
+		}
+	}
+}
+
+// ZipQuads is dst[i*ld+4*r+j] = src[(4*i+j)*stride+r] for i < quads, r < 16 and j < 4: what products of four bytes
+// read of 16 columns. It panics where a slice is too short.
+func (v Ints) ZipQuads(dst, src []byte, quads, ld, stride int) {
+	if quads <= 0 {
+		return
+	}
+	_, _ = dst[(quads-1)*ld+63], src[(4*quads-1)*stride+15]
+	if v.zipQuads(dst, src, quads, ld, stride) {
+		return
+	}
+	for i := range quads {
+		d, s := dst[i*ld:][:64], src[4*i*stride:]
+		for r := range 16 {
+			d[4*r], d[4*r+1], d[4*r+2], d[4*r+3] = s[r], s[stride+r], s[2*stride+r], s[3*stride+r]
 		}
 	}
 }

@@ -24,6 +24,13 @@ func (v Ints) zipRows(dst, src []byte, pairs, stride int) bool {
 	return v.asm
 }
 
+func (v Ints) zipQuads(dst, src []byte, quads, ld, stride int) bool {
+	if v.asm {
+		i8ZipQuadsAVX2(&dst[0], &src[0], quads, ld, stride)
+	}
+	return v.asm
+}
+
 func (v Ints) winoFilters(dst []int16, ld int, src []byte, pairs, m int) bool {
 	if !v.asm {
 		return false

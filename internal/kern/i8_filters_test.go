@@ -57,6 +57,33 @@ func TestZipRows(t *testing.T) {
 	}
 }
 
+func TestZipQuads(t *testing.T) {
+	fast := IntsOf(cpu.Detect())
+	for quads := range 4 {
+		for _, stride := range []int{16, 144} {
+			for _, ld := range []int{64, 192} {
+				src := make([]byte, max(0, (4*quads-1)*stride+16))
+				for i := range src {
+					src[i] = byte(i ^ i>>8)
+				}
+				got, want := make([]byte, ld*quads+1), make([]byte, ld*quads+1)
+				fast.ZipQuads(got, src, quads, ld, stride)
+				Ints{}.ZipQuads(want, src, quads, ld, stride)
+				if !bytes.Equal(got, want) {
+					t.Errorf("%d quads, stride %d, ld %d: found %v, want %v", quads, stride, ld, got, want)
+				}
+				for i := range 4 * quads {
+					for r := range 16 {
+						if x := want[i/4*ld+4*r+i%4]; x != src[i*stride+r] {
+							t.Fatalf("%d quads, stride %d, ld %d: row %d, column %d: found %d", quads, stride, ld, i, r, x)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestWinoFilters(t *testing.T) {
 	r, fast := rand.New(rand.NewPCG(3, 4)), IntsOf(cpu.Detect())
 	for _, m := range []int{2, 4} {

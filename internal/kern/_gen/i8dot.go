@@ -28,7 +28,46 @@ const (
 )
 
 func init() {
-	kernels = append(kernels, kernel{"i8_dot_6x64_vnni", i8Dot})
+	kernels = append(kernels, kernel{"i8_dot_6x64_vnni", i8Dot}, kernel{"i8_dotsums_vnni", i8DotSums})
+}
+
+// i8DotSums is the products with ones.
+func i8DotSums(c *build.Context) {
+	function(c, "i8DotSumsVNNI", "func(sums *int32, b *int8, quads, panels int)", `i8DotSumsVNNI sums the columns of B; quads and panels are at least 1:
+
+	for j := range 16 * panels {
+		sums[j] = 0
+		for i := range quads {
+			for k := range 4 {
+				sums[j] += int32(b[(i*16*panels+j)*4+k])
+			}
+		}
+	}`)
+	d, b, quads, panels, ld, n, p := reg.RDI, reg.RSI, reg.RCX, reg.RBX, reg.RDX, reg.RAX, reg.R8
+	c.Load(c.Param("sums"), d)
+	c.Load(c.Param("b"), b)
+	c.Load(c.Param("quads"), quads)
+	c.Load(c.Param("panels"), panels)
+	c.MOVQ(panels, ld)
+	c.SHLQ(operand.U8(6), ld)
+	c.MOVL(operand.U32(0x01010101), n.As32())
+	c.VPBROADCASTD(n.As32(), reg.Z1)
+	c.Label("panel")
+	c.VPXORQ(reg.Z0, reg.Z0, reg.Z0)
+	c.MOVQ(quads, n)
+	c.MOVQ(b, p)
+	c.Label("quad")
+	c.VPDPBUSD(mem(p, 0), reg.Z1, reg.Z0)
+	c.ADDQ(ld, p)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("quad"))
+	c.VMOVDQU32(reg.Z0, mem(d, 0))
+	c.ADDQ(operand.U8(64), d)
+	c.ADDQ(operand.U8(64), b)
+	c.DECQ(panels)
+	c.JNZ(operand.LabelRef("panel"))
+	c.VZEROUPPER()
+	c.RET()
 }
 
 func i8Dot(c *build.Context) {

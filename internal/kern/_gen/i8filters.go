@@ -12,6 +12,7 @@ func init() {
 	kernels = append(kernels,
 		kernel{"i8_columns_16_avx2", i8Columns},
 		kernel{"i8_ziprows_avx2", i8ZipRows},
+		kernel{"i8_zipquads_avx2", i8ZipQuads},
 		kernel{"i8_winofilters2_avx2", func(c *build.Context) { i8WinoFilters(c, 2, winoLine2) }},
 		kernel{"i8_winofilters4_avx2", func(c *build.Context) { i8WinoFilters(c, 4, winoLine4) }})
 }
@@ -96,6 +97,47 @@ func i8ZipRows(c *build.Context) {
 	c.VMOVDQU(reg.X1, mem(d, 16))
 	c.LEAQ(idx(s, stride, 2), s)
 	c.ADDQ(operand.U8(32), d)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.RET()
+}
+
+// i8ZipQuads puts the columns of four rows side by side.
+func i8ZipQuads(c *build.Context) {
+	function(c, "i8ZipQuadsAVX2", "func(dst, src *byte, quads, ld, stride int)", `i8ZipQuadsAVX2 makes quads of rows; quads is at least 1:
+
+	for i := range quads {
+		for column := range 16 {
+			for j := range 4 {
+				dst[i*ld+4*column+j] = src[(4*i+j)*stride+column]
+			}
+		}
+	}`)
+	d, s, n, ld, stride, three := reg.RDI, reg.RSI, reg.RCX, reg.RBX, reg.RDX, reg.RAX
+	c.Load(c.Param("dst"), d)
+	c.Load(c.Param("src"), s)
+	c.Load(c.Param("quads"), n)
+	c.Load(c.Param("ld"), ld)
+	c.Load(c.Param("stride"), stride)
+	c.LEAQ(idx(stride, stride, 2), three)
+	c.Label("loop")
+	c.VMOVDQU(mem(s, 0), reg.X0)
+	c.VMOVDQU(idx(s, stride, 1), reg.X1)
+	c.VMOVDQU(idx(s, stride, 2), reg.X2)
+	c.VMOVDQU(idx(s, three, 1), reg.X3)
+	c.VPUNPCKLBW(reg.X1, reg.X0, reg.X4)
+	c.VPUNPCKHBW(reg.X1, reg.X0, reg.X5)
+	c.VPUNPCKLBW(reg.X3, reg.X2, reg.X6)
+	c.VPUNPCKHBW(reg.X3, reg.X2, reg.X7)
+	for k, low := range []reg.VecPhysical{reg.X4, reg.X5} {
+		high := []reg.VecPhysical{reg.X6, reg.X7}[k]
+		c.VPUNPCKLWD(high, low, reg.X0)
+		c.VPUNPCKHWD(high, low, reg.X1)
+		c.VMOVDQU(reg.X0, mem(d, 32*k))
+		c.VMOVDQU(reg.X1, mem(d, 32*k+16))
+	}
+	c.LEAQ(idx(s, stride, 4), s)
+	c.ADDQ(ld, d)
 	c.DECQ(n)
 	c.JNZ(operand.LabelRef("loop"))
 	c.RET()
