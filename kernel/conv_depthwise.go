@@ -155,6 +155,7 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	panels := (y.c + u.NR - 1) / u.NR
 	units := y.n * dw.oh
 	nu, np := splitImage(units, panels, dw.ow*u.NR*(dw.sh*dw.sw*k+2*taps), 4*w.sh*dw.sh*w.ow*w.sw*x.sw)
+	tiles := gridOf(nu, np, units, panels, k*y.c, x.size()+y.size())
 	own := (4*(lines*pitch+spread+u.NR) + 63) &^ 63 // of whole lines of memory
 	p := &Prepared{Kernel: u.Name + "_conv_dw", Packed: []int{1, pair.weight}, Scratch: own}
 	// run computes units u0 to u1 of panels p0 to p1, whose weights lie in packed from base on.
@@ -245,9 +246,8 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}
 	}
-	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, scratch []byte) {
-		u0, u1 := part(tile%nu, nu, units)
-		p0, p1 := part(tile/nu, np, panels)
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		u0, u1, p0, p1 := tiles.at(tile)
 		run(c, u0, u1, p0, p1, packed.floats(), 0, scratch)
 	}}}
 	if panels >= 4 && pk.worthFirst() {
