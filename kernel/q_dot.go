@@ -135,8 +135,16 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	groups := int(n.Int("group", 1))
 	cin, og := ws[1], ws[0]/groups
-	const limit = 128 << 10 // bytes: less than half of the second-level cache
-	w.fit(limit, w.oh)
+	d, _ := kern.DotsOf(e.CPU)
+	// Blocks of less than half of the second-level cache, and so many, times calls a pixel, that
+	// workers can share them, but of some calls' rows.
+	const limit, least = 128 << 10, 48
+	calls := groups * (((og+15)/16 + d.Panels() - 1) / d.Panels())
+	if pixels := max(least, images*w.oh*w.ow*calls/wantTiles); flat {
+		w.fit(min(limit, pixels*x.sw), 1)
+	} else {
+		w.fit(limit, max(1, pixels/w.ow))
+	}
 
 	off, kseg := w.segments(w.iw*x.sw, x.sw, cin, groups == 1 && x.sw == cin)
 	whole := w.bw == w.ow && y.plain() // the pixels of a block follow each other
@@ -144,7 +152,6 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	if whole {
 		rows *= w.bh
 	}
-	d, _ := kern.DotsOf(e.CPU)
 	d = d.For(rows, len(off), kseg)
 	flip, zero := byte(0), zeroOf(n.In[2])
 	if d.Signed != (n.In[0].Type.DType == tensor.Int8) {
@@ -192,22 +199,22 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*offsets + scratch + edges + d.Tmp()}
 	blocks := images * w.nh * w.nw
-	work := pixels * depth * 4
-	if d.Group() > 4 { // tiles: half as many columns, four times as fast
+	work := pixels * depth * 16 // a quarter of the products
+	if d.Group() > 4 {          // tiles: half as many columns, four times as fast
 		work /= 8
 	}
 	nb, np := split(blocks, len(gs), work)
 	if np == 1 && nb > blocks/2 {
 		nb = blocks // of one block each
 	}
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, mem []byte) {
+	tiles := gridOf(nb, np, blocks, len(gs), size, x.size()+y.size())
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, mem []byte) {
 		t := t
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		off, mem := kern.CutInts(mem, offsets)
 		image, edge := mem[:scratch], mem[scratch:][:edges]
 		t.Tmp = mem[scratch+edges:]
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, len(gs))
+		b0, b1, p0, p1 := tiles.at(tile)
 		last := [2]int{}
 		for b := b0; b < b1; b++ {
 			img := b / (w.nh * w.nw)
