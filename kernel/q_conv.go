@@ -221,7 +221,7 @@ func (w *qwindow) fit(limit, most int) {
 	}
 	w.bh = 1
 	for w.bw > 8 && need() > limit {
-		w.bw = max(8, w.bw/2)
+		w.bw = max(8, (w.bw+1)/2)
 	}
 	w.bh = max(1, min(most, w.oh))
 	for w.bh > 1 && need() > limit {

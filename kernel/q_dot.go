@@ -141,7 +141,8 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	const limit, least = 128 << 10, 48
 	calls := groups * (((og+15)/16 + d.Panels() - 1) / d.Panels())
 	if pixels := max(least, images*w.oh*w.ow*calls/wantTiles); flat {
-		w.fit(min(limit, pixels*x.sw), 1)
+		n := max(1, w.ow/pixels)
+		w.fit(min(limit, (w.ow+n-1)/n*x.sw), 1)
 	} else {
 		w.fit(limit, max(1, pixels/w.ow))
 	}
