@@ -135,9 +135,12 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	}
 	flags, slopes := t.Flags, pair.act.slopes(y.c, 0)
 	// Short lines that follow each other in the image are multiplied as one long line
-	// and then spread. Where a line fills a large tile's accumulators that does not pay.
-	spread := 0
-	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && x.sh == x.w*x.sw && w.ow < 4*u.MR && u.MR < 2*w.ow {
+	// and then spread; tiles of 12 rows and 32 columns lose less by 7 rows than by that.
+	spread, short := 0, 4*u.MR
+	if u.MR >= 12 {
+		short = 7
+	}
+	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && x.sh == x.w*x.sw && w.ow < short {
 		spread = lines * w.ow * u.NR
 	}
 
