@@ -162,6 +162,7 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		curveFloats = near + cv.floats() + curveChunk
 		p.Kernel += "_curve"
 	}
+	tiles := gridOf(nu, np, units, len(panels), k*y.c, x.size()+y.size())
 	// run computes units u0 to u1 of panels p0 to p1, whose weights lie in packed from base on.
 	run := func(c *Call, u0, u1, p0, p1 int, packed []float32, base int, tmp []float32) {
 		t := t
@@ -244,9 +245,8 @@ func prepareConv(fn *graph.Node, e *Env) (*Prepared, error) {
 		}
 	}
 	p.Scratch = 4 * curveFloats
-	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, scratch []byte) {
-		u0, u1 := part(tile%nu, nu, units)
-		p0, p1 := part(tile/nu, np, len(panels))
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		u0, u1, p0, p1 := tiles.at(tile)
 		run(c, u0, u1, p0, p1, packed.floats(), 0, kern.Floats(scratch))
 	}}}
 	if len(panels) >= 4 && pk.worthFirst() {

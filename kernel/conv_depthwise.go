@@ -135,9 +135,12 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	}
 	flags, slopes := t.Flags, pair.act.slopes(y.c, 0)
 	// Short lines that follow each other in the image are multiplied as one long line
-	// and then spread.
-	spread := 0
-	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && x.sh == x.w*x.sw && w.ow < 4*u.MR {
+	// and then spread; tiles of 12 rows and 32 columns lose less by 7 rows than by that.
+	spread, short := 0, 4*u.MR
+	if u.MR >= 12 {
+		short = 7
+	}
+	if w.kh == 1 && w.kw == 1 && w.sh == 1 && w.sw == 1 && x.sh == x.w*x.sw && w.ow < short {
 		spread = lines * w.ow * u.NR
 	}
 
@@ -155,6 +158,7 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	panels := (y.c + u.NR - 1) / u.NR
 	units := y.n * dw.oh
 	nu, np := splitImage(units, panels, dw.ow*u.NR*(dw.sh*dw.sw*k+2*taps), 4*w.sh*dw.sh*w.ow*w.sw*x.sw)
+	tiles := gridOf(nu, np, units, panels, k*y.c, x.size()+y.size())
 	own := (4*(lines*pitch+spread+u.NR) + 63) &^ 63 // of whole lines of memory
 	p := &Prepared{Kernel: u.Name + "_conv_dw", Packed: []int{1, pair.weight}, Scratch: own}
 	// run computes units u0 to u1 of panels p0 to p1, whose weights lie in packed from base on.
@@ -245,9 +249,8 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}
 	}
-	p.Phases = []Phase{{Tiles: nu * np, Run: func(c *Call, tile int, scratch []byte) {
-		u0, u1 := part(tile%nu, nu, units)
-		p0, p1 := part(tile/nu, np, panels)
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		u0, u1, p0, p1 := tiles.at(tile)
 		run(c, u0, u1, p0, p1, packed.floats(), 0, scratch)
 	}}}
 	if panels >= 4 && pk.worthFirst() {

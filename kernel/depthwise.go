@@ -86,11 +86,11 @@ func prepareDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	units := y.n * w.oh
 	nu, nb := split(units, blocks, w.ow*nt*width*2)
-	p.Phases = []Phase{{Tiles: nu * nb, Run: func(c *Call, tile int, scratch []byte) {
+	tiles := gridOf(nu, nb, units, blocks, 0, y.size())
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
 		d := d
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
-		u0, u1 := part(tile%nu, nu, units)
-		b0, b1 := part(tile/nu, nb, blocks)
+		u0, u1, b0, b1 := tiles.at(tile)
 		if b0 == 0 {
 			for i := u0; i < u1; i++ {
 				y.clearHalo(out, i/w.oh, i%w.oh, i%w.oh+1)

@@ -389,8 +389,8 @@ func prepareMove[T element](n *graph.Node, e *Env, of func(*tensor.Tensor) []T) 
 					clearHalo4(&y, dst, r/y.h, r%y.h, r%y.h+1)
 				}
 			}
-			u0, u1 := part(tile%tu, tu, units)
-			r0, r1 := part(tile/tu, tr, rows)
+			u0, u1 := part(tile/tr, tu, units)
+			r0, r1 := part(tile%tr, tr, rows)
 			for u := u0; u < u1; u++ {
 				runMove(&m, dst, src, u, r0, r1)
 			}

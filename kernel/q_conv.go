@@ -225,7 +225,7 @@ func (w *qwindow) fit(limit, most int) {
 	}
 	w.bh = 1
 	for w.bw > 8 && need() > limit {
-		w.bw = max(8, w.bw/2)
+		w.bw = max(8, (w.bw+1)/2)
 	}
 	w.bh = max(1, min(most, w.oh))
 	for w.bh > 1 && need() > limit {
@@ -308,7 +308,7 @@ type qconv struct {
 	panel        int // bytes of a panel of weights
 	first, count []int
 	blocks       int
-	nb, np       int // tiles
+	tiles        grid
 	scratch      int
 	run          func(c *Call, b0, b1, p0, p1 int, packed []byte, scratch []byte) // of panels p0 to p1, which begin packed
 	kernel       string
@@ -370,7 +370,8 @@ func qconvOf(fn *graph.Node, e *Env) *qconv {
 	partial := func(p int) bool { return count[p] < 16 && (first[p]+count[p] < ws[0] || first[p]+16 > most) }
 	whole := w.bw == w.ow && y.plain()
 	q.blocks = images * w.nh * w.nw
-	q.nb, q.np = split(q.blocks, len(first), pixels*k*16/2)
+	nb, np := split(q.blocks, len(first), pixels*k*16/2)
+	q.tiles = gridOf(nb, np, q.blocks, len(first), k*ws[0], x.size()+y.size())
 	q.run = func(c *Call, b0, b1, p0, p1 int, packed []byte, scratch []byte) {
 		t := t
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
@@ -434,9 +435,8 @@ func prepareQConv(fn *graph.Node, e *Env) (*Prepared, error) {
 	n, _, _, _ := qslopes(fn)
 	packed := e.packParts(n.In[3], q.key, q.packing)
 	p := &Prepared{Kernel: q.kernel, Packed: packedInputs(fn), Scratch: q.scratch}
-	p.Phases = []Phase{{Tiles: q.nb * q.np, Run: func(c *Call, tile int, scratch []byte) {
-		b0, b1 := part(tile%q.nb, q.nb, q.blocks)
-		p0, p1 := part(tile/q.nb, q.np, len(q.first))
+	p.Phases = []Phase{{Tiles: q.tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		b0, b1, p0, p1 := q.tiles.at(tile)
 		q.run(c, b0, b1, p0, p1, packed.Bytes[p0*q.panel:], scratch)
 	}}}
 	if q.packing.worthFirst() {
@@ -668,13 +668,13 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 	p := &Prepared{Kernel: "i8_depthwise_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2*w.scratch() + 64}
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, len(first), w.bh*w.bw*16*taps*4)
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+	tiles := gridOf(nb, np, blocks, len(first), 0, y.size())
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
 		d := d
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		a, _ := kern.CutInt16(scratch, w.scratch())
 		clear(a[len(a)-slack:])
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, len(first))
+		b0, b1, p0, p1 := tiles.at(tile)
 		for b := b0; b < b1; b++ {
 			img := b / (w.nh * w.nw)
 			for p := p0; p < p1; p++ {

@@ -162,8 +162,17 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	groups := int(n.Int("group", 1))
 	cin, og := ws[1], ws[0]/groups
-	const limit = 128 << 10 // bytes: less than half of the second-level cache
-	w.fit(limit, w.oh)
+	d, _ := kern.DotsOf(e.CPU)
+	// Blocks of less than half of the second-level cache, and so many, times calls a pixel, that
+	// workers can share them, but of some calls' rows.
+	const limit, least = 128 << 10, 48
+	calls := groups * (((og+15)/16 + d.Panels() - 1) / d.Panels())
+	if pixels := max(least, images*w.oh*w.ow*calls/wantTiles); flat {
+		n := max(1, w.ow/pixels)
+		w.fit(min(limit, (w.ow+n-1)/n*x.sw), 1)
+	} else {
+		w.fit(limit, max(1, pixels/w.ow))
+	}
 
 	off, kseg := w.segments(w.iw*x.sw, x.sw, cin, groups == 1 && x.sw == cin)
 	whole := w.bw == w.ow && y.plain() // the pixels of a block follow each other
@@ -171,7 +180,6 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	if whole {
 		rows *= w.bh
 	}
-	d, _ := kern.DotsOf(e.CPU)
 	d = d.For(rows, len(off), kseg)
 	flip, zero := byte(0), zeroOf(n.In[2])
 	if d.Signed != (n.In[0].Type.DType == tensor.Int8) {
@@ -217,8 +225,8 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	}
 	p := &Prepared{Kernel: "i8_dot_" + d.Name(), Packed: packedInputs(n), Scratch: 8*offsets + 4*16*d.Panels() + scratch + edges + d.Tmp()}
 	blocks := images * w.nh * w.nw
-	work := pixels * depth * 4
-	if d.Group() > 4 { // tiles: half as many columns, four times as fast
+	work := pixels * depth * 16 // a quarter of the products
+	if d.Group() > 4 {          // tiles: half as many columns, four times as fast
 		work /= 8
 	}
 	nb, np := split(blocks, len(gs), work)
@@ -289,9 +297,9 @@ func prepareQDot(fn *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}
 	}
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, len(gs))
+	tiles := gridOf(nb, np, blocks, len(gs), size, x.size()+y.size())
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		b0, b1, p0, p1 := tiles.at(tile)
 		run(c, b0, b1, p0, p1, packed.Bytes[gs[p0].at:], scratch)
 	}}}
 	if len(gs) > 1 && packing.Bytes >= 3<<12 { // packing twice costs less than three fresh pages

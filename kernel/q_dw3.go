@@ -87,12 +87,12 @@ func prepareQDW3(fn *graph.Node, e *Env) (*Prepared, error) {
 	p := &Prepared{Kernel: "i8_depthwise_" + w.ints.Name(), Packed: packedInputs(n), Scratch: 2 * pairs * d.Row}
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, panels, w.bh*w.bw*16*9*2)
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+	tiles := gridOf(nb, np, blocks, panels, 0, y.size())
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
 		d := d
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		a, _ := kern.CutInt16(scratch, pairs*d.Row)
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, panels)
+		b0, b1, p0, p1 := tiles.at(tile)
 		for b := b0; b < b1; b++ {
 			img, i := b/(w.nh*w.nw), b%(w.nh*w.nw)
 			y0, x0 := i/w.nw*w.bh, i%w.nw*w.bw

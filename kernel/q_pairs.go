@@ -260,9 +260,9 @@ func prepareQPairs(fn *graph.Node, e *Env) (*Prepared, error) {
 			}
 		}
 	}
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
-		b0, b1 := part(tile%nb, nb, units)
-		p0, p1 := part(tile/nb, np, panels)
+	tiles := gridOf(nb, np, units, panels, ws.NumElements(), x.size()+y.size())
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		b0, b1, p0, p1 := tiles.at(tile)
 		run(c, b0, b1, p0, p1, scratch)
 	}}}
 	firstQConv(p, fn, e)

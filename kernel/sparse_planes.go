@@ -69,6 +69,7 @@ func prepareSparsePlanes(s *sparseProduct, e *Env, rows, steps int) *Prepared {
 		p.Scratch = 4 * (rows + 2*rows*(per+2)*q.strip)
 	}
 	p.Phases = []Phase{{Tiles: nu * nb, Run: func(c *Call, tile int, scratch []byte) {
+		// Channels that follow each other, as depthwise convolutions take them.
 		u0, u1 := part(tile%nu, nu, units)
 		b0, b1 := cuts[tile/nu], cuts[tile/nu+1]
 		for i := u0; i < u1; i++ {

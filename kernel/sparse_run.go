@@ -319,14 +319,15 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 		nc := max(1, min(s.cin/64, (8+units-1)/units))
 		p.Temp = 4 * units * planes
 		p.Phases = append(p.Phases, Phase{Tiles: units * nc, Run: func(c *Call, tile int, _ []byte) {
-			i := tile % units
-			c0, c1 := part(tile/units, nc, (s.cin+7)/8) // whole vectors of channels
+			i := tile / nc
+			c0, c1 := part(tile%nc, nc, (s.cin+7)/8) // whole vectors of channels
 			read(kern.Floats(c.Temp)[i*planes:][:planes], f32s(c.In[0]), i, 8*c0, min(s.cin, 8*c1))
 		}})
 	} else {
 		p.Scratch += 4 * planes
 	}
-	p.Phases = append(p.Phases, Phase{Tiles: nu * ng, Run: func(c *Call, tile int, scratch []byte) {
+	tiles := gridOf(nu, ng, units, groups, 0, y.size())
+	p.Phases = append(p.Phases, Phase{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
 		t, f := call, kern.Floats(scratch)
 		in, out := f32s(c.In[0]), f32s(c.Out[0])
 		dst, f := f[:run], f[run:]
@@ -336,8 +337,7 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 		if s.add >= 0 {
 			res = f32s(c.In[s.add])
 		}
-		u0, u1 := part(tile%nu, nu, units)
-		g0, g1 := part(tile/nu, ng, groups)
+		u0, u1, g0, g1 := tiles.at(tile)
 		for i := u0; i < u1; i++ {
 			img, _, cx, oy0, oy1, ox0, ox1 := at(i)
 			if g0 == 0 && cx == 0 {

@@ -99,6 +99,9 @@ func viewOf(v *graph.Value) view {
 	return m
 }
 
+// size is the number of elements without halo.
+func (m *view) size() int { return m.n * m.c * m.h * m.w }
+
 // clearHalo writes the halo that belongs to rows [y0,y1) of image img: their left
 // and right, and what is above the first and below the last row.
 func (m *view) clearHalo(d []float32, img, y0, y1 int) { clearHalo4(m, d, img, y0, y1) }
@@ -170,4 +173,31 @@ func splitFrom(na, nb, a, b, work int) (int, int) {
 		}
 	}
 	return na, nb
+}
+
+// grid is tiles: nu parts of the units of an image by np parts of the panels of its channels. Workers
+// begin with tiles whose numbers follow each other (plan's lanes): either each reads all weights and part
+// of the image or the other way round, whichever is less.
+type grid struct {
+	nu, np        int
+	units, panels int
+	byPanels      bool
+}
+
+// gridOf is the grid for so many weights, and elements of the image that are read and written.
+func gridOf(nu, np, units, panels, weights, image int) grid {
+	return grid{nu, np, units, panels, weights > image}
+}
+
+func (g grid) tiles() int { return g.nu * g.np }
+
+// at is the units and the panels of a tile.
+func (g grid) at(tile int) (u0, u1, p0, p1 int) {
+	u, p := tile/g.np, tile%g.np
+	if g.byPanels {
+		u, p = tile%g.nu, tile/g.nu
+	}
+	u0, u1 = part(u, g.nu, g.units)
+	p0, p1 = part(p, g.np, g.panels)
+	return u0, u1, p0, p1
 }

@@ -346,28 +346,43 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 
 	ty, tx := (w.oh+m-1)/m, (w.ow+m-1)/m
 	tiles := x.n * ty * tx
-	// Blocks of rows of the products, strips of whole blocks. A place's rows are not
-	// a power of two apart, which would share cache lines' sets.
+	// Blocks of rows of the products. A place's rows are not a power of two apart, which would share cache lines' sets.
 	blocks := (tiles + winogradRows - 1) / winogradRows
 	blockRows := (tiles + blocks - 1) / blocks
 	ldv := blockRows*cin + 16
-	ldm := blockRows*u.NR + 16
 	perStrip := max(1, min(blocks, winogradStrip/(4*places*ldv)))
 	strips := (blocks + perStrip - 1) / perStrip
+	panels := (cout + u.NR - 1) / u.NR
+	// A first run transforms filters once a strip.
+	without := strips <= 4 && panels >= 4 && pk.worthFirst()
+	// Where there are fewer filters than tiles, whoever multiplies a block transforms it before,
+	// and no worker reads what another one has written. Else strips of whole blocks are
+	// transformed together, and workers have filters of their own.
+	own := !without && tiles >= cout
+	if own {
+		if blocks < 16 { // shared evenly
+			blocks = min(tiles, (blocks+1)&^1)
+		}
+		strips = blocks
+	}
 	perStrip = (blocks + strips - 1) / strips
-	p.Temp = 4 * perStrip * places * ldv
-	tmp := places * ldm
-	own := tmp + kern.WinogradTmp
+	blockRows = (tiles + blocks - 1) / blocks
+	ldv = blockRows*cin + 16
+	ldm := blockRows*u.NR + 16
+	tmp, vLen := places*ldm, perStrip*places*ldv
+	after := tmp + kern.WinogradTmp
 	curveFloats, flat := 0, kern.FlatOf(e.CPU)
 	if cv != nil {
 		curveFloats = cv.floats() + curveChunk
 		p.Kernel += "_curve"
 	}
-	p.Scratch = 4 * (own + curveFloats)
-	panels := (cout + u.NR - 1) / u.NR
+	p.Scratch = 4 * (after + curveFloats)
+	if own {
+		p.Scratch += 4 * vLen
+	} else {
+		p.Temp = 4 * vLen
+	}
 
-	// A first run transforms filters once a strip.
-	without := strips <= 4 && panels >= 4 && pk.worthFirst()
 	ldf := firstChannels*u.NR + 16
 	firstScratch := 4*(perStrip*places*ldm+places*ldf+kern.WinogradTmp+curveFloats) + fp.raw
 	if without {
@@ -379,41 +394,60 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	if bias {
 		out.bias = 2
 	}
-	for s := range strips {
-		b0, b1 := part(s, strips, blocks)
-		first, last := b0*blockRows, min(tiles, b1*blockRows)
-		ni, _ := split(last-first, 1, cin*places*8)
-		p.Phases = append(p.Phases, Phase{Tiles: ni, Run: func(c *Call, tile int, scratch []byte) {
-			from, to := part(tile, ni, last-first)
-			v, src := kern.Floats(c.Temp), f32s(c.In[0])
-			t := kern.WinogradIn{SH: x.sh, SW: x.sw, LDP: ldv, N: cin, Tmp: kern.Floats(scratch)[tmp:]}
-			for i := from; i < to; i++ {
-				img, row, col := out.at(first + i)
+	// first is the tile of the image with which a block begins.
+	first := func(b int) int { f, _ := part(b, blocks, tiles); return f }
+	// transform brings tiles from to to of the image into v, where block b0 is first.
+	transform := func(c *Call, v, tmp []float32, b0, from, to int) {
+		src := f32s(c.In[0])
+		t := kern.WinogradIn{SH: x.sh, SW: x.sw, LDP: ldv, N: cin, Tmp: tmp}
+		for b := b0; first(b) < to; b++ {
+			for i := max(from, first(b)); i < min(to, first(b+1)); i++ {
+				img, row, col := out.at(i)
 				t.X = src[x.at+img*x.sn+(row-w.ph)*x.sh+(col-w.pw)*x.sw:]
-				t.V = v[i/blockRows*places*ldv+i%blockRows*cin:]
+				t.V = v[(b-b0)*places*ldv+(i-first(b))*cin:]
 				wino.In(&t)
 			}
+		}
+	}
+	// multiply makes panels p0 to p1 of the outputs of block b, which v holds.
+	multiply := func(c *Call, v []float32, b, p0, p1 int, scratch []float32) {
+		filters := packed.floats()
+		t := kern.Tile{K: cin, Off: kern.Zero, RSA: cin, CSA: 1, LDB: u.NR, LDC: u.NR, N: u.NR, Ahead: size}
+		start, rows := first(b), first(b+1)-first(b)
+		for pn := p0; pn < p1; pn++ {
+			for q := range places {
+				t.B = filters[q*size+pn*cin*u.NR:]
+				t.A, t.C = v[q*ldv:], scratch[q*ldm:]
+				u.Rows(&t, rows)
+			}
+			out.finish(c, scratch, scratch[tmp:], start, rows, pn)
+		}
+		if cv != nil {
+			out.curve(cv, flat, c, scratch[after:], start, rows, p0*u.NR, min(cout, p1*u.NR))
+		}
+	}
+	if own {
+		p.Phases = []Phase{{Tiles: blocks, Run: func(c *Call, b int, scratch []byte) {
+			mem := kern.Floats(scratch)
+			v, mem := mem[:vLen], mem[vLen:]
+			transform(c, v, mem[tmp:], b, first(b), first(b+1))
+			multiply(c, v, b, 0, panels, mem)
+		}}}
+		return p, nil
+	}
+	for s := range strips {
+		b0, b1 := part(s, strips, blocks)
+		ni, _ := split(first(b1)-first(b0), 1, cin*places*8)
+		p.Phases = append(p.Phases, Phase{Tiles: ni, Run: func(c *Call, tile int, scratch []byte) {
+			from, to := part(tile, ni, first(b1)-first(b0))
+			transform(c, kern.Floats(c.Temp), kern.Floats(scratch)[tmp:], b0, first(b0)+from, first(b0)+to)
 		}})
 		nb, np := split(b1-b0, panels, blockRows*places*cin*u.NR)
-		p.Phases = append(p.Phases, Phase{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
-			blk0, blk1 := part(tile%nb, nb, b1-b0)
-			pan0, pan1 := part(tile/nb, np, panels)
-			v, mm, filters := kern.Floats(c.Temp), kern.Floats(scratch), packed.floats()
-			t := kern.Tile{K: cin, Off: kern.Zero, RSA: cin, CSA: 1, LDB: u.NR, LDC: u.NR, N: u.NR, Ahead: size}
-			for b := blk0; b < blk1; b++ {
-				start := (b0 + b) * blockRows
-				rows := min(blockRows, tiles-start)
-				for pn := pan0; pn < pan1; pn++ {
-					for q := range places {
-						t.B = filters[q*size+pn*cin*u.NR:]
-						t.A, t.C = v[(b*places+q)*ldv:], mm[q*ldm:]
-						u.Rows(&t, rows)
-					}
-					out.finish(c, mm, mm[tmp:], start, rows, pn)
-				}
-				if cv != nil {
-					out.curve(cv, flat, c, mm[own:], start, rows, pan0*u.NR, min(cout, pan1*u.NR))
-				}
+		parts := gridOf(nb, np, b1-b0, panels, 1, 0) // each worker has filters of its own
+		p.Phases = append(p.Phases, Phase{Tiles: parts.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+			from, to, p0, p1 := parts.at(tile)
+			for b := from; b < to; b++ {
+				multiply(c, kern.Floats(c.Temp)[b*places*ldv:], b0+b, p0, p1, kern.Floats(scratch))
 			}
 		}})
 		if !without {
@@ -437,13 +471,12 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 					t.B = panel[q*ldf:]
 					for b := range b1 - b0 {
 						t.A, t.C = v[(b*places+q)*ldv+c0:], mm[(b*places+q)*ldm:]
-						u.Rows(&t, min(blockRows, tiles-(b0+b)*blockRows))
+						u.Rows(&t, first(b0+b+1)-first(b0+b))
 					}
 				}
 			}
 			for b := range b1 - b0 {
-				start := (b0 + b) * blockRows
-				rows := min(blockRows, tiles-start)
+				start, rows := first(b0+b), first(b0+b+1)-first(b0+b)
 				out.finish(c, mm[b*places*ldm:], f, start, rows, pn)
 				if cv != nil {
 					out.curve(cv, flat, c, f[kern.WinogradTmp:], start, rows, pn*u.NR, min(cout, (pn+1)*u.NR))

@@ -8,20 +8,37 @@ import (
 	"whit/kernel"
 )
 
-// crew is a session's runs, shared with helpers. ctr holds (phase index+1) << 32 |
-// next tile; a worker claims a tile by adding one. Phases are immutable, so a claim
-// names its own phase even if the session has moved on.
+// crew is a session's runs, shared with helpers. Every worker has a lane: the part of a
+// phase's tiles that it takes first, before it looks for what others have left. What a
+// worker wrote in one phase is therefore mostly what it reads in the next, and workers write to
+// the same lines of memory only when they help each other out.
+//
+// open holds the number of the phase that is shared, counted over all runs, << tileBits
+// | its index. Phases are immutable, so a worker that claims a tile by that number has its own
+// phase even if the session has moved on.
 //
 // A run never waits for a helper that has no tile: one that wakes after the run has
 // ended leaves, or joins the next run where that has begun.
 type crew struct {
-	ctr    atomic.Uint64
-	done   atomic.Int64 // tiles finished in the current phase
-	closed atomic.Bool  // between runs
+	open   atomic.Uint64
+	closed atomic.Bool // between runs
+	_      [112]byte   // what follows does not change
 
 	phases []phaseRef
 	calls  []kernel.Call
 	slots  []slotOf // of helpers; the session's own scratch is apart
+	lanes  []lane   // the session's own is the first
+	shared uint64   // tiles of all phases that were shared
+}
+
+// tileBits are the bits of the number of a tile or of a phase; the others count phases.
+const tileBits = 24
+
+// lane is a worker's part of the tiles, apart from what other workers write to.
+type lane struct {
+	next atomic.Uint64 // number of a phase << tileBits | how many of the lane's tiles are claimed
+	done atomic.Uint64 // tiles that the worker has finished, of all phases
+	_    [112]byte
 }
 
 // slotOf is a helper's place in a crew.
@@ -42,8 +59,8 @@ type task struct {
 	slot int
 }
 
-// open begins a run and fills free slots with idle helpers. It reports whether there are any.
-func (c *crew) open() bool {
+// call begins a run and fills free slots with idle helpers. It reports whether there are any.
+func (c *crew) call() bool {
 	c.closed.Store(false)
 	any := false
 	for i := range c.slots {
@@ -80,7 +97,7 @@ func take() chan task {
 
 func help(ch chan task) {
 	for t := range ch {
-		t.c.work(t.c.slots[t.slot].scratch)
+		t.c.work(t.slot+1, t.c.slots[t.slot].scratch)
 		t.c.slots[t.slot].taken.Store(false)
 		pool.mu.Lock()
 		pool.idle = append(pool.idle, ch)
@@ -88,19 +105,18 @@ func help(ch chan task) {
 	}
 }
 
-// work claims tiles until the crew is closed. It spins between phases, giving the
+// work claims tiles as worker w until the crew is closed. It spins between phases, giving the
 // processor away now and then so that a busy machine does not suffer, and lingers for
 // some microseconds after a run: waking for the next one would cost it more.
-func (c *crew) work(scratch []byte) {
+func (c *crew) work(w int, scratch []byte) {
 	const linger = 8 << 10
+	seen := uint64(0)
 	for idle := 0; idle < linger || !c.closed.Load(); {
-		v := c.ctr.Load()
-		p := int(v>>32) - 1
-		if p >= 0 && int(uint32(v)) < c.phases[p].tiles {
-			if c.claim(scratch) {
+		if open := c.open.Load(); open != seen {
+			if seen = open; c.take(w, open, scratch) {
 				idle = 0
-				continue
 			}
+			continue
 		}
 		if idle++; idle&255 == 0 {
 			runtime.Gosched()
@@ -108,27 +124,47 @@ func (c *crew) work(scratch []byte) {
 	}
 }
 
-// claim takes one tile and runs it; false where the phase has none left.
-func (c *crew) claim(scratch []byte) bool {
-	v := c.ctr.Add(1) - 1
-	i := int(uint32(v))
-	if v>>32 == 0 || i >= c.phases[v>>32-1].tiles {
-		return false
+// take runs tiles of an open phase as worker w while there are any, its own ones first; false: there were none.
+func (c *crew) take(w int, open uint64, scratch []byte) (any bool) {
+	const index = 1<<tileBits - 1
+	ph, n := &c.phases[open&index], len(c.lanes)
+	for i := range n {
+		l := &c.lanes[(w+i)%n]
+		from, to := (w+i)%n*ph.tiles/n, ((w+i)%n+1)*ph.tiles/n
+		for {
+			at, k := l.next.Load(), 0
+			if ahead := int64(at&^index - open&^index); ahead > 0 {
+				return any // this phase is over
+			} else if ahead == 0 {
+				k = int(at & index)
+			}
+			if k >= to-from {
+				break
+			}
+			if l.next.CompareAndSwap(at, open&^index|uint64(k+1)) {
+				ph.run(&c.calls[ph.step], from+k, scratch)
+				c.lanes[w].done.Add(1)
+				any = true
+			}
+		}
 	}
-	ph := &c.phases[v>>32-1]
-	ph.run(&c.calls[ph.step], i, scratch)
-	c.done.Add(1)
-	return true
+	return any
 }
 
 // share runs one phase with the helpers that the crew has.
 func (c *crew) share(p int, scratch []byte) {
-	c.done.Store(0)
-	c.ctr.Store(uint64(p+1) << 32)
-	for c.claim(scratch) {
-	}
-	tiles := int64(c.phases[p].tiles)
-	for spin := 0; c.done.Load() < tiles; spin++ {
+	open := (c.open.Load()>>tileBits+1)<<tileBits | uint64(p)
+	c.shared += uint64(c.phases[p].tiles)
+	c.open.Store(open)
+	c.take(0, open, scratch)
+	for spin := 0; ; spin++ {
+		done := uint64(0)
+		for i := range c.lanes {
+			done += c.lanes[i].done.Load()
+		}
+		if done == c.shared {
+			return
+		}
 		if spin&255 == 255 {
 			runtime.Gosched()
 		}

@@ -144,7 +144,7 @@ func (pl *Plan) NewSession() (*Session, error) {
 	}
 	s.scratch = take(pl.scratch)
 	s.crew.closed.Store(true)
-	s.crew.slots = make([]slotOf, workers-1)
+	s.crew.slots, s.crew.lanes = make([]slotOf, workers-1), make([]lane, workers)
 	for i := range s.crew.slots {
 		s.crew.slots[i].scratch = take(pl.scratch)
 	}
@@ -200,7 +200,7 @@ func (s *Session) RunTimed(ctx context.Context, times []time.Duration) error {
 
 func (s *Session) run(ctx context.Context, times []time.Duration) error {
 	c := &s.crew
-	alone := len(c.slots) == 0 || !c.open()
+	alone := len(c.slots) == 0 || !c.call()
 	defer c.closed.Store(true)
 	done := ctx.Done()
 	for i := range s.plan.steps {
@@ -257,7 +257,7 @@ func (s *Session) run(ctx context.Context, times []time.Duration) error {
 func (s *Session) phase(p int, alone bool) {
 	c := &s.crew
 	ph := &c.phases[p]
-	if !alone && ph.tiles > 1 {
+	if !alone && ph.tiles > 1 && ph.tiles>>tileBits == 0 && p>>tileBits == 0 {
 		c.share(p, s.scratch)
 		return
 	}

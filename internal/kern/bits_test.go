@@ -37,17 +37,28 @@ func TestBitsOnEveryCPU(t *testing.T) {
 			}
 			check(t, c, want)
 		}
-		d := &Depthwise{X: some(4, 3000), Off: []int{0, 50, 100, 500, 550, 600}, RSX: 50, Pixels: 7, LDY: 48, N: 48, Y: make([]float32, 7*48),
-			W: make([]float32, 6*48), Bias: some(5, 48), Flags: FlagCol | FlagClamp, Lo: -1, Hi: 1}
-		w := some(6, 6*48)
-		dw := dwMicros[u.isa]
-		for c := range 48 {
-			for i := range 6 {
-				d.W[(c/dw.Width*6+i)*dw.Width+c%dw.Width] = w[i*48+c]
+		for _, win := range []struct {
+			off         []int
+			rsx, pixels int
+			want        uint32
+		}{
+			{[]int{0, 50, 100, 500, 550, 600}, 50, 7, 0x6378366f},
+			{[]int{0, 50, 100, 700, 750, 800, 1400, 1450, 1500}, 50, 12, 0x73824bea},
+			{[]int{0, 50, 100, 900, 950, 1000, 1800, 1850, 1900}, 100, 8, 0x4bae39c7},
+		} {
+			taps := len(win.off)
+			d := &Depthwise{X: some(4, 3000), Off: win.off, RSX: win.rsx, Pixels: win.pixels, LDY: 48, N: 48, Y: make([]float32, win.pixels*48),
+				W: make([]float32, taps*48), Bias: some(5, 48), Flags: FlagCol | FlagClamp, Lo: -1, Hi: 1}
+			w := some(6, taps*48)
+			dw := dwMicros[u.isa]
+			for c := range 48 {
+				for i := range taps {
+					d.W[(c/dw.Width*taps+i)*dw.Width+c%dw.Width] = w[i*48+c]
+				}
 			}
+			dw.Run(d)
+			check(t, d.Y, win.want)
 		}
-		dw.Run(d)
-		check(t, d.Y, 0x6378366f)
 		for i, want := range []uint32{0x7f1d95e6, 0x66bda7ea} {
 			m := 2 + 2*i
 			a, wino := m+2, Winograd{M: m, isa: u.isa}

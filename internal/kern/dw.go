@@ -24,6 +24,7 @@ type Depthwise struct {
 	mask   uintptr // as Tile.mask, 0 for all of Width
 	N      int
 	Slope  []float32 // as Bias
+	stride int       // of windows of 3x3 whose columns follow each other: pixels from output to output, 1 or 2; else 0
 }
 
 // DWMicro is a depthwise micro-kernel.
@@ -61,7 +62,29 @@ func (u *DWMicro) Run(t *Depthwise) {
 	if t.Flags&FlagPRelu != 0 {
 		_ = t.Slope[blocks*u.Width-1]
 	}
+	t.stride = t.window3()
 	u.run(t)
+}
+
+// window3 is the stride of windows of 3x3 whose columns follow each other, if it is 1 or 2.
+func (t *Depthwise) window3() int {
+	o := t.Off
+	if len(o) != 9 {
+		return 0
+	}
+	step := o[1] - o[0]
+	for i := range 9 {
+		if o[i] != o[i/3*3]+i%3*step {
+			return 0
+		}
+	}
+	switch t.RSX {
+	case step:
+		return 1
+	case 2 * step:
+		return 2
+	}
+	return 0
 }
 
 func depthwiseGo(t *Depthwise) {

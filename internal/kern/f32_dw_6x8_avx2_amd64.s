@@ -38,11 +38,12 @@ block:
 
 nobias:
 	TESTQ   $0x00000040, AX
-	JZ      pixels
+	JZ      kind
 	MOVQ    176(R14), CX
 	ADDQ    8(SP), CX
 	VMOVUPS (CX), Y14
 
+kind:
 pixels:
 	CMPQ  R10, $0x08
 	JEQ   group4
@@ -299,11 +300,12 @@ masked:
 
 nobiasm:
 	TESTQ   $0x00000040, AX
-	JZ      pixelsm
+	JZ      kindm
 	MOVQ    176(R14), CX
 	ADDQ    8(SP), CX
 	VMOVUPS (CX), Y14
 
+kindm:
 pixelsm:
 	CMPQ  R10, $0x08
 	JEQ   group4m

@@ -101,32 +101,41 @@ func (g *GEMM) Scratch() int {
 // part is the i-th of n nearly equal parts of [0, total).
 func part(i, n, total int) (from, to int) { return i * total / n, (i + 1) * total / n }
 
+// at is the rows and the panels of a tile. Tiles whose numbers follow each other share the smaller of A and B.
+func (g *GEMM) at(tile int) (m0, m1, p0, p1 int) {
+	m, p := tile/g.tn, tile%g.tn
+	if g.N > g.M {
+		m, p = tile%g.tm, tile/g.tm
+	}
+	m0, m1 = part(m, g.tm, g.M)
+	p0, p1 = part(p, g.tn, g.panels())
+	return m0, m1, p0, p1
+}
+
 // Region is the part of C that a tile writes: rows [m0,m1), columns [n0,n1).
 func (g *GEMM) Region(tile int) (m0, m1, n0, n1 int) {
-	m0, m1 = part(tile%g.tm, g.tm, g.M)
-	p0, p1 := part(tile/g.tm, g.tn, g.panels())
+	m0, m1, p0, p1 := g.at(tile)
 	return m0, m1, min(g.N, p0*g.u.NR), min(g.N, p1*g.u.NR)
 }
 
 // Run computes one tile. col and row are the biases of FlagCol (N of them) and
 // FlagRow (M), else nil.
 func (g *GEMM) Run(tile int, a, b, c, col, row, scratch []float32) {
-	p0, p1 := part(tile/g.tm, g.tn, g.panels())
-	g.run(tile, p0, p1, a, b, nil, c, col, row, scratch)
+	m0, m1, p0, p1 := g.at(tile)
+	g.run(m0, m1, p0, p1, a, b, nil, c, col, row, scratch)
 }
 
 // RunPanels is Run where B is given panel by panel, in parts of some rows: panel(p, k0, k)
 // is rows k0 to k0+k of panel p, as PackB lays them out, until the next call. A panel's
 // parts are asked for in ascending order.
 func (g *GEMM) RunPanels(tile int, a []float32, panel func(p, k0, k int) []float32, c, col, row []float32) {
-	p0, p1 := part(tile/g.tm, g.tn, g.panels())
+	m0, m1, p0, p1 := g.at(tile)
 	for p := p0; p < p1; p++ {
-		g.run(tile, p, p+1, a, nil, panel, c, col, row, nil)
+		g.run(m0, m1, p, p+1, a, nil, panel, c, col, row, nil)
 	}
 }
 
-func (g *GEMM) run(tile, p0, p1 int, a, b []float32, panel func(p, k0, k int) []float32, c, col, row, scratch []float32) {
-	m0, m1 := part(tile%g.tm, g.tm, g.M)
+func (g *GEMM) run(m0, m1, p0, p1 int, a, b []float32, panel func(p, k0, k int) []float32, c, col, row, scratch []float32) {
 	if m1 == m0 || p1 == p0 {
 		return
 	}

@@ -26,12 +26,16 @@ const (
 	dMask   = 160
 	dN      = 168
 	dSlope  = 176
+	dStride = 200 // of windows of 3x3 whose columns follow each other: pixels from output to output, 1 or 2
 )
 
 // dwGroups are how many pixels may be in flight: their accumulators hide the latency
 // of FMA, and a tap's weight is loaded once for all of them. A row ends in a group of
 // 4 that goes over pixels again rather than in single ones.
 var dwGroups = []int{6, 4, 1}
+
+// dwThree are the groups of windows of 3x3, whose weights stay in registers (AVX-512).
+var dwThree = []int{7, 4, 1}
 
 func init() {
 	kernels = append(kernels,
@@ -106,80 +110,49 @@ func depthwise(c *build.Context, v isa, name string) {
 		c.VMOVUPS(mem(reg.RCX, 0), bias)
 		c.Label(l("nobias"))
 		c.TESTQ(operand.U32(fPRelu), reg.RAX)
-		c.JZ(ref("pixels"))
+		c.JZ(ref("kind"))
 		c.MOVQ(mem(t, dSlope), reg.RCX)
 		c.ADDQ(at, reg.RCX)
 		c.VMOVUPS(mem(reg.RCX, 0), slope)
 
-		c.Label(l("pixels"))
-		c.CMPQ(n, operand.U8(8)) // 4 and 4 rather than 6 and 2
-		c.JEQ(ref("group4"))
-		c.CMPQ(n, operand.U8(6))
-		c.JGE(ref("group6"))
-		c.CMPQ(n, operand.U8(4))
-		c.JGE(ref("group4"))
-		c.TESTQ(n, n)
-		c.JZ(ref("next"))
-		c.CMPQ(mem(t, dPixels), operand.U8(4))
-		c.JLT(ref("group1"))
-		c.SUBQ(operand.U8(4), n) // back over 4-n pixels
-		c.MOVQ(n, reg.RAX)
-		c.IMULQ(rsx, reg.RAX)
-		c.ADDQ(reg.RAX, x)
-		c.MOVQ(n, reg.RAX)
-		c.IMULQ(ldy, reg.RAX)
-		c.ADDQ(reg.RAX, y)
-		c.MOVQ(operand.U32(4), n)
-		c.JMP(ref("group4"))
-
-		for _, group := range dwGroups {
-			gl := func(s string) string { return l(fmt.Sprintf("%s%d", s, group)) }
+		// choose goes to the group that is next; groups are the largest, 4 and 1.
+		choose := func(kind string, groups []int) {
+			group := func(n int) operand.LabelRef { return ref(fmt.Sprintf("%sgroup%d", kind, n)) }
+			c.Label(l(kind + "pixels"))
+			c.CMPQ(n, operand.U8(8)) // 4 and 4 rather than 6 and 2
+			c.JEQ(group(4))
+			c.CMPQ(n, operand.U8(groups[0]))
+			c.JGE(group(groups[0]))
+			c.CMPQ(n, operand.U8(4))
+			c.JGE(group(4))
+			c.TESTQ(n, n)
+			c.JZ(ref("next"))
+			c.CMPQ(mem(t, dPixels), operand.U8(4))
+			c.JLT(group(1))
+			c.SUBQ(operand.U8(4), n) // back over 4-n pixels
+			c.MOVQ(n, reg.RAX)
+			c.IMULQ(rsx, reg.RAX)
+			c.ADDQ(reg.RAX, x)
+			c.MOVQ(n, reg.RAX)
+			c.IMULQ(ldy, reg.RAX)
+			c.ADDQ(reg.RAX, y)
+			c.MOVQ(operand.U32(4), n)
+			c.JMP(group(4))
+		}
+		load := func(src operand.Mem, r reg.VecPhysical) {
+			switch {
+			case !masked:
+				c.VMOVUPS(src, r)
+			case v.avx512:
+				c.VMOVUPS_Z(src, reg.K1, r)
+			default:
+				c.VMASKMOVPS(src, mask, r)
+			}
+		}
+		// finish makes outputs of a group's sums.
+		finish := func(kind string, group int) {
+			gl := func(s string) string { return l(fmt.Sprintf("%s%s%d", kind, s, group)) }
 			gref := func(s string) operand.LabelRef { return operand.LabelRef(gl(s)) }
-			p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI, reg.R11, reg.R12}[:group]
-			tap, off, wp := reg.R13, reg.R15, wp0
-			c.Label(gl("group"))
-			for i := range group {
-				r := acc[i]
-				if v.avx512 {
-					c.VPXORD(r, r, r)
-				} else {
-					c.VXORPS(r, r, r)
-				}
-				if i == 0 {
-					c.MOVQ(x, p[0])
-				} else {
-					c.LEAQ(idx(p[i-1], rsx, 1), p[i])
-				}
-			}
-			c.MOVQ(mem(t, dOff), tap)
-			// The pixels left wait on the stack: their register counts taps.
-			c.MOVQ(n, left)
-			c.MOVQ(mem(t, dTaps), n)
-			c.Label(gl("taps"))
-			c.MOVQ(mem(tap, 0), off)
-			c.VMOVUPS(mem(wp, 0), w)
-			for i := range group {
-				src := idx(p[i], off, 4)
-				switch {
-				case !masked:
-					c.VFMADD231PS(src, w, acc[i])
-				case v.avx512:
-					c.VMOVUPS_Z(src, reg.K1, in)
-					c.VFMADD231PS(in, w, acc[i])
-				default:
-					c.VMASKMOVPS(src, mask, in)
-					c.VFMADD231PS(in, w, acc[i])
-				}
-			}
-			c.ADDQ(operand.U8(8), tap)
-			c.ADDQ(operand.U8(4*v.width), wp)
-			c.DECQ(n)
-			c.JNZ(gref("taps"))
-			// Back to the block's first tap.
-			c.MOVQ(mem(t, dTaps), n)
-			c.IMUL3Q(operand.U8(4*v.width), n, n)
-			c.SUBQ(n, wp)
-			c.MOVQ(left, n)
 			c.MOVQ(mem(t, dFlags), reg.R13)
 			c.TESTQ(operand.U32(fCol), reg.R13)
 			c.JZ(gref("prelu"))
@@ -218,9 +191,107 @@ func depthwise(c *build.Context, v isa, name string) {
 				}
 				c.ADDQ(ldy, y)
 			}
+		}
+		c.Label(l("kind"))
+		if v.avx512 {
+			for stride := 1; stride <= 2; stride++ {
+				c.CMPQ(mem(t, dStride), operand.U8(stride))
+				c.JEQ(ref(fmt.Sprintf("three%d", stride)))
+			}
+		}
+		choose("", dwGroups)
+		for _, group := range dwGroups {
+			gl := func(s string) string { return l(fmt.Sprintf("%s%d", s, group)) }
+			gref := func(s string) operand.LabelRef { return operand.LabelRef(gl(s)) }
+			p := []reg.Register{reg.RAX, reg.RCX, reg.RDX, reg.RDI, reg.R11, reg.R12}[:group]
+			tap, off, wp := reg.R13, reg.R15, wp0
+			c.Label(gl("group"))
+			for i := range group {
+				r := acc[i]
+				if v.avx512 {
+					c.VPXORD(r, r, r)
+				} else {
+					c.VXORPS(r, r, r)
+				}
+				if i == 0 {
+					c.MOVQ(x, p[0])
+				} else {
+					c.LEAQ(idx(p[i-1], rsx, 1), p[i])
+				}
+			}
+			c.MOVQ(mem(t, dOff), tap)
+			// The pixels left wait on the stack: their register counts taps.
+			c.MOVQ(n, left)
+			c.MOVQ(mem(t, dTaps), n)
+			c.Label(gl("taps"))
+			c.MOVQ(mem(tap, 0), off)
+			c.VMOVUPS(mem(wp, 0), w)
+			for i := range group {
+				src := idx(p[i], off, 4)
+				if masked {
+					load(src, in)
+					c.VFMADD231PS(in, w, acc[i])
+				} else {
+					c.VFMADD231PS(src, w, acc[i])
+				}
+			}
+			c.ADDQ(operand.U8(8), tap)
+			c.ADDQ(operand.U8(4*v.width), wp)
+			c.DECQ(n)
+			c.JNZ(gref("taps"))
+			// Back to the block's first tap.
+			c.MOVQ(mem(t, dTaps), n)
+			c.IMUL3Q(operand.U8(4*v.width), n, n)
+			c.SUBQ(n, wp)
+			c.MOVQ(left, n)
+			finish("", group)
 			c.LEAQ(idx(p[group-1], rsx, 1), x)
 			c.SUBQ(operand.U8(group), n)
 			c.JMP(ref("pixels"))
+		}
+		for stride := 1; v.avx512 && stride <= 2; stride++ {
+			kind := fmt.Sprintf("three%d", stride)
+			c.Label(l(kind))
+			weights, ins := zmm[16:25], zmm[25:32]
+			for i, r := range weights {
+				c.VMOVUPS(mem(wp0, 64*i), r)
+			}
+			rows, src, step := []reg.Register{reg.R11, reg.R12, reg.R15}, reg.RDI, reg.RDX
+			c.MOVQ(mem(t, dOff), reg.RAX)
+			for i, r := range rows {
+				c.MOVQ(mem(reg.RAX, 24*i), r)
+			}
+			c.MOVQ(rsx, step)
+			if stride == 2 {
+				c.SHRQ(operand.U8(1), step)
+			}
+			choose(kind, dwThree)
+			for _, group := range dwThree {
+				c.Label(l(fmt.Sprintf("%sgroup%d", kind, group)))
+				for i := range group {
+					c.VPXORD(acc[i], acc[i], acc[i])
+				}
+				// A row's pixels one after the other, each to the outputs in whose windows it is:
+				// an output's taps ascend.
+				for i, r := range rows {
+					c.LEAQ(idx(x, r, 4), src)
+					for col := range (group-1)*stride + 3 {
+						in := ins[col%len(ins)]
+						load(mem(src, 0), in)
+						c.ADDQ(step, src)
+						for j := 2; j >= 0; j-- {
+							if o := col - j; o >= 0 && o%stride == 0 && o/stride < group {
+								c.VFMADD231PS(in, weights[3*i+j], acc[o/stride])
+							}
+						}
+					}
+				}
+				finish(kind, group)
+				c.IMUL3Q(operand.U8(group), rsx, reg.RAX)
+				c.ADDQ(reg.RAX, x)
+				c.SUBQ(operand.U8(group), n)
+				c.JMP(ref(kind + "pixels"))
+			}
 		}
 		c.Label(l("next"))
 		if !masked {

@@ -92,6 +92,7 @@ type isa struct {
 	b      [2]reg.VecPhysical
 	bc     [2]reg.VecPhysical
 	avx512 bool
+	ahead  int // lines of memory that are prefetched with every four of k
 }
 
 var ymm = []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7, reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15}
@@ -99,10 +100,10 @@ var zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.
 	reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
 
 var (
-	isaAVX2 = isa{name: "f32Gemm6x16AVX2", mr: 6, width: 8,
+	isaAVX2 = isa{name: "f32Gemm6x16AVX2", mr: 6, width: 8, ahead: 1,
 		acc: func(i, j int) reg.VecPhysical { return ymm[2*i+j] },
 		b:   [2]reg.VecPhysical{reg.Y12, reg.Y13}, bc: [2]reg.VecPhysical{reg.Y14, reg.Y15}}
-	isaAVX512 = isa{name: "f32Gemm12x32AVX512", mr: 12, width: 16, avx512: true,
+	isaAVX512 = isa{name: "f32Gemm12x32AVX512", mr: 12, width: 16, avx512: true, ahead: 4,
 		acc: func(i, j int) reg.VecPhysical { return zmm[2*i+j] },
 		b:   [2]reg.VecPhysical{reg.Z30, reg.Z31}, bc: [2]reg.VecPhysical{reg.Z28, reg.Z29}}
 )
@@ -318,7 +319,9 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	c.TESTQ(reg.R13, reg.R13)
 	c.JZ(ref("rest"))
 	c.Label(name("quad"))
-	c.PREFETCHT1(mem(reg.R15, 0))
+	for i := range v.ahead {
+		c.PREFETCHT1(mem(reg.R15, 64*i))
+	}
 	c.ADDQ(mem(t, tStep), reg.R15)
 	for kk := range 4 {
 		step(kk, 4*kk)
