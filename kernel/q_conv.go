@@ -99,7 +99,7 @@ type qfacts struct {
 	narrow bool      // weights less their zero points are bytes
 	mul    []float32 // the channels' multipliers
 	most   float32   // the largest
-	// quarter and sixtyFourth report whether 4 or 64 times the sums fit int32.
+	// quarter and sixtyFourth report whether 4 or 64 times the sums fit int32, the latter with the bias too.
 	quarter, sixtyFourth func() bool
 }
 
@@ -118,7 +118,7 @@ func factsOf(n *graph.Node, e *Env) *qfacts {
 	if f.mul, f.exact = qexact(n); f.exact {
 		f.narrow, f.most = narrowWeights(n), slices.Max(f.mul)
 		f.quarter = sync.OnceValue(func() bool { return quarterFits(n) })
-		f.sixtyFourth = sync.OnceValue(func() bool { return sixtyFourthFits(n) })
+		f.sixtyFourth = sync.OnceValue(func() bool { return sixtyFourthFits(n, kern.IntsOf(e.CPU)) })
 	}
 	if e.Known != nil {
 		e.Known.mu.Lock()
@@ -248,6 +248,12 @@ func (w *qwindow) scratch() int { return w.ih*w.iw*w.px + slack }
 func (w *qwindow) lines(b int, line func(r, at, left, right int)) (y0, x0, h, wd int) {
 	y0, x0 = b/w.nw*w.bh, b%w.nw*w.bw
 	h, wd = min(w.bh, w.oh-y0), min(w.bw, w.ow-x0)
+	w.around(y0, x0, h, line)
+	return y0, x0, h, wd
+}
+
+// around is lines for h rows of output pixels from (y0,x0) on.
+func (w *qwindow) around(y0, x0, h int, line func(r, at, left, right int)) {
 	iy, ix := y0*w.sh-w.ph, x0*w.sw-w.pw
 	left, right := min(w.iw, max(0, -ix)), max(0, min(w.iw, w.w-ix))
 	right = max(left, right)
@@ -258,7 +264,6 @@ func (w *qwindow) lines(b int, line func(r, at, left, right int)) (y0, x0, h, wd
 			line(r, w.x.at+y*w.x.sh+(ix+left)*w.x.sw, left, right)
 		}
 	}
-	return y0, x0, h, wd
 }
 
 // block16 is block for the 16 channels from ch on alone, whose pixels then follow each other.

@@ -32,8 +32,7 @@ func init() {
 	}
 }
 
-// dots reports whether products of bytes have instructions of their own, which beats
-// transforms that save multiplications of wider numbers.
+// dots reports whether products of bytes have instructions of their own.
 func dots(e *Env) bool {
 	_, fast := kern.DotsOf(e.CPU)
 	return fast
@@ -54,8 +53,11 @@ func (w *qwindow) bytes(a, in []byte, img, b int, flip, zero byte) (y0, x0, h, w
 }
 
 func fill(d []byte, v byte) {
-	for i := range d {
-		d[i] = v
+	if len(d) > 0 {
+		d[0] = v
+	}
+	for n := 1; n < len(d); n *= 2 {
+		copy(d[n:], d[:n])
 	}
 }
 

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"whit/graph"
 	"whit/internal/kern"
@@ -25,17 +26,17 @@ func init() {
 			fits           func(*qfacts) bool
 		}{
 			{"i8_winograd", 15, 2, func(f *qfacts) bool { return f.quarter() }},
-			{"i8_winograd4", 16, 4, func(f *qfacts) bool { return f.sixtyFourth() }},
+			{"i8_winograd4", 16, 4, func(f *qfacts) bool { return f.most < 64 && f.sixtyFourth() }},
 		} {
 			Register(Kernel{
 				Domain: on[0], Op: on[1], Name: k.name, Priority: k.priority, Parts: true,
 				Match: func(n *graph.Node, e *Env) bool {
 					m, _, _ := qunfuse(n, "", "QLinearConv")
-					if m == nil || e.Direct || dots(e) || !qconvMatch(m, e) || m.Int("group", 1) != 1 {
+					if m == nil || e.Direct || !qconvMatch(m, e) || m.Int("group", 1) != 1 {
 						return false
 					}
 					f := factsOf(m, e)
-					return f.narrow && qwinogradPays(m, k.tile) && k.fits(f)
+					return f.narrow && qwinogradPays(m, e, k.tile) && k.fits(f)
 				},
 				Layout: func(n *graph.Node, in []graph.Layout) Layouts {
 					l := Layouts{In: make([]graph.Layout, len(in)), Out: []graph.Layout{qnhwc(n.Out[0].Type.Shape[1])}}
@@ -49,7 +50,7 @@ func init() {
 }
 
 // qwinogradPays reports whether tiles of m x m may be the fastest for the convolution.
-func qwinogradPays(n *graph.Node, m int) bool {
+func qwinogradPays(n *graph.Node, e *Env, m int) bool {
 	s := n.In[3].Type.Shape
 	w, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, s[2:])
 	if w.kh != 3 || w.kw != 3 || w.sh != 1 || w.sw != 1 || w.dh != 1 || w.dw != 1 {
@@ -60,21 +61,21 @@ func qwinogradPays(n *graph.Node, m int) bool {
 	if s[1] < 8 || w.oh*w.ow*images < 64 {
 		return false
 	}
-	cost := func(m int) float64 {
-		return qwinogradCost(m, images, (w.oh+m-1)/m, (w.ow+m-1)/m, s[1], s[0])
+	tiles := func(m int) int { return images * ((w.oh + m - 1) / m) * ((w.ow + m - 1) / m) }
+	if dots(e) {
+		return m == 4 && qwinogradBeatsDots(e, w.oh*w.ow*images, tiles(4), s[1], s[0])
 	}
-	return m == 2 || cost(4) < 0.88*cost(2)
+	return m == 2 || qwinogradCost(4, tiles(4), s[1], s[0]) < 0.88*qwinogradCost(2, tiles(2), s[1], s[0])
 }
 
 // qwinogradCost is in cycles of a core with two multipliers of 16 words, fitted to measurements (AVX2, Zen 3):
 // rows of products are taken by sixes and reach 65% of the peak; the weights come from the third-level cache
 // once a block, and if they are large the first time from memory.
-func qwinogradCost(m, images, rows, columns, cin, cout int) float64 {
+func qwinogradCost(m, tiles, cin, cout int) float64 {
 	places := (m + 2) * (m + 2)
-	rows *= images
-	per := min(rows, qwinogradRows(places, columns, round16(cin)))
-	blocks := float64((rows + per - 1) / per)
-	products := blocks * float64((per*columns+5)/6*6) * float64(places*cin*cout) / 32 / 0.65
+	nb := (tiles + qwinogradTiles(places, round16(cin)) - 1) / qwinogradTiles(places, round16(cin))
+	blocks := float64(nb)
+	products := blocks * float64(((tiles+nb-1)/nb+5)/6*6) * float64(places*cin*cout) / 32 / 0.65
 	weights := float64(2 * places * cin * cout)
 	memory := blocks * weights / 16
 	if weights > 2<<20 {
@@ -83,11 +84,45 @@ func qwinogradCost(m, images, rows, columns, cin, cout int) float64 {
 	return products + memory
 }
 
-// qwinogradRows is how many rows of tiles go into a block: the transformed block and the sums of a panel stay in
-// the second-level cache.
-func qwinogradRows(places, columns, step int) int {
+// qwinogradBeatsDots reports whether tiles of 4x4 beat dot products of bytes, of which a core does twice as many as of words: 64 against 32 a
+// cycle, at 96%. The rest of the cycles is as measured on a Zen 4: what a tile takes for 16 channels in and for 16 out, and the weights, which
+// come from the third-level cache once a block. AMX is too far ahead.
+func qwinogradBeatsDots(e *Env, pixels, tiles, cin, cout int) bool {
+	if !kern.IntsOf(e.CPU).WinoBytes() || e.CPU.AMX {
+		return false
+	}
+	nb, np := qwinogradSplit(true, 36, tiles, cin, cout)
+	in, out := (cin+15)/16, (cout+15)/16
+	dot := pixels * 9 * cin * 16 * out * 100 / 96 / 64
+	winograd := tiles*(36*cin*16*out*100/96/32+np*in*114+out*178) + nb*72*cin*16*out/24
+	return winograd*105 < dot*100
+}
+
+// qwinogradTiles is how many tiles go into a block without dot products of bytes: the transformed block and the sums of
+// a panel stay in the second-level cache.
+func qwinogradTiles(places, step int) int {
 	const most = 80 << 10 // numbers of int16 of the transform
-	return max(1, most/places/step/max(1, columns))
+	return max(1, most/places/step)
+}
+
+// qwinogradSplit divides tiles into nb blocks, and panels of 16 channels into np parts, which all transform their block.
+func qwinogradSplit(wide bool, places, tiles, cin, cout int) (nb, np int) {
+	panels := (cout + 15) / 16
+	if !wide {
+		per := qwinogradTiles(places, round16(cin))
+		return split((tiles+per-1)/per, panels, min(per, tiles)*places*cin*16/2)
+	}
+	// As few as some threads need: parts of fewer panels take longer, and so do calls of fewer rows. Threads do not share
+	// what one of them has transformed: it would have to come from another core's cache.
+	const per, large = 28, 25 << 20 // multiply-adds
+	nb = (tiles + per - 1) / per
+	if nb > 1 {
+		nb += nb % 2
+	}
+	work := tiles / nb * places * cin * 16 * panels
+	for np = 1; panels >= 8*np && (nb*np < 4 || nb*np < 8 && work/np > large); np *= 2 {
+	}
+	return nb, np
 }
 
 // quarterFits reports whether four times the sums fit int32, the bias aside.
@@ -105,29 +140,37 @@ func quarterFits(n *graph.Node) bool {
 	return op.FitsInt32(w, zeros(n.In[5]), b, zeroOf(n.In[2]), n.In[0].Type.DType)
 }
 
-// sixtyFourthFits reports whether 64 times the sums fit int32, the bias aside: sums of
+// sixtyFourthFits reports whether 64 times the sums fit int32, with the bias and without: sums of
 // weights of either sign with the largest and the smallest pixels.
-func sixtyFourthFits(n *graph.Node) bool {
+func sixtyFourthFits(n *graph.Node, ints kern.Ints) bool {
 	lo, hi := -zeroOf(n.In[2]), 255-zeroOf(n.In[2])
 	if n.In[0].Type.DType == tensor.Int8 {
 		lo, hi = lo-128, hi-128
 	}
 	lo, hi = min(lo, 0), max(hi, 0)
+	channels := n.In[3].Type.Shape[0]
+	bias := make([]int, channels) // magnitudes
+	if v := n.Input(8); v != nil {
+		for c, b := range tensor.Of[int32](v.Tensor()) {
+			bias[c] = max(int(b), -int(b))
+		}
+	}
 	rows := qrowsOf(n)
 	const most = math.MaxInt32 / 64
-	if rows.k <= most/255/128 {
+	if rows.k*255*128+slices.Max(bias) <= most {
 		return true
 	}
-	scratch := make([]byte, rows.scratch(1))
-	for c := range n.In[3].Type.Shape[0] {
-		sum, abs := 0, 0
-		for _, b := range rows.read(scratch, c, 1) {
-			w := int(int8(b ^ rows.flip))
-			sum, abs = sum+w, abs+max(w, -w)
-		}
-		pos, neg := (abs+sum)/2, (abs-sum)/2
-		if pos*hi-neg*lo > most || neg*hi-pos*lo > most {
-			return false
+	const some = 16
+	scratch := make([]byte, rows.scratch(some))
+	for c0 := 0; c0 < channels; c0 += some {
+		count := min(some, channels-c0)
+		w := rows.read(scratch, c0, count)
+		for c := range count {
+			sum, abs := ints.SumAbs(w[c*rows.k:][:rows.k], rows.flip)
+			pos, neg := (abs+sum)/2, (abs-sum)/2
+			if max(pos*hi-neg*lo, neg*hi-pos*lo)+bias[c0+c] > most {
+				return false
+			}
 		}
 	}
 	return true
@@ -164,94 +207,165 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	ws := n.In[3].Type.Shape
 	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
-	w := &qwindow{window: win, x: x, ints: kern.IntsOf(e.CPU), signed: n.In[0].Type.DType == tensor.Int8, zero: zeroOf(n.In[2])}
 	// In units of tiles: windows of 4x4 two apart, or 6x6 four apart, of which the last may hang over.
+	w := &qwindow{window: win, x: x, ints: kern.IntsOf(e.CPU), signed: n.In[0].Type.DType == tensor.Int8, zero: zeroOf(n.In[2])}
 	w.oh, w.ow = (win.oh+m-1)/m, (win.ow+m-1)/m
 	w.kh, w.kw, w.sh, w.sw = m+2, m+2, m, m
 	places := (m + 2) * (m + 2)
 	cin, step := ws[1], round16(ws[1])
 	kpad := (cin + 3) / 4 * 4
-	w.fit(64<<10, qwinogradRows(places, w.ow, step))
-	tiles := w.bh * w.bw
-
-	rq := requantOf(lo, hi, zeroOf(n.In[7]))
 	var first, count []int
 	for c := 0; c < ws[0]; c += 16 {
 		first, count = append(first, c), append(count, min(16, ws[0]-c))
 	}
+	few := w.ints.WinoPanels()
+	all := y.n * w.oh * w.ow
+	nb, np := qwinogradSplit(few > 1, places, all, cin, ws[0])
+	tiles := (all + nb - 1) / nb // of a block, at most
+	w.fit(64<<10, 1)
+	w.bw = min(w.bw, tiles)
+	w.iw = (w.bw-1)*w.sw + w.extentW()
+	// Places lie an odd number of lines of the cache apart.
+	vpos, spos := 32*((tiles*step+31)/32|1), 16*(tiles|1)
+
+	rq := requantOf(lo, hi, zeroOf(n.In[7]))
 	packing := packQWinograd(n, w.ints, first, count, m, kpad)
 	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%s", m, zeroKey(n)), packing)
 	bias, mul := lanes16(n, e, first, count)
-	blocks := y.n * w.nh * w.nw
-	nb, np := split(blocks, len(first), tiles*places*cin*16/2)
 	name := "i8_winograd_"
 	if m == 4 {
 		name = "i8_winograd4_"
 	}
-	p := &Prepared{Kernel: name + w.ints.Name(), Packed: packedInputs(n),
-		Scratch: 2*w.scratch() + 2*places*tiles*step + 4*places*16*tiles + 8*tiles + 4*256 + 256 + 256}
+	asBytes := m == 4 && w.ints.WinoBytes()
+	image := w.ih*w.iw*x.sw + slack // numbers of the windows of some tiles, and what kernels may read behind them
+	bytes := 2 * image
+	if asBytes {
+		bytes = image
+	}
+	bytes = (bytes + 7) / 8 * 8
+	flip, zero := byte(0), zeroOf(n.In[2])
+	if w.signed {
+		flip, zero = 0x80, zero+128
+	}
+	// transform writes tiles t0 to t1 to v, which begins with tile at.
+	transform := func(c *Call, t0, t1, at int, v []int16, scratch []byte) {
+		in := c.In[0].Bytes()
+		clear(scratch[bytes-2*slack : bytes])
+		t := kern.I8WinoIn{Row: w.iw * x.sw, Pixel: x.sw, Pos: vpos, Step: step, Blocks: step / 16, Zero: int16(zero)}
+		for i := t0; i < t1; {
+			img, ty, tx, k := w.tiles(i, t1)
+			u := t
+			if asBytes {
+				u.Bytes = scratch[:bytes]
+				w.bytesAround(u.Bytes, in[img*x.sn:], ty, tx, k, flip, byte(zero))
+			} else {
+				u.X, _ = kern.CutInt16(scratch, image)
+				w.wordsAround(u.X, in[img*x.sn:], ty, tx, k)
+			}
+			u.V, u.Tiles = v[(i-at)*step:], k
+			qwinogradIn(w.ints, m, &u)
+			i += k
+		}
+	}
 	panel := places * kpad * 16
-	// Of panels p0 to p1, which begin packed.
-	run := func(c *Call, b0, b1, p0, p1 int, packed []int16, scratch []byte) {
-		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
-		a, scratch := kern.CutInt16(scratch, w.scratch())
-		clear(a[len(a)-slack:])
-		v, scratch := kern.CutInt16(scratch, places*tiles*step)
-		rows, scratch := kern.CutInts(scratch, tiles)
+	// products are those of tiles t0 to t1, which v holds, with panels p0 to p1, which begin packed, and their way to pixels.
+	products := func(c *Call, t0, t1, p0, p1 int, packed, v []int16, scratch []byte) {
+		out := c.Out[0].Bytes()
+		sums, scratch := kern.CutInt32(scratch, few*places*spos)
 		tmp, scratch := kern.CutInt32(scratch, 256)
-		sums, edge := kern.CutInt32(scratch, places*16*tiles)
+		edge, scratch := scratch[:256], scratch[256:]
+		rows, _ := kern.CutInts(scratch, t1-t0)
 		for i := range rows {
 			rows[i] = i * step
 		}
-		for b := b0; b < b1; b++ {
-			img := b / (w.nh * w.nw)
-			y0, x0, h, wd := w.block(a, in, img, b%(w.nh*w.nw))
-			if p0 == 0 && x0 == 0 {
-				haloBytes(&y, out, img, m*y0, min(y.h, m*(y0+h)))
+		for p := p0; p < p1; p++ {
+			from := sums[(p-p0)%few*places*spos:]
+			if (p-p0)%few == 0 {
+				w.ints.WinoSums(&kern.I8WinoSums{A: v, Step: step, Rows: rows, K: kpad, B: packed[(p-p0)*panel:], Panels: min(few, p1-p), Panel: panel,
+					Sums: sums, Out: places * spos, Places: places, APos: vpos, BPos: 16 * kpad, Pos: spos})
 			}
-			count := h * wd
-			for r := range h {
-				qwinogradIn(w.ints, m, &kern.I8WinoIn{X: a[m*r*w.iw*x.sw:], Row: w.iw * x.sw, Pixel: x.sw, V: v[r*wd*step:], Pos: tiles * step, Step: step, Blocks: step / 16, Tiles: wd})
-			}
-			for p := p0; p < p1; p++ {
-				t := kern.I8Tile{Rows: rows[:count], Off: kern.Zero, K: kpad}
-				for i := range places {
-					t.A, t.B, t.Sums = v[i*tiles*step:], packed[(p-p0)*panel+i*kpad*16:][:kpad*16], sums[i*tiles*16:]
-					w.ints.Sum16(&t)
+			o := kern.I8WinoOut{Pos: spos, Bias: bias[16*p:][:16], Mul: mul[16*p:][:16], Lo: rq.lo, Hi: rq.hi, Zero: rq.zero, Tmp: tmp}
+			for i := t0; i < t1; {
+				img, ty, tx, k := w.tiles(i, t1)
+				if p == 0 && tx == 0 {
+					haloBytes(&y, out, img, m*ty, min(y.h, m*(ty+1)))
 				}
-				o := kern.I8WinoOut{Pos: tiles * 16, Bias: bias[16*p:][:16], Mul: mul[16*p:][:16], Lo: rq.lo, Hi: rq.hi, Zero: rq.zero, Tmp: tmp}
-				for r := range h {
-					oy, ox := m*(y0+r), m*x0
-					at := y.at + img*y.sn + oy*y.sh + ox*y.sw + first[p]
-					whole := min(wd, (y.w-ox)/m)
-					if oy+m > y.h {
-						whole = 0
-					}
-					o.M, o.Y, o.Row, o.Pixel, o.Tiles = sums[r*wd*16:], out[at:], y.sh, y.sw, whole
+				to := y.at + img*y.sn + m*ty*y.sh + m*tx*y.sw + first[p]
+				whole := min(k, y.w/m-tx)
+				if m*ty+m > y.h {
+					whole = 0
+				}
+				o.M, o.Y, o.Row, o.Pixel, o.Tiles = from[(i-t0)*16:], out[to:], y.sh, y.sw, whole
+				qwinogradOut(w.ints, m, &o)
+				// What hangs over the edge goes through scratch.
+				for j := whole; j < k; j++ {
+					o.M, o.Y, o.Row, o.Pixel, o.Tiles = from[(i-t0+j)*16:], edge, 16*m, 16, 1
 					qwinogradOut(w.ints, m, &o)
-					// What hangs over the edge goes through scratch.
-					for i := whole; i < wd; i++ {
-						o.M, o.Y, o.Row, o.Pixel, o.Tiles = sums[(r*wd+i)*16:], edge, 16*m, 16, 1
-						qwinogradOut(w.ints, m, &o)
-						for k := range m * m {
-							if py, px := oy+k/m, ox+m*i+k%m; py < y.h && px < y.w {
-								copy(out[at+k/m*y.sh+(m*i+k%m)*y.sw:][:16], edge[16*k:])
-							}
+					for k := range m * m {
+						if py, px := m*ty+k/m, m*(tx+j)+k%m; py < y.h && px < y.w {
+							copy(out[to+k/m*y.sh+(m*j+k%m)*y.sw:][:16], edge[16*k:])
 						}
 					}
 				}
+				i += k
 			}
 		}
 	}
+	own := 4*few*places*spos + 4*256 + 256 + (8*tiles+63)/64*64 // of products
+	p := &Prepared{Kernel: name + w.ints.WinoName(), Packed: packedInputs(n), Scratch: own + 2*places*vpos + bytes}
+	run := func(c *Call, b, p0, p1 int, packed []int16, scratch []byte) {
+		t0, t1 := part(b, nb, all)
+		v, image := kern.CutInt16(scratch[own:], places*vpos)
+		transform(c, t0, t1, t0, v, image)
+		products(c, t0, t1, p0, p1, packed, v, scratch)
+	}
 	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, len(first))
-		run(c, b0, b1, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
+		p0, p1 := part(tile/nb, np, (len(first)+few-1)/few)
+		p0, p1 = few*p0, min(few*p1, len(first))
+		run(c, tile%nb, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
 	}}}
 	firstPanels(p, len(first), 2*panel, p.Scratch, &packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
-		run(c, 0, blocks, p0, p1, kern.Int16s(packed), scratch)
+		for b := range nb {
+			run(c, b, p0, p1, kern.Int16s(packed), scratch)
+		}
 	})
 	return p, nil
+}
+
+// tiles are those from tile i on, before end, that are in one row and fit scratch: k from row ty and column tx of image img on.
+func (w *qwindow) tiles(i, end int) (img, ty, tx, k int) {
+	ty, tx = i/w.ow, i%w.ow
+	return ty / w.oh, ty % w.oh, tx, min(end-i, w.ow-tx, w.bw)
+}
+
+// wordsAround widens what k windows from (y,x) on need of an image into a.
+func (w *qwindow) wordsAround(a []int16, in []byte, y, x, k int) {
+	cs, row := w.x.sw, w.iw*w.x.sw
+	n := (k-1)*w.sw + w.extentW()
+	w.around(y, x, 1, func(r, at, left, right int) {
+		left, right = min(left, n), min(right, n)
+		d := a[r*row:][:n*cs]
+		clear(d[:left*cs])
+		clear(d[right*cs:])
+		if left < right {
+			w.ints.Widen(d[left*cs:right*cs], in[at:][:(right-left)*cs], w.signed, w.zero)
+		}
+	})
+}
+
+// bytesAround copies it, flipping bits, with zero for the padding.
+func (w *qwindow) bytesAround(a, in []byte, y, x, k int, flip, zero byte) {
+	cs, row := w.x.sw, w.iw*w.x.sw
+	n := (k-1)*w.sw + w.extentW()
+	w.around(y, x, 1, func(r, at, left, right int) {
+		left, right = min(left, n), min(right, n)
+		d := a[r*row:][:n*cs]
+		fill(d[:left*cs], zero)
+		fill(d[right*cs:], zero)
+		if left < right {
+			flipBytes(d[left*cs:right*cs], in[at:][:(right-left)*cs], flip)
+		}
+	})
 }
 
 func qwinogradIn(v kern.Ints, m int, t *kern.I8WinoIn) {

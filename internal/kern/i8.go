@@ -87,10 +87,13 @@ type I8Sum struct {
 }
 
 // Ints is the work on bytes. Assembly and portable Go give the same integers.
-type Ints struct{ asm bool }
+type Ints struct {
+	asm  bool
+	wide bool // with AVX-512 VNNI
+}
 
 // IntsOf is the work for a processor with features f.
-func IntsOf(f cpu.Features) Ints { return Ints{haveAsm && f.AVX2FMA} }
+func IntsOf(f cpu.Features) Ints { return Ints{haveAsm && f.AVX2FMA, haveAsm && f.VNNI} }
 
 // Name is what a kernel's name ends in.
 func (v Ints) Name() string {

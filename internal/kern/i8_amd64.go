@@ -108,20 +108,28 @@ func (v Ints) winoOut(t *I8WinoOut) {
 }
 
 func (v Ints) winoIn4(t *I8WinoIn) {
-	if v.asm {
+	switch {
+	case v.wide && t.Bytes != nil:
+		i8WinoIn4x32AVX512(t)
+	case v.asm && t.Bytes == nil:
 		i8WinoIn4AVX2(t)
-	} else {
+	default:
 		i8WinoIn4Go(t)
 	}
 }
 
 func (v Ints) winoOut4(t *I8WinoOut) {
-	if v.asm {
+	switch {
+	case v.wide:
+		i8WinoOut4x16AVX512(t)
+	case v.asm:
 		i8WinoOut4AVX2(t)
-	} else {
+	default:
 		i8WinoOut4Go(t)
 	}
 }
+
+func (v Ints) winoSums(t *I8WinoSums) { i8WinoSums14x32VNNI(t) }
 
 func (v Ints) tables(dst, src, tables []byte, pixels, dstStride, srcStride, channels int) bool {
 	if v.asm {
@@ -135,4 +143,13 @@ func (v Ints) widen16(dst []int16, src []byte, pixels, stride int, flip byte, ze
 		i8Widen16AVX2(dst, src, pixels, stride, uint64(flip), uint64(zero))
 	}
 	return v.asm
+}
+
+func (v Ints) sumAbs(src []byte, flip byte) (n, sum, abs int) {
+	if n = len(src) &^ 31; !v.asm || n == 0 {
+		return 0, 0, 0
+	}
+	var s [8]int64
+	i8SumAbsAVX2(&src[0], n, uint64(flip), &s)
+	return n, int(s[0]+s[1]+s[2]+s[3]) - 128*n, int(s[4] + s[5] + s[6] + s[7])
 }

@@ -15,6 +15,8 @@ func (v Ints) winoIn(t *I8WinoIn)                                               
 func (v Ints) winoOut(t *I8WinoOut)                                                     { i8WinoOutGo(t) }
 func (v Ints) winoIn4(t *I8WinoIn)                                                      { i8WinoIn4Go(t) }
 func (v Ints) winoOut4(t *I8WinoOut)                                                    { i8WinoOut4Go(t) }
+func (v Ints) winoSums(*I8WinoSums)                                                     {}
+func (v Ints) sumAbs([]byte, byte) (n, sum, abs int)                                    { return 0, 0, 0 }
 func (v Ints) tables(_, _, _ []byte, _, _, _, _ int) bool                               { return false }
 func (v Ints) widen16([]int16, []byte, int, int, byte, int) bool                        { return false }
 func (v Ints) pairs(t *I8Pairs)                                                         { i8PairsGo(t) }

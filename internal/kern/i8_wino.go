@@ -16,6 +16,9 @@ type I8WinoIn struct {
 	Pos, Step  int
 	Blocks     int
 	Tiles      int
+	// Bytes, of WinoIn4 where Ints.WinoBytes, is X as it is in memory: X[i] = Bytes[i] - Zero.
+	Bytes []byte
+	Zero  int16
 }
 
 // I8WinoOut is one call of the output's transform and the quantisation: tiles of sums of 16 lanes
@@ -31,6 +34,79 @@ type I8WinoOut struct {
 	Lo, Hi     float32
 	Zero       int32
 	Tmp        []int32 // of WinoOut4
+	// of assembly
+	order        *[16]int32
+	zero         int16
+	lo, hi, flip byte
+}
+
+// I8WinoSums are the products of a block of tiles in all places with one panel of weights, or two where Ints.WinoPanels says so:
+//
+//	Sums[i*Pos + p*Out + 16*r + l] = Σ_k A[i*APos + r*Step + k] * B[i*BPos + p*Panel + (k/2*16+l)*2 + k%2]
+//
+// for i < Places, r < Rows, p < Panels and 16 lanes l, modulo 2³².
+type I8WinoSums struct {
+	A      []int16
+	Step   int
+	Rows   []int // r*Step
+	K      int   // a multiple of 4
+	B      []int16
+	Panels int
+	Panel  int
+	Sums   []int32
+	Out    int
+	Places int
+	APos   int
+	BPos   int
+	Pos    int
+	// of assembly: calls of height rows and of one row less
+	height, tall, low, now int
+}
+
+// WinoPanels is the most panels of a call of WinoSums.
+func (v Ints) WinoPanels() int {
+	if v.wide {
+		return 2
+	}
+	return 1
+}
+
+// WinoBytes reports whether WinoIn4 is to read bytes.
+func (v Ints) WinoBytes() bool { return v.wide }
+
+// WinoName is what the name of a kernel by Winograd ends in.
+func (v Ints) WinoName() string {
+	if v.wide {
+		return "vnni"
+	}
+	return v.Name()
+}
+
+// WinoSums computes a call, which changes t. It panics where a slice is too short.
+func (v Ints) WinoSums(t *I8WinoSums) {
+	n := len(t.Rows)
+	if n == 0 || t.Places <= 0 {
+		return
+	}
+	if t.K < 4 || t.K%4 != 0 || t.Panels < 1 || t.Panels > v.WinoPanels() {
+		panic("kern: products of tiles out of range")
+	}
+	last := t.Places - 1
+	_, _, _ = t.A[last*t.APos+(n-1)*t.Step+t.K-1], t.B[last*t.BPos+(t.Panels-1)*t.Panel+16*t.K-1], t.Sums[last*t.Pos+(t.Panels-1)*t.Out+16*n-1]
+	if v.wide {
+		const most = 14
+		calls := (n + most - 1) / most
+		t.height = (n + calls - 1) / calls
+		t.low = calls*t.height - n
+		t.tall = calls - t.low
+		v.winoSums(t)
+		return
+	}
+	s := I8Tile{Rows: t.Rows, Off: Zero, K: t.K}
+	for i := range t.Places {
+		s.A, s.B, s.Sums = t.A[i*t.APos:], t.B[i*t.BPos:], t.Sums[i*t.Pos:]
+		v.Sum16(&s)
+	}
 }
 
 // Sum16 is Tile without bias, scale and limits: Sums[i*16+lane], from B.

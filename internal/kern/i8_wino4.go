@@ -22,7 +22,11 @@ func (v Ints) WinoIn4(t *I8WinoIn) {
 	if t.Tiles <= 0 || t.Blocks <= 0 {
 		return
 	}
-	_ = t.X[5*t.Row+(4*t.Tiles+1)*t.Pixel+16*t.Blocks-1]
+	if last := 5*t.Row + (4*t.Tiles+1)*t.Pixel + 16*t.Blocks - 1; t.Bytes != nil {
+		_ = t.Bytes[last]
+	} else {
+		_ = t.X[last]
+	}
 	_ = t.V[35*t.Pos+(t.Tiles-1)*t.Step+16*t.Blocks-1]
 	v.winoIn4(t)
 }
@@ -39,7 +43,11 @@ func i8WinoIn4Go(t *I8WinoIn) {
 			for x := range 6 {
 				var d [6]int16
 				for y := range d {
-					d[y] = t.X[y*t.Row+(4*i+x)*t.Pixel+c]
+					if at := y*t.Row + (4*i+x)*t.Pixel + c; t.Bytes != nil {
+						d[y] = int16(t.Bytes[at]) - t.Zero
+					} else {
+						d[y] = t.X[at]
+					}
 				}
 				for y, s := range line(d) {
 					e[y][x] = s
@@ -55,15 +63,27 @@ func i8WinoIn4Go(t *I8WinoIn) {
 }
 
 // WinoOut4 is WinoOut of tiles of 4x4 pixels, from M[(6*y+x)*Pos + i*16 + lane] of weights by [WinoFilter4] to
-// Y[y*Row + (4*i+x)*Pixel]; Tmp has 256 numbers. It changes t.
+// Y[y*Row + (4*i+x)*Pixel]; Tmp has 256 numbers. 64 times the convolution fits int32, and with the bias,
+// and so does the convolution with the bias times Mul. It changes t.
 func (v Ints) WinoOut4(t *I8WinoOut) {
 	if t.Tiles <= 0 {
 		return
 	}
 	_, _, _, _ = t.M[35*t.Pos+16*t.Tiles-1], t.Bias[15], t.Mul[15], t.Tmp[255]
 	_ = t.Y[3*t.Row+(4*t.Tiles-1)*t.Pixel+15]
+	if v.wide {
+		// Limits of bytes, which may be signed.
+		lo, hi := int32(t.Lo)+t.Zero, int32(t.Hi)+t.Zero
+		if t.flip = 0; lo < 0 {
+			t.flip = 0x80
+		}
+		t.order, t.lo, t.hi, t.zero = &fourLanes, byte(lo)^t.flip, byte(hi)^t.flip, int16(t.Zero)+int16(t.flip)
+	}
 	v.winoOut4(t)
 }
+
+// fourLanes are the groups of four columns of four pixels by pixels, where they are by groups in the order of I8Lanes.
+var fourLanes = [16]int32{0, 8, 4, 12, 1, 9, 5, 13, 2, 10, 6, 14, 3, 11, 7, 15}
 
 func i8WinoOut4Go(t *I8WinoOut) {
 	line := func(m [6]int32) [4]int32 {
@@ -106,4 +126,14 @@ func WinoFilter4(g *[9]int16) (u [36]int16) {
 		}
 	}
 	return u
+}
+
+// SumAbs is the sum of the signed bytes src[i]^flip, and that of their magnitudes.
+func (v Ints) SumAbs(src []byte, flip byte) (sum, abs int) {
+	n, sum, abs := v.sumAbs(src, flip)
+	for _, b := range src[n:] {
+		w := int(int8(b ^ flip))
+		sum, abs = sum+w, abs+max(w, -w)
+	}
+	return sum, abs
 }

@@ -11,7 +11,48 @@ const oTmp = 144 // of kern.I8WinoOut
 func init() {
 	kernels = append(kernels,
 		kernel{"i8_winoin4_avx2", i8WinoIn4},
-		kernel{"i8_winoout4_avx2", i8WinoOut4})
+		kernel{"i8_winoout4_avx2", i8WinoOut4},
+		kernel{"i8_sumabs_avx2", i8SumAbs})
+}
+
+func i8SumAbs(c *build.Context) {
+	function(c, "i8SumAbsAVX2", "func(src *byte, n int, flip uint64, sums *[8]int64)", `i8SumAbsAVX2 adds up bytes; n is at least 32, and what 32 leaves of it is not read:
+
+	for i := range n &^ 31 {
+		x := src[i] ^ byte(flip)
+		sums[i/8%4] += int64(x ^ 0x80)
+		sums[4+i/8%4] += abs(int64(int8(x)))
+	}`)
+	s, n, o := reg.RSI, reg.RCX, reg.RDI
+	c.Load(c.Param("src"), s)
+	c.Load(c.Param("n"), n)
+	c.Load(c.Param("flip"), reg.RAX)
+	c.Load(c.Param("sums"), o)
+	flip, high, none, sum, abs, x, y := ymm[0], ymm[1], ymm[2], ymm[3], ymm[4], ymm[5], ymm[6]
+	c.VMOVD(reg.EAX, reg.X0)
+	c.VPBROADCASTB(reg.X0, flip)
+	c.MOVL(operand.U32(0x80), reg.EAX)
+	c.VMOVD(reg.EAX, reg.X1)
+	c.VPBROADCASTB(reg.X1, high)
+	for _, r := range []reg.VecPhysical{none, sum, abs} {
+		c.VPXOR(r, r, r)
+	}
+	c.SHRQ(operand.U8(5), n)
+	c.Label("loop")
+	c.VPXOR(mem(s, 0), flip, x)
+	c.VPABSB(x, y)
+	c.VPXOR(high, x, x)
+	c.VPSADBW(none, x, x)
+	c.VPADDQ(x, sum, sum)
+	c.VPSADBW(none, y, y)
+	c.VPADDQ(y, abs, abs)
+	c.ADDQ(operand.U8(32), s)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
+	c.VMOVDQU(sum, mem(o, 0))
+	c.VMOVDQU(abs, mem(o, 32))
+	c.VZEROUPPER()
+	c.RET()
 }
 
 // places are the addresses p, p+s, ... p+5s, with three and five times s in registers.
