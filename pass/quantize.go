@@ -15,11 +15,12 @@ import (
 //
 //	DQ → move → …        ⇒ move → DQ → …          Reshape, Transpose, Split, MaxPool, …
 //	move → Q             ⇒ Q → move               the same, and Concat
-//	DQ → unary … → Q     ⇒ whit.QTable            a table made from the references; nothing, if it is the identity
+//	DQ → functions → Q   ⇒ whit.QTable            a table made from the references; nothing, if it is the identity
 //	DQ → Conv, Gemm → Q  ⇒ QLinearConv            with constant weights
 //	DQ → Conv, Gemm → PRelu, LeakyRelu → Q ⇒ whit.QLinearConvPRelu
 //	DQ → Add, pools → Q  ⇒ whit.QLinearAdd, ...
 //
+// The functions of one value may be several nodes, as x·sigmoid(x) are, and have Q → DQ between them.
 // Weights are a DequantizeLinear of constants, or one constant held as weight.Int8.
 // A Relu or Clip before Q becomes a Clip of the integers, one whit.Fused with the
 // operator. Scales must be single finite positive numbers (of weights also one an output channel); a bias joins only where its scale is
@@ -352,8 +353,11 @@ func fusable(n *graph.Node) bool {
 		return ok
 	}
 	v := n.Input(0)
-	if moves(n) || unary(n) != nil && n.Op != "Add" {
+	if moves(n) {
 		return v != nil && fusable(v.Producer)
+	}
+	if vs := elementwise(n); len(vs) == 1 && n.Op != "Add" {
+		return fusable(vs[0].Producer)
 	}
 	switch n.Op {
 	case "Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool":
