@@ -141,6 +141,18 @@ func TestQuantize(t *testing.T) {
 			y := g.qdq(g.Add("", "Conv", pads, x, w, b), 0.03, 7)
 			return g.Add("", "Relu", nil, g.Add("", "Add", nil, x, y))
 		}, "QuantizeLinear QLinearConv whit.Fused DequantizeLinear"},
+		{"squeeze and excite", func(g qnet, x *graph.Value) *graph.Value {
+			w, b := g.weights(1, 0.015, 1, 6, 6, 1, 1)
+			y := g.Add("", "Conv", nil, g.qdq(g.Add("", "GlobalAveragePool", nil, x), 0.015, 110), w, b)
+			y = g.qdq(g.Add("", "HardSigmoid", nil, g.qdq(y, 0.02, 120)), 1.0/255, 0)
+			return g.Add("", "Relu", nil, g.Add("", "Mul", nil, y, x))
+		}, "QuantizeLinear whit.QLinearGlobalAveragePool QLinearConv whit.QTable whit.Fused DequantizeLinear"},
+		{"products", func(g qnet, x *graph.Value) *graph.Value {
+			w, b := g.weights(1, sx, 1, 6, 6, 3, 3)
+			y := g.qdq(g.Add("", "Conv", pads, x, w, b), 0.03, 7)
+			rows := g.Add("", "AveragePool", attrs("kernel_shape", []int64{1, 5}), x)
+			return g.Add("", "Mul", nil, g.qdq(g.Add("", "Mul", nil, y, x), 0.05, 110), g.qdq(rows, sx, zx))
+		}, "QuantizeLinear QLinearConv whit.QLinearMul DequantizeLinear whit.QLinearAveragePool DequantizeLinear Mul QuantizeLinear DequantizeLinear"},
 		{"pools", func(g qnet, x *graph.Value) *graph.Value {
 			y := g.Add("", "AveragePool", attrs("kernel_shape", []int64{2, 2}, "pads", []int64{1, 1, 1, 1}), x)
 			return g.Add("", "GlobalAveragePool", nil, g.qdq(y, 0.015, 110))

@@ -59,6 +59,14 @@ func (v Ints) sum(t *I8Sum) int {
 	return t.N
 }
 
+func (v Ints) product(t *I8Product) int {
+	if !v.asm {
+		return 0
+	}
+	i8ProductAVX2(t)
+	return t.N &^ 15
+}
+
 func (v Ints) quantize(dst []byte, src []float32, scale, lo, hi float32, zero int32) int {
 	if !v.asm {
 		return 0
