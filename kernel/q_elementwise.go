@@ -259,7 +259,7 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 	if len(t.Shape) == 2 {
 		channels = t.Shape[0]
 	}
-	p := &Prepared{Kernel: "i8_table_" + v.Name(), Packed: []int{1}, InPlace: []int{0}}
+	p := &Prepared{Kernel: "i8_table_" + v.LookupName(), Packed: []int{1}, InPlace: []int{0}}
 	in, out := n.In[0], n.Out[0]
 	var lookups []*kern.Lookup // of NHWC with a table a channel none: they stay tables
 	if channels == 1 || in.Layout.Order == graph.RowMajor {

@@ -102,10 +102,10 @@ type I8Product struct {
 }
 
 // Ints is the work on bytes. Assembly and portable Go give the same integers.
-type Ints struct{ asm bool }
+type Ints struct{ asm, vbmi bool }
 
 // IntsOf is the work for a processor with features f.
-func IntsOf(f cpu.Features) Ints { return Ints{haveAsm && f.AVX2FMA} }
+func IntsOf(f cpu.Features) Ints { return Ints{haveAsm && f.AVX2FMA, haveAsm && f.VBMI} }
 
 // Name is what a kernel's name ends in.
 func (v Ints) Name() string {

@@ -87,6 +87,10 @@ func (v Ints) lookup(dst, src []byte, l *Lookup, pixels, dstStride, srcStride, c
 	if !v.asm {
 		return 0
 	}
+	if v.vbmi {
+		i8LookupVBMI(&dst[0], &src[0], &l.table, pixels, dstStride, srcStride, channels)
+		return channels
+	}
 	i8LookupAVX2(&dst[0], &src[0], &l.steps, pixels, dstStride, srcStride, channels)
 	return channels &^ 15
 }
