@@ -8,7 +8,7 @@ import (
 	"whit/tensor"
 )
 
-// Elementwise nodes on quantised values: sums and tables. Values of one layout are walked as
+// Elementwise nodes on quantised values: sums, products and tables. Values of one layout are walked as
 // flat memory, whatever is behind the channels of a pixel with them.
 func init() {
 	for _, on := range [][2]string{{graph.Domain, "QLinearAdd"}, {graph.Domain, "Fused"}} {
@@ -25,6 +25,31 @@ func init() {
 			},
 			Layout:  func(n *graph.Node, in []graph.Layout) Layouts { return bytewise(n, in, 0, 3) },
 			Prepare: prepareQAdd,
+		})
+	}
+	for _, on := range [][2]string{{graph.Domain, "QLinearMul"}, {graph.Domain, "Fused"}} {
+		Register(Kernel{
+			Domain: on[0], Op: on[1], Name: "i8_mul", Priority: 10,
+			Match: func(n *graph.Node, _ *Env) bool {
+				m, _, _ := qunfuse(n, graph.Domain, "QLinearMul")
+				if m == nil || m.In[0].IsConst() || m.In[3].IsConst() || m.Out[0].Type.Shape.NumElements() == 0 {
+					return false
+				}
+				sa, sb, sy := scaleOf(m.In[1]), scaleOf(m.In[4]), scaleOf(m.In[6])
+				_, _, ok := qfactors(m)
+				return ok && sa > 0 && sb > 0 && sy > 0 && isZero(m.In[2]) && isZero(m.In[5]) && isZero(m.In[7]) &&
+					finite(float32(float64(sa)*float64(sb)/float64(sy)))
+			},
+			Layout: func(n *graph.Node, in []graph.Layout) Layouts {
+				a, b, _ := qfactors(n)
+				if n.In[b].Type.Shape.Equal(n.In[a].Type.Shape) {
+					return bytewise(n, in, a, b)
+				}
+				l := bytewise(n, in, a)
+				l.In[b] = graph.Layout{Order: in[b].Order, CStride: in[b].CStride} // numbers a channel are the same in both
+				return l
+			},
+			Prepare: prepareQMul,
 		})
 	}
 	Register(Kernel{
@@ -92,6 +117,140 @@ func prepareQAdd(fn *graph.Node, e *Env) (*Prepared, error) {
 	return p, nil
 }
 
+// qfactors are the inputs of a QLinearMul, as such or as whit.Fused: a with the output's shape, and b with the same, or one number, or
+// one a channel of the images or of all of them; ok is false for others.
+func qfactors(n *graph.Node) (a, b int, ok bool) {
+	s := n.Out[0].Type.Shape
+	if a, b = 0, 3; !n.In[a].Type.Shape.Equal(s) {
+		a, b = b, a
+	}
+	t := n.In[b].Type.Shape
+	if !n.In[a].Type.Shape.Equal(s) || len(t) > len(s) {
+		return a, b, false
+	}
+	if t.NumElements() == 1 || t.Equal(s) {
+		return a, b, true
+	}
+	if len(s)-len(t) > 1 || len(s) < 2 {
+		return a, b, false
+	}
+	for i, d := range t {
+		switch axis := len(s) - len(t) + i; {
+		case axis == 0 && d != s[0] && d != 1, axis == 1 && d != s[1], axis > 1 && d != 1:
+			return a, b, false
+		}
+	}
+	return a, b, true
+}
+
+func prepareQMul(fn *graph.Node, e *Env) (*Prepared, error) {
+	n, lo, hi := qunfuse(fn, graph.Domain, "QLinearMul")
+	v := kern.IntsOf(e.CPU)
+	ia, ib, _ := qfactors(n)
+	in, by, out := n.In[ia], n.In[ib], n.Out[0]
+	rq := requantOf(lo, hi, zeroOf(n.In[7]))
+	m := kern.I8Product{Lo: rq.lo, Hi: rq.hi, Zero: rq.zero, ZA: int32(zeroOf(n.In[ia+2])), ZB: int32(zeroOf(n.In[ib+2])),
+		Mul: float32(float64(scaleOf(n.In[1])) * float64(scaleOf(n.In[4])) / float64(scaleOf(n.In[6])))}
+	if in.Type.DType == tensor.Int8 {
+		m.Flip, m.ZA = m.Flip|0x80, m.ZA+128
+	}
+	if by.Type.DType == tensor.Int8 {
+		m.Flip, m.ZB = m.Flip|0x8000, m.ZB+128
+	}
+	p := &Prepared{Kernel: "i8_mul_" + v.Name(), Packed: []int{1, 2, 4, 5, 6, 7}}
+	if sameLayout(in, out) {
+		p.InPlace = []int{ia}
+	}
+	s := out.Type.Shape
+	same, channels := by.Type.Shape.Equal(s), 1
+	if by.Type.Shape.NumElements() > 1 && !same {
+		channels = s[1]
+	}
+	if same && sameLayout(in, by, out) {
+		size := span(out)
+		tiles := chunks(size, 4)
+		p.InPlace = []int{ia, ib}
+		p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, _ []byte) {
+			m := m
+			from, to := chunk(tile, tiles, size)
+			m.A, m.B, m.Y, m.Pixels, m.N = c.In[ia].Bytes()[from:], c.In[ib].Bytes()[from:], c.Out[0].Bytes()[from:], 1, to-from
+			v.Product(&m)
+		}}}
+		return p, nil
+	}
+	// Where image img's numbers are, in order of the channels.
+	at, step := 0, 0
+	if by.Layout.Order == graph.NHWC {
+		w := viewOf(by)
+		at, step = w.at, w.sn
+	} else if channels > 1 {
+		step = channels
+	}
+	if by.Type.Shape.NumElements() == channels { // of all images
+		step = 0
+	}
+	if out.Layout.Order == graph.RowMajor { // planes with one number each; all of it, if there is but one
+		planes, inner := 1, s.NumElements()
+		if channels > 1 {
+			planes, inner = s[0]*channels, s[2:].NumElements()
+		}
+		parts, _ := split(max(1, inner/64), 1, 64*8)
+		p.Phases = []Phase{{Tiles: planes * parts, Run: func(c *Call, tile int, _ []byte) {
+			m, plane := m, tile/parts
+			var number [64]byte
+			b := c.In[ib].Bytes()[at+plane/channels*step+plane%channels]
+			for i := range number {
+				number[i] = b
+			}
+			from, to := chunk(tile%parts, parts, inner)
+			m.A, m.B, m.Y = c.In[ia].Bytes()[plane*inner+from:], number[:], c.Out[0].Bytes()[plane*inner+from:]
+			m.StepA, m.StepY = 64, 64
+			m.Pixels, m.N = (to-from)/64, 64
+			v.Product(&m)
+			whole := (to - from) &^ 63
+			m.A, m.Y, m.Pixels, m.N = m.A[whole:], m.Y[whole:], 1, to-from-whole
+			v.Product(&m)
+		}}}
+		return p, nil
+	}
+	x, y := viewOf(in), viewOf(out)
+	rows, width := y.n*y.h, round16(y.c)
+	var bv view
+	if p.Scratch = width; same {
+		bv, p.Scratch = viewOf(by), 0
+		m.StepB = bv.sw
+	}
+	if x.sw < width || y.sw < width || same && bv.sw < width {
+		width = y.c
+	}
+	tiles, _ := split(rows, 1, y.w*width*8)
+	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
+		m, last := m, -1
+		m.StepA, m.StepY, m.Pixels, m.N = x.sw, y.sw, y.w, width
+		r0, r1 := part(tile, tiles, rows)
+		for r := r0; r < r1; r++ {
+			img, row := r/y.h, r%y.h
+			haloBytes(&y, c.Out[0].Bytes(), img, row, row+1)
+			m.A, m.Y = c.In[ia].Bytes()[x.at+img*x.sn+row*x.sh:], c.Out[0].Bytes()[y.at+img*y.sn+row*y.sh:]
+			switch b := c.In[ib].Bytes(); {
+			case same:
+				m.B = b[bv.at+img*bv.sn+row*bv.sh:]
+			case img != last:
+				m.B, last = scratch[:width], img
+				if b = b[at+img*step:]; channels > 1 {
+					copy(m.B, b[:channels])
+				} else {
+					for i := range m.B {
+						m.B[i] = b[0]
+					}
+				}
+			}
+			v.Product(&m)
+		}
+	}}}
+	return p, nil
+}
+
 func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 	v := kern.IntsOf(e.CPU)
 	t := n.In[1].Tensor()
@@ -100,7 +259,7 @@ func prepareQTable(n *graph.Node, e *Env) (*Prepared, error) {
 	if len(t.Shape) == 2 {
 		channels = t.Shape[0]
 	}
-	p := &Prepared{Kernel: "i8_table_" + v.Name(), Packed: []int{1}, InPlace: []int{0}}
+	p := &Prepared{Kernel: "i8_table_" + v.LookupName(), Packed: []int{1}, InPlace: []int{0}}
 	in, out := n.In[0], n.Out[0]
 	var lookups []*kern.Lookup // of NHWC with a table a channel none: they stay tables
 	if channels == 1 || in.Layout.Order == graph.RowMajor {

@@ -40,6 +40,38 @@ func init() {
 			return nil
 		},
 	})
+	// QLinearMul is RNE(float32((a-za)·(b-zb))·M) + zy, saturated before conversion, with M = float32(sa·sb/sy) from
+	// float64 and the product with M rounded to float32; that of the integers is exact. Its inputs are QLinearAdd's, of
+	// shapes that broadcast.
+	Register(Op{
+		Domain: graph.Domain, Name: "QLinearMul",
+		Infer: func(n *graph.Node) ([]tensor.Type, error) {
+			if err := qlinearInputs(n, 8, [][3]int{{0, 1, 2}, {3, 4, 5}, {-1, 6, 7}}); err != nil {
+				return nil, err
+			}
+			s, err := broadcastShapes(n, n.In[0].Type.Shape, n.In[3].Type.Shape)
+			if err != nil {
+				return nil, err
+			}
+			return []tensor.Type{{DType: n.In[7].Type.DType, Shape: s}}, nil
+		},
+		Ref: func(n *graph.Node, in, out []*tensor.Tensor) error {
+			a, b := ints64(in[0]), ints64(in[3])
+			za, zb, zy := ints64(in[2])[0], ints64(in[5])[0], ints64(in[7])[0]
+			m := float32(numbersOf(in[1])[0] * numbersOf(in[4])[0] / numbersOf(in[6])[0])
+			lo, hi := intRange(out[0].DType)
+			q := make([]float64, out[0].Len())
+			s := out[0].Shape
+			walk(s, [][]int{broadcastStrides(in[0].Shape, s), broadcastStrides(in[3].Shape, s)}, func(pos int, off []int, n int, step []int) {
+				for i := range n {
+					acc := (a[off[0]+i*step[0]] - za) * (b[off[1]+i*step[1]] - zb)
+					q[pos+i] = quantum(float64(float32(float32(acc)*m)), float64(zy), lo, hi)
+				}
+			})
+			fromFloats(out[0], q, castOptions{})
+			return nil
+		},
+	})
 	// QLinearConvPRelu is QLinearConv with slopes below zero, one a channel, as input 9: the sum times M, rounded,
 	// and where that is below zero times the slope, rounded again.
 	Register(Op{

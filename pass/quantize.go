@@ -16,11 +16,13 @@ import (
 //
 //	DQ → move → …        ⇒ move → DQ → …          Reshape, Transpose, Split, MaxPool, …
 //	move → Q             ⇒ Q → move               the same, and Concat
-//	DQ → unary … → Q     ⇒ whit.QTable            a table made from the references; nothing, if it is the identity
+//	DQ → functions → Q   ⇒ whit.QTable            a table made from the references; nothing, if it is the identity
 //	DQ → Conv, Gemm → Q  ⇒ QLinearConv            with constant weights
 //	DQ → Conv, Gemm → PRelu, LeakyRelu → Q ⇒ whit.QLinearConvPRelu
 //	DQ → Add, pools → Q  ⇒ whit.QLinearAdd, ...
+//	DQ → Mul → Q         ⇒ whit.QLinearMul        of one shape, or by one number or one a channel
 //
+// The functions of one value may be several nodes, as x·sigmoid(x) are, and have Q → DQ between them.
 // Weights are a DequantizeLinear of constants, or one constant held as weight.Int8.
 // A Relu or Clip before Q becomes a Clip of the integers, one whit.Fused with the
 // operator. Scales must be single finite positive numbers (of weights also one an output channel); a bias joins only where its scale is
@@ -372,11 +374,14 @@ func fusable(n *graph.Node) bool {
 		return ok
 	}
 	v := n.Input(0)
-	if moves(n) || unary(n) != nil && n.Op != "Add" {
+	if moves(n) {
 		return v != nil && fusable(v.Producer)
 	}
+	if vs := elementwise(n); len(vs) == 1 && n.Op != "Add" {
+		return fusable(vs[0].Producer)
+	}
 	switch n.Op {
-	case "Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool":
+	case "Conv", "Gemm", "MatMul", "Add", "Mul", "AveragePool", "GlobalAveragePool":
 		_, _, ok := dequantized(v)
 		return ok
 	}
@@ -445,13 +450,21 @@ func (q *quantizer) node(n *graph.Node) []*graph.Node {
 		ms = q.conv(p, n, x, y)
 	case "Gemm", "MatMul":
 		ms = q.gemm(p, n, x, y)
-	case "Add":
+	case "Add", "Mul":
 		d, b, ok := dequantized(p.In[1])
-		if !ok || !p.In[0].Type.Shape.Equal(p.In[1].Type.Shape) || !positive32(ratio(x.scale, 1, y.scale)) || !positive32(ratio(b.scale, 1, y.scale)) {
+		a := p.In[0].Producer
+		if !ok || a.In[0].IsConst() || d.In[0].IsConst() {
 			return keep
 		}
-		a := p.In[0].Producer
-		ms = q.one(&graph.Node{Name: p.Name, Domain: graph.Domain, Op: "QLinearAdd", In: []*graph.Value{
+		if p.Op == "Add" {
+			ok = p.In[0].Type.Shape.Equal(p.In[1].Type.Shape) && positive32(ratio(x.scale, 1, y.scale)) && positive32(ratio(b.scale, 1, y.scale))
+		} else {
+			ok = (repeats(p.In[0].Type.Shape, p.In[1].Type.Shape) || repeats(p.In[1].Type.Shape, p.In[0].Type.Shape)) && positive32(ratio(x.scale, b.scale, y.scale))
+		}
+		if !ok {
+			return keep
+		}
+		ms = q.one(&graph.Node{Name: p.Name, Domain: graph.Domain, Op: "QLinear" + p.Op, In: []*graph.Value{
 			a.In[0], q.scale(x), q.zero(x), d.In[0], q.scale(b), q.zero(b), q.scale(y), q.zero(y)}}, out.Type.Shape, y.t)
 	case "AveragePool", "GlobalAveragePool":
 		if !positive32(ratio(x.scale, 1, y.scale)) {
@@ -469,7 +482,7 @@ func (q *quantizer) node(n *graph.Node) []*graph.Node {
 			return keep
 		}
 	}
-	if p.Op != "Add" && q.floats != nil && slices.ContainsFunc(ms, func(m *graph.Node) bool { return m.Op == "QLinearConv" && q.floats(m) }) {
+	if q.floats != nil && slices.ContainsFunc(ms, func(m *graph.Node) bool { return m.Op == "QLinearConv" && q.floats(m) }) {
 		return keep
 	}
 	if limited {
@@ -487,6 +500,23 @@ func (q *quantizer) node(n *graph.Node) []*graph.Node {
 		}
 	}
 	return ms
+}
+
+// repeats reports whether a value of shape s multiplies one of shape x as a whole, channel by channel (axis 1) or element by element.
+func repeats(x, s tensor.Shape) bool {
+	if s.NumElements() == 1 {
+		return len(s) <= len(x)
+	}
+	if s.Equal(x) {
+		return true
+	}
+	for i := range s {
+		a := len(x) - len(s) + i
+		if a < 0 || s[i] != x[a] && (s[i] != 1 || a == 1) || a > 1 && s[i] != 1 {
+			return false
+		}
+	}
+	return len(s) >= len(x)-1
 }
 
 // slopes are those of a PRelu or LeakyRelu of a convolution's or a product's result below zero, one or one a channel; nil for

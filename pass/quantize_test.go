@@ -137,9 +137,22 @@ func TestQuantize(t *testing.T) {
 			return g.Add("", "MatMul", nil, x, w)
 		}, "QuantizeLinear Reshape QLinearConv Reshape DequantizeLinear"},
 		{"residual", func(g qnet, x *graph.Value) *graph.Value {
-			y := g.qdq(g.Add("", "Relu", nil, x), 0.03, 7)
+			w, b := g.weights(1, sx, 1, 6, 6, 3, 3)
+			y := g.qdq(g.Add("", "Conv", pads, x, w, b), 0.03, 7)
 			return g.Add("", "Relu", nil, g.Add("", "Add", nil, x, y))
-		}, "QuantizeLinear whit.QTable whit.Fused DequantizeLinear"},
+		}, "QuantizeLinear QLinearConv whit.Fused DequantizeLinear"},
+		{"squeeze and excite", func(g qnet, x *graph.Value) *graph.Value {
+			w, b := g.weights(1, 0.015, 1, 6, 6, 1, 1)
+			y := g.Add("", "Conv", nil, g.qdq(g.Add("", "GlobalAveragePool", nil, x), 0.015, 110), w, b)
+			y = g.qdq(g.Add("", "HardSigmoid", nil, g.qdq(y, 0.02, 120)), 1.0/255, 0)
+			return g.Add("", "Relu", nil, g.Add("", "Mul", nil, y, x))
+		}, "QuantizeLinear whit.QLinearGlobalAveragePool QLinearConv whit.QTable whit.Fused DequantizeLinear"},
+		{"products", func(g qnet, x *graph.Value) *graph.Value {
+			w, b := g.weights(1, sx, 1, 6, 6, 3, 3)
+			y := g.qdq(g.Add("", "Conv", pads, x, w, b), 0.03, 7)
+			rows := g.Add("", "AveragePool", attrs("kernel_shape", []int64{1, 5}), x)
+			return g.Add("", "Mul", nil, g.qdq(g.Add("", "Mul", nil, y, x), 0.05, 110), g.qdq(rows, sx, zx))
+		}, "QuantizeLinear QLinearConv whit.QLinearMul DequantizeLinear whit.QLinearAveragePool DequantizeLinear Mul QuantizeLinear DequantizeLinear"},
 		{"pools", func(g qnet, x *graph.Value) *graph.Value {
 			y := g.Add("", "AveragePool", attrs("kernel_shape", []int64{2, 2}, "pads", []int64{1, 1, 1, 1}), x)
 			return g.Add("", "GlobalAveragePool", nil, g.qdq(y, 0.015, 110))
@@ -157,6 +170,25 @@ func TestQuantize(t *testing.T) {
 		}, "QuantizeLinear Transpose Reshape whit.QTable DequantizeLinear"},
 		{"concat", func(g qnet, x *graph.Value) *graph.Value {
 			return g.Add("", "Concat", attrs("axis", int64(1)), x, g.qdq(g.Add("", "Tanh", nil, x), 0.01, 128))
+		}, "QuantizeLinear whit.QTable whit.QTable Concat DequantizeLinear"},
+		{"hardswish of nodes", func(g qnet, x *graph.Value) *graph.Value {
+			return g.Add("", "Mul", nil, x, g.qdq(g.Add("", "HardSigmoid", attrs("alpha", float32(1)/6), x), 1.0/255, 0))
+		}, "QuantizeLinear whit.QTable DequantizeLinear"},
+		{"hardswish of more nodes", func(g qnet, x *graph.Value) *graph.Value {
+			three := g.dq(g.NewConst("", tensor.From([]uint8{255}, 1)), 3.0/255, 0)
+			y := g.qdq(g.Add("", "Add", nil, x, three), 0.03, 60)
+			y = g.qdq(g.Add("", "Clip", nil, y, g.f(0), g.f(6)), 6.0/255, 0)
+			return g.Add("", "Div", nil, g.qdq(g.Add("", "Mul", nil, x, y), 0.05, 20), g.f(6))
+		}, "QuantizeLinear whit.QTable DequantizeLinear"},
+		{"one value and channels", func(g qnet, x *graph.Value) *graph.Value {
+			slope := g.NewConst("", optest.F32([]float32{-1, 0.5, 0.1, 2, 0, 0.3}, 6, 1, 1))
+			y := g.qdq(g.Add("", "PRelu", nil, x, slope), 0.04, 90)
+			y = g.Add("", "Sub", nil, g.Add("", "Max", nil, x, y), g.Add("", "Mul", nil, y, y))
+			return g.Add("", "Add", nil, y, g.Add("", "DequantizeLinear", nil, g.NewConst("", optest.Rand(8, tensor.Int8, 6, 1, 1)), g.f(0.01)))
+		}, "QuantizeLinear whit.QTable DequantizeLinear"},
+		{"a table that others read", func(g qnet, x *graph.Value) *graph.Value {
+			y := g.qdq(g.Add("", "Sigmoid", nil, x), 1.0/255, 0)
+			return g.Add("", "Concat", attrs("axis", int64(1)), g.qdq(g.Add("", "Mul", nil, x, y), 0.05, 100), g.qdq(g.Add("", "Tanh", nil, y), 0.05, 100))
 		}, "QuantizeLinear whit.QTable whit.QTable whit.QTable Concat DequantizeLinear"},
 		{"zero scale", func(g qnet, x *graph.Value) *graph.Value {
 			return g.Add("", "Add", nil, x, g.dq(g.q(x, 1, 0), 0, 0))

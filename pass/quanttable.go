@@ -12,98 +12,150 @@ import (
 // maxTable bounds the elements that making a table may compute.
 const maxTable = 1 << 22
 
-// unary lists the inputs of n that are constant if n is a function of its input 0 (Add,
-// Mul and their like: of either input), element by element, that varies at most along axis 1;
-// nil for other nodes.
-func unary(n *graph.Node) []int {
+// elementwise lists the inputs of n that are data if every element of its output is a function of those at its place, and of
+// constants that vary at most along axis 1; nil for other nodes.
+func elementwise(n *graph.Node) []*graph.Value {
 	if n.Domain != "" || len(n.Out) != 1 || n.Out[0] == nil || n.Out[0].Type.DType != tensor.Float32 {
 		return nil
 	}
-	consts := []int{}
-	data := 0
 	switch n.Op {
 	case "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Softsign",
-		"Gelu", "Mish", "Swish", "Abs", "Neg", "Exp", "Log", "Sqrt", "Erf", "Floor", "Ceil", "Round", "Reciprocal", "Sign", "Sin", "Cos", "Atan":
-		if len(n.In) != 1 {
-			return nil
-		}
-	case "Clip", "PRelu", "Add", "Sub", "Mul", "Div", "Min", "Max", "Pow":
-		if n.Op != "Clip" && len(n.In) != 2 {
-			return nil
-		}
-		if n.Op != "Clip" && n.Op != "PRelu" && n.Op != "Pow" && n.In[0] != nil && n.In[0].IsConst() {
-			data = 1
-		}
-		for i, v := range n.In {
-			if v != nil && i != data {
-				consts = append(consts, i)
-			}
-		}
+		"Gelu", "Mish", "Swish", "Abs", "Neg", "Exp", "Log", "Sqrt", "Erf", "Floor", "Ceil", "Round", "Reciprocal", "Sign", "Sin", "Cos", "Atan",
+		"Clip", "PRelu", "Add", "Sub", "Mul", "Div", "Min", "Max", "Pow":
 	default:
 		return nil
 	}
-	x := n.In[data]
-	if x == nil || x.IsConst() || !x.Type.Shape.Equal(n.Out[0].Type.Shape) {
-		return nil
-	}
-	for _, i := range consts {
-		v := n.In[i]
-		if !v.IsConst() || v.Type.DType != tensor.Float32 {
+	var data []*graph.Value
+	shape := n.Out[0].Type.Shape
+	for _, v := range n.In {
+		switch {
+		case v == nil:
+		case v.Type.DType != tensor.Float32:
 			return nil
-		}
-		s, r := v.Type.Shape, len(x.Type.Shape)
-		for a, d := range s {
-			if d != 1 && r-len(s)+a != 1 {
+		case !isConstant(v):
+			if !v.Type.Shape.Equal(shape) {
 				return nil
+			}
+			data = append(data, v)
+		default:
+			for a, d := range v.Type.Shape {
+				if d != 1 && len(shape)-len(v.Type.Shape)+a != 1 {
+					return nil
+				}
 			}
 		}
 	}
-	return consts
+	return data
+}
+
+// isConstant reports a constant, or a DequantizeLinear of constants.
+func isConstant(v *graph.Value) bool {
+	return v.IsConst() || v.Producer != nil && isConstDequantize(v.Producer)
+}
+
+// cone is what a value is computed from, element by element, down to quantised values.
+type cone struct {
+	nodes []*graph.Node  // in order
+	from  []*graph.Value // the quantised values
+	open  []*graph.Value // the results of tables that the cone goes through
+	seen  map[*graph.Value]bool
+}
+
+// add puts what v, of floats or in open, is computed from into the cone. It reports whether that is all element by element.
+func (c *cone) add(v *graph.Value) bool {
+	if c.seen[v] {
+		return true
+	}
+	c.seen[v] = true
+	p := v.Producer
+	if p == nil {
+		return false
+	}
+	if _, ok := grainOf(p); ok && p.Op == "DequantizeLinear" || slices.Contains(c.open, v) {
+		if x := p.In[0]; slices.Contains(c.open, x) {
+			c.add(x)
+		} else if !slices.Contains(c.from, x) {
+			c.from = append(c.from, x)
+		}
+	} else {
+		data := elementwise(p)
+		if data == nil {
+			return false
+		}
+		for _, v := range data {
+			if !c.add(v) {
+				return false
+			}
+		}
+	}
+	c.nodes = append(c.nodes, p)
+	return true
+}
+
+// cone is that of v from one quantised value, through as few tables as that takes, and through those that nothing else
+// reads; nil if there is none.
+func (q *quantizer) cone(v *graph.Value) *cone {
+	var open []*graph.Value
+	for {
+		c := &cone{open: open, seen: map[*graph.Value]bool{}}
+		if !c.add(v) {
+			return nil
+		}
+		var last *graph.Value // the table behind most others
+		most := 0
+		for _, x := range c.from {
+			if d := tables(x); d > most {
+				last, most = x, d
+			}
+		}
+		if len(c.from) == 1 && (last == nil || len(last.Producer.In[1].Type.Shape) > 1 || len(q.uses[last]) != 1 || len(q.uses[c.nodes[0].Out[0]]) != 1) {
+			return c
+		}
+		if last == nil {
+			return nil
+		}
+		open = append(open, last)
+	}
+}
+
+// tables is the number of whit.QTable nodes that x has gone through last.
+func tables(x *graph.Value) (n int) {
+	for ; x.Producer != nil && x.Producer.Domain == graph.Domain && x.Producer.Op == "QTable"; n++ {
+		x = x.Producer.In[0]
+	}
+	return n
 }
 
 // ordinary reports a positive float32 of full precision.
 func ordinary(f float32) bool { return f >= 0x1p-126 && f <= math.MaxFloat32 }
 
-// table is the lookup that the chain of functions between a DequantizeLinear and qn is,
-// nothing if it is the identity; nil if there is no such chain.
+// table is the lookup that the functions between DequantizeLinears of one value and qn are,
+// nothing if it is the identity; nil if there are none.
 func (q *quantizer) table(qn *graph.Node) []*graph.Node {
-	var chain []*graph.Node
-	channels := 1
-	v := qn.In[0]
-	for {
-		p := v.Producer
-		if p == nil {
-			return nil
-		}
-		if p.Op == "DequantizeLinear" {
-			break
-		}
-		consts := unary(p)
-		if consts == nil {
-			return nil
-		}
-		v = p.In[0]
-		if slices.Contains(consts, 0) {
-			v = p.In[1]
-		}
-		for _, i := range consts {
-			if p.In[i].Type.Shape.NumElements() > 1 {
-				channels = v.Type.Shape[1]
-			}
-		}
-		chain = append(chain, p)
-	}
-	dq, gx, ok := dequantized(v)
-	rank := len(v.Type.Shape)
-	if !ok || rank == 0 || channels*256*(len(chain)+1) > maxTable || channels < 1 {
+	c := q.cone(qn.In[0])
+	if c == nil {
 		return nil
 	}
-	if gy, ok := grainOf(qn); ok && len(chain) == 0 && gy == gx && ordinary(255*gx.scale) && ordinary(gx.scale) && !slices.Contains(q.g.Outputs, qn.Out[0]) {
-		q.sub[qn.Out[0]] = dq.In[0] // a product that is divided again is off by less than a half
-		return []*graph.Node{}
+	root := c.from[0]
+	rank, channels := len(root.Type.Shape), 1
+	nodes := append(c.nodes, qn)
+	for _, n := range nodes {
+		for _, v := range n.In {
+			if n.Op == "QTable" && v == n.In[1] && len(v.Type.Shape) == 2 || n.Op != "QTable" && v != nil && isConstant(v) && v.Type.Shape.NumElements() > 1 {
+				channels = root.Type.Shape[1]
+			}
+		}
 	}
-	slices.Reverse(chain)
-	chain = append(chain, qn)
+	if rank == 0 || channels*256*len(nodes) > maxTable || channels < 1 {
+		return nil
+	}
+	if dq := nodes[0]; len(nodes) == 2 {
+		gx, _ := grainOf(dq)
+		if gy, ok := grainOf(qn); ok && gy == gx && ordinary(255*gx.scale) && ordinary(gx.scale) && !slices.Contains(q.g.Outputs, qn.Out[0]) {
+			q.sub[qn.Out[0]] = root // a product that is divided again is off by less than a half
+			return []*graph.Node{}
+		}
+	}
 	// Axis 0 runs over the integers, axis 1 over the channels.
 	s := make(tensor.Shape, rank)
 	for i := range s {
@@ -113,29 +165,34 @@ func (q *quantizer) table(qn *graph.Node) []*graph.Node {
 	if channels > 1 {
 		s[1] = channels
 	}
-	x := tensor.New(tensor.Float32, s...)
-	for i := range x.Len() {
-		k := i / channels
-		if gx.t == tensor.Int8 {
-			k = int(int8(k))
-		}
-		tensor.Of[float32](x)[i] = float32(k-gx.zero) * gx.scale
+	x := tensor.New(root.Type.DType, s...)
+	for i := range x.Bytes() {
+		x.Bytes()[i] = byte(i / channels)
 	}
-	at := v
-	for _, n := range chain {
-		m := &graph.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs}
+	at := map[*graph.Value]*tensor.Tensor{root: x}
+	for _, n := range nodes {
+		m := &graph.Node{Name: n.Name, Domain: n.Domain, Op: n.Op, Attrs: n.Attrs}
 		in := make([]*tensor.Tensor, len(n.In))
 		for i, v := range n.In {
-			switch {
-			case v == nil:
+			if v == nil {
 				m.In = append(m.In, nil)
-			case v == at:
-				in[i] = x
-				m.In = append(m.In, &graph.Value{Name: "x", Kind: graph.Input, Type: x.Type})
-			default:
-				in[i] = v.Tensor()
-				m.In = append(m.In, v)
+				continue
 			}
+			w := v
+			switch {
+			case at[v] != nil:
+				in[i] = at[v]
+				w = &graph.Value{Name: "x", Kind: graph.Input, Type: in[i].Type}
+			case v.IsConst():
+				in[i] = v.Tensor()
+			default: // a DequantizeLinear of constants
+				cs, err := foldNode(q.g, v.Producer)
+				if err != nil || cs == nil {
+					return nil
+				}
+				w, in[i] = cs[0], cs[0].Tensor()
+			}
+			m.In = append(m.In, w)
 		}
 		y := tensor.New(n.Out[0].Type.DType, s...)
 		m.Out = []*graph.Value{{Name: "y", Type: y.Type, Producer: m}}
@@ -145,14 +202,15 @@ func (q *quantizer) table(qn *graph.Node) []*graph.Node {
 		if err := op.Of(m).Ref(m, in, []*tensor.Tensor{y}); err != nil {
 			return nil
 		}
-		x, at = y, n.Out[0]
+		at[n.Out[0]] = y
 	}
 	out := qn.Out[0]
 	t := tensor.New(out.Type.DType, 256)
 	if channels > 1 {
 		t = tensor.New(out.Type.DType, channels, 256)
 	}
-	same := gx.t == out.Type.DType
+	x = at[out]
+	same := root.Type.DType == out.Type.DType
 	for k := range 256 {
 		for c := range channels {
 			b := x.Bytes()[k*channels+c]
@@ -161,10 +219,14 @@ func (q *quantizer) table(qn *graph.Node) []*graph.Node {
 		}
 	}
 	if same && !slices.Contains(q.g.Outputs, out) {
-		q.sub[out] = dq.In[0]
+		q.sub[out] = root
 		return []*graph.Node{}
 	}
-	n := &graph.Node{Name: chain[0].Name, Domain: graph.Domain, Op: "QTable", In: []*graph.Value{dq.In[0], q.g.NewConst("", t)}, Out: []*graph.Value{out}}
+	last := nodes[max(len(nodes)-2, 0)]
+	if last.Op == "DequantizeLinear" {
+		last = qn
+	}
+	n := &graph.Node{Name: last.Name, Domain: graph.Domain, Op: "QTable", In: []*graph.Value{root, q.g.NewConst("", t)}, Out: []*graph.Value{out}}
 	out.Producer = n
 	return []*graph.Node{n}
 }

@@ -197,8 +197,8 @@ func literally(n *graph.Node, values map[*graph.Value]*tensor.Tensor) (*tensor.T
 			}
 			y = g.Add("", "PRelu", nil, y, g.NewConst("", s))
 		}
-	case "QLinearAdd":
-		y, scale, zero = g.Add("", "Add", nil, real(0, 1, 2, nil), real(3, 4, 5, nil)), 6, 7
+	case "QLinearAdd", "QLinearMul":
+		y, scale, zero = g.Add("", m.Op[len("QLinear"):], nil, real(0, 1, 2, nil), real(3, 4, 5, nil)), 6, 7
 	case "QLinearAveragePool", "QLinearGlobalAveragePool":
 		y, scale, zero = g.Add("", m.Op[len("QLinear"):], m.Attrs, real(0, 1, 2, nil)), 3, 4
 	default:

@@ -21,7 +21,8 @@ func Detect() Features {
 		f := Features{AVX2FMA: x.HasAVX2 && x.HasFMA}
 		f.AVX512 = f.AVX2FMA && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL
 		f.VNNI = f.AVX512 && x.HasAVX512VNNI
-		f.AMX = f.VNNI && x.HasAMXTile && x.HasAMXInt8 && tilesAllowed()
+		f.VBMI = f.VNNI && x.HasAVX512VBMI
+		f.AMX = f.VBMI && x.HasAMXTile && x.HasAMXInt8 && tilesAllowed()
 		return f
 	case "arm64":
 		return Features{NEON: cpu.ARM64.HasASIMD || runtime.GOOS == "darwin", DotProd: cpu.ARM64.HasASIMDDP}
@@ -32,7 +33,7 @@ func Detect() Features {
 // And is the features that both sets have: a mask for tests.
 func (f Features) And(m Features) Features {
 	return Features{
-		AVX2FMA: f.AVX2FMA && m.AVX2FMA, AVX512: f.AVX512 && m.AVX512, VNNI: f.VNNI && m.VNNI, AMX: f.AMX && m.AMX,
+		AVX2FMA: f.AVX2FMA && m.AVX2FMA, AVX512: f.AVX512 && m.AVX512, VNNI: f.VNNI && m.VNNI, VBMI: f.VBMI && m.VBMI, AMX: f.AMX && m.AMX,
 		NEON: f.NEON && m.NEON, DotProd: f.DotProd && m.DotProd,
 	}
 }
@@ -45,7 +46,8 @@ func (f Features) Variants() []Features {
 		{AVX2FMA: true},
 		{AVX2FMA: true, AVX512: true},
 		{AVX2FMA: true, AVX512: true, VNNI: true},
-		{AVX2FMA: true, AVX512: true, VNNI: true, AMX: true},
+		{AVX2FMA: true, AVX512: true, VNNI: true, VBMI: true},
+		{AVX2FMA: true, AVX512: true, VNNI: true, VBMI: true, AMX: true},
 		{NEON: true},
 		{NEON: true, DotProd: true},
 	} {
@@ -62,7 +64,7 @@ func (f Features) String() string {
 	for _, x := range []struct {
 		has  bool
 		name string
-	}{{f.AVX2FMA, "avx2+fma"}, {f.AVX512, "avx512"}, {f.VNNI, "avx512vnni"}, {f.AMX, "amxint8"}, {f.NEON, "neon"}, {f.DotProd, "dotprod"}} {
+	}{{f.AVX2FMA, "avx2+fma"}, {f.AVX512, "avx512"}, {f.VNNI, "avx512vnni"}, {f.VBMI, "avx512vbmi"}, {f.AMX, "amxint8"}, {f.NEON, "neon"}, {f.DotProd, "dotprod"}} {
 		if x.has {
 			s = append(s, x.name)
 		}

@@ -86,14 +86,32 @@ type I8Sum struct {
 	Zero    int32
 }
 
+// I8Product is the product of quantised values, of N channels of each of a row of pixels:
+//
+//	Y[p*StepY+c] = quantise((A[p*StepA+c]^Flip - ZA) * (B[p*StepB+c]^Flip>>8 - ZB))
+//
+// exact before it is multiplied by Mul, as in I8Tile. StepB may be 0; Flip is I8Sum's. Y may be A, with its step.
+type I8Product struct {
+	A, B, Y             []byte
+	StepA, StepB, StepY int
+	Pixels, N           int
+	Flip                int
+	ZA, ZB              int32
+	Mul, Lo, Hi         float32
+	Zero                int32
+}
+
 // Ints is the work on bytes. Assembly and portable Go give the same integers.
 type Ints struct {
 	asm  bool
 	wide bool // with AVX-512 VNNI
+	vbmi bool
 }
 
 // IntsOf is the work for a processor with features f.
-func IntsOf(f cpu.Features) Ints { return Ints{haveAsm && f.AVX2FMA, haveAsm && f.VNNI} }
+func IntsOf(f cpu.Features) Ints {
+	return Ints{haveAsm && f.AVX2FMA, haveAsm && f.VNNI, haveAsm && f.VBMI}
+}
 
 // Name is what a kernel's name ends in.
 func (v Ints) Name() string {
@@ -252,6 +270,29 @@ func (v Ints) Sum(t *I8Sum) {
 		a := float32(float32(int32(t.A[i]^fa)-t.ZA) * t.MA)
 		b := float32(float32(int32(t.B[i]^fb)-t.ZB) * t.MB)
 		t.Y[i] = round(float32(a+b), t.Lo, t.Hi, t.Zero)
+	}
+}
+
+// Product computes a product. It panics where a slice is too short.
+func (v Ints) Product(t *I8Product) {
+	if t.Pixels <= 0 || t.N <= 0 {
+		return
+	}
+	if t.StepA|t.StepB|t.StepY < 0 {
+		panic("kern: product out of range")
+	}
+	last := t.Pixels - 1
+	_, _, _ = t.A[last*t.StepA+t.N-1], t.B[last*t.StepB+t.N-1], t.Y[last*t.StepY+t.N-1]
+	k := v.product(t)
+	if k == t.N {
+		return
+	}
+	fa, fb := byte(t.Flip), byte(t.Flip>>8)
+	for p := range t.Pixels {
+		a, b, y := t.A[p*t.StepA:][:t.N], t.B[p*t.StepB:][:t.N], t.Y[p*t.StepY:][:t.N]
+		for c := k; c < len(y); c++ {
+			y[c] = Quantise((int32(a[c]^fa)-t.ZA)*(int32(b[c]^fb)-t.ZB), t.Mul, t.Lo, t.Hi, t.Zero)
+		}
 	}
 }
 

@@ -59,6 +59,14 @@ func (v Ints) sum(t *I8Sum) int {
 	return t.N
 }
 
+func (v Ints) product(t *I8Product) int {
+	if !v.asm {
+		return 0
+	}
+	i8ProductAVX2(t)
+	return t.N &^ 15
+}
+
 func (v Ints) quantize(dst []byte, src []float32, scale, lo, hi float32, zero int32) int {
 	if !v.asm {
 		return 0
@@ -78,6 +86,10 @@ func (v Ints) dequantize(dst []float32, src []byte, flip byte, zero int, scale f
 func (v Ints) lookup(dst, src []byte, l *Lookup, pixels, dstStride, srcStride, channels int) int {
 	if !v.asm {
 		return 0
+	}
+	if v.vbmi {
+		i8LookupVBMI(&dst[0], &src[0], &l.table, pixels, dstStride, srcStride, channels)
+		return channels
 	}
 	i8LookupAVX2(&dst[0], &src[0], &l.steps, pixels, dstStride, srcStride, channels)
 	return channels &^ 15

@@ -19,6 +19,14 @@ func LookupOf(table []byte) *Lookup {
 	return l
 }
 
+// LookupName is what the names of kernels end in that are Lookup.
+func (v Ints) LookupName() string {
+	if v.vbmi {
+		return "vbmi"
+	}
+	return v.Name()
+}
+
 // Lookup is dst[p*dstStride+c] = l(src[p*srcStride+c]) for p < pixels and c < channels; dst may be src, with its stride. It panics
 // where a slice is too short.
 func (v Ints) Lookup(dst, src []byte, l *Lookup, pixels, dstStride, srcStride, channels int) {

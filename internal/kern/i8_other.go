@@ -7,6 +7,7 @@ func (v Ints) depthwise(t *I8Depthwise)                                         
 func (v Ints) max(t *I8Max)                                                             { i8MaxGo(t) }
 func (v Ints) widen([]int16, []byte, byte, int) int                                     { return 0 }
 func (v Ints) sum(*I8Sum) int                                                           { return 0 }
+func (v Ints) product(*I8Product) int                                                   { return 0 }
 func (v Ints) quantize([]byte, []float32, float32, float32, float32, int32) int         { return 0 }
 func (v Ints) dequantize([]float32, []byte, byte, int, float32) int                     { return 0 }
 func (v Ints) lookup([]byte, []byte, *Lookup, int, int, int, int) int                   { return 0 }

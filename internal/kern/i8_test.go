@@ -16,6 +16,7 @@ func TestI8Offsets(t *testing.T) {
 	var d I8Depthwise
 	var m I8Max
 	var s I8Sum
+	var p I8Product
 	var v I8WinoIn
 	var o I8WinoOut
 	for i, c := range []struct{ got, want uintptr }{
@@ -30,6 +31,9 @@ func TestI8Offsets(t *testing.T) {
 		{unsafe.Offsetof(s.B), 24}, {unsafe.Offsetof(s.Y), 48}, {unsafe.Offsetof(s.N), 72}, {unsafe.Offsetof(s.Flip), 80},
 		{unsafe.Offsetof(s.ZA), 88}, {unsafe.Offsetof(s.ZB), 92}, {unsafe.Offsetof(s.MA), 96}, {unsafe.Offsetof(s.MB), 100},
 		{unsafe.Offsetof(s.Lo), 104}, {unsafe.Offsetof(s.Hi), 108}, {unsafe.Offsetof(s.Zero), 112},
+		{unsafe.Offsetof(p.B), 24}, {unsafe.Offsetof(p.Y), 48}, {unsafe.Offsetof(p.StepA), 72}, {unsafe.Offsetof(p.StepB), 80}, {unsafe.Offsetof(p.StepY), 88},
+		{unsafe.Offsetof(p.Pixels), 96}, {unsafe.Offsetof(p.N), 104}, {unsafe.Offsetof(p.Flip), 112}, {unsafe.Offsetof(p.ZA), 120}, {unsafe.Offsetof(p.ZB), 124},
+		{unsafe.Offsetof(p.Mul), 128}, {unsafe.Offsetof(p.Lo), 132}, {unsafe.Offsetof(p.Hi), 136}, {unsafe.Offsetof(p.Zero), 140},
 		{unsafe.Offsetof(v.Row), 24}, {unsafe.Offsetof(v.Pixel), 32}, {unsafe.Offsetof(v.V), 40}, {unsafe.Offsetof(v.Pos), 64},
 		{unsafe.Offsetof(v.Step), 72}, {unsafe.Offsetof(v.Blocks), 80}, {unsafe.Offsetof(v.Tiles), 88},
 		{unsafe.Offsetof(o.Pos), 24}, {unsafe.Offsetof(o.Bias), 32}, {unsafe.Offsetof(o.Mul), 56}, {unsafe.Offsetof(o.Y), 80}, {unsafe.Offsetof(o.Row), 104},
@@ -81,11 +85,13 @@ func TestI8(t *testing.T) {
 	same := func(name string, size int, f func(v Ints, out []byte)) {
 		t.Helper()
 		start := b(size)
-		x, y := slices.Clone(start), slices.Clone(start)
+		x := slices.Clone(start)
 		f(Ints{}, x)
-		f(asm, y)
-		if !bytes.Equal(x, y) {
-			t.Errorf("%s: assembly differs from portable Go", name)
+		for _, v := range []Ints{{asm: true}, asm} {
+			y := slices.Clone(start)
+			if f(v, y); !bytes.Equal(x, y) {
+				t.Errorf("%s: assembly differs from portable Go, %+v", name, v)
+			}
 		}
 	}
 	for m := 1; m <= 14; m++ {
@@ -206,6 +212,15 @@ func TestI8(t *testing.T) {
 			})
 			same("sum in place", n+5, func(v Ints, out []byte) {
 				v.Sum(&I8Sum{A: out, B: y, Y: out, N: n, Flip: flip, ZA: 31, ZB: 7, MA: 0.25, MB: 1e6, Lo: -128, Hi: 127, Zero: 0})
+			})
+			same("product", n+5, func(v Ints, out []byte) {
+				v.Product(&I8Product{A: x, B: y, Y: out, Pixels: 1, N: n, Flip: flip, ZA: 131, ZB: 7, Mul: 0.0131, Lo: -90, Hi: 165, Zero: 90})
+			})
+			same("product in place", n+5, func(v Ints, out []byte) {
+				v.Product(&I8Product{A: out, B: y, Y: out, StepA: n, StepY: n, Pixels: 1, N: n, Flip: flip, ZA: 255, ZB: 255, Mul: 1e30, Lo: -128, Hi: 127})
+			})
+			same("product of pixels", n+5, func(v Ints, out []byte) {
+				v.Product(&I8Product{A: x, B: y, Y: out, StepA: n / 4, StepY: n/4 + 1, Pixels: 3, N: n / 4, Flip: flip, ZA: 3, ZB: 255, Mul: 0.003, Lo: 0, Hi: 200})
 			})
 			same("sum beyond int32", n+5, func(v Ints, out []byte) {
 				v.Sum(&I8Sum{A: x, B: y, Y: out, N: n, Flip: flip, ZA: 131, ZB: 7, MA: 0.5, MB: 1e9, Lo: -90, Hi: 165, Zero: 90})

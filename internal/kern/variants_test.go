@@ -15,7 +15,7 @@ import (
 func TestVariants(t *testing.T) {
 	f := cpu.Detect()
 	can := map[string]bool{
-		"amd64/avx2": f.AVX2FMA, "amd64/avx512": f.AVX512, "amd64/vnni": f.VNNI, "amd64/amx": f.AMX,
+		"amd64/avx2": f.AVX2FMA, "amd64/avx512": f.AVX512, "amd64/vnni": f.VNNI, "amd64/vbmi": f.VBMI, "amd64/amx": f.AMX,
 		"arm64/neon": f.NEON, "arm64/dotprod": f.DotProd,
 	}
 	files, err := filepath.Glob("*.s")

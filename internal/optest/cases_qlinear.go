@@ -30,22 +30,25 @@ func init() {
 		}
 		return t
 	}
+	// clipped is the operator and a Clip of its integers.
+	clipped := func(c Case, lo, hi *tensor.Tensor) Case {
+		b := graph.New("body")
+		var vs []*graph.Value
+		for i, t := range c.In {
+			vs = append(vs, b.AddInput("body_"+string(rune('a'+i)), t.DType, t.Shape...))
+		}
+		y := b.Add(c.Domain, c.Op, c.Attrs, vs...)
+		b.Outputs = []*graph.Value{b.Add("", "Clip", nil, y, b.NewConst("lo", lo), b.NewConst("hi", hi))}
+		c.Name, c.Domain, c.Op, c.Attrs = "fused/"+c.Name, graph.Domain, "Fused", map[string]any{"body": b}
+		return c
+	}
 	conv := func(name string, xt, wt, yt tensor.DType, zx, zw, zy int, x, w []int, attrs map[string]any) {
 		in := []*tensor.Tensor{Rand(1, xt, x...), s(0.02), zero(xt, zx), Rand(2, wt, w...), scales(w[0]), zeroVec(wt, w[0], zw), s(0.3), zero(yt, zy), bias(w[0])}
 		c := Case{Name: "qlinearconv/" + name, Op: "QLinearConv", Attrs: attrs, In: in, F32Only: true, ConstIn: []int{1, 2, 3, 4, 5, 6, 7, 8}}
 		Add(c)
 		slopes := Rand(5, tensor.Float32, w[0])
 		Add(Case{Name: "qlinearconvprelu/" + name, Domain: graph.Domain, Op: "QLinearConvPRelu", Attrs: attrs, In: append(in[:len(in):len(in)], slopes), F32Only: true, ConstIn: []int{1, 2, 3, 4, 5, 6, 7, 8, 9}})
-		b := graph.New("body")
-		var vs []*graph.Value
-		for i, t := range in {
-			v := b.AddInput("body_"+string(rune('a'+i)), t.DType, t.Shape...)
-			vs = append(vs, v)
-		}
-		y := b.Add("", "QLinearConv", attrs, vs...)
-		b.Outputs = []*graph.Value{b.Add("", "Clip", nil, y, b.NewConst("lo", zero(yt, zy)), b.NewConst("hi", zero(yt, zy+60)))}
-		c.Name, c.Domain, c.Op, c.Attrs = "fused/"+c.Name, graph.Domain, "Fused", map[string]any{"body": b}
-		Add(c)
+		Add(clipped(c, zero(yt, zy), zero(yt, zy+60)))
 	}
 	p1 := ints(1, 1, 1, 1)
 	conv("1x1", u8, i8, u8, 120, 0, 3, []int{3, 40, 5, 7}, []int{70, 40, 1, 1}, nil)
@@ -75,6 +78,21 @@ func init() {
 		n := "/" + d.String()
 		whit("qlinearadd"+n, "QLinearAdd", nil, []int{1, 2, 4, 5, 6, 7}, Rand(1, d, 2, 35, 5, 6), s(0.02), zero(d, 17), Rand(2, u8, 2, 35, 5, 6), s(0.05), zero(u8, 99), s(0.06), zero(d, 3))
 		whit("qlinearadd/flat"+n, "QLinearAdd", nil, []int{1, 2, 4, 5, 6, 7}, Rand(1, d, 300), s(0.02), zero(d, 17), Rand(2, i8, 300), s(0.05), zero(i8, 9), s(0.06), zero(u8, 130))
+		mul := func(name string, a, b *tensor.Tensor) {
+			zero := func(t *tensor.Tensor) *tensor.Tensor { return zero(t.DType, 17) }
+			whit("qlinearmul/"+name+n, "QLinearMul", nil, []int{1, 2, 4, 5, 6, 7}, a, s(0.02), zero(a), b, s(0.05), zero(b), s(0.13), zero(a))
+		}
+		mul("same", Rand(1, d, 2, 35, 5, 6), Rand(2, u8, 2, 35, 5, 6))
+		mul("flat", Rand(1, d, 300), Rand(2, i8, 300))
+		mul("channels", Rand(1, d, 2, 35, 5, 6), Rand(2, u8, 2, 35, 1, 1))
+		mul("channels of all", Rand(1, d, 2, 35, 15, 6), Rand(2, i8, 35, 1, 1))
+		mul("channels first", Rand(2, u8, 1, 64, 1, 1), Rand(1, d, 2, 64, 5, 6))
+		mul("number", Rand(1, d, 2, 35, 5, 6), Rand(2, u8, 1))
+		mul("rows", Rand(1, d, 7, 90), Rand(2, i8, 1, 90))
+		mul("stretched", Rand(1, d, 2, 5, 1, 6), Rand(2, u8, 5, 4, 1))
+		for _, k := range []int{len(cases) - 6, len(cases) - 8} {
+			Add(clipped(cases[k], zero(d, 20), zero(d, 90)))
+		}
 		whit("qtable"+n, "QTable", nil, []int{1}, Rand(1, d, 2, 35, 5, 6), Rand(3, d, 256))
 		whit("qtable/channels"+n, "QTable", nil, []int{1}, Rand(1, d, 2, 35, 5, 6), Rand(3, u8, 35, 256))
 		pool := func(name string, attrs map[string]any) {
@@ -98,11 +116,12 @@ func init() {
 			Case{Name: "dequantize/image" + n, Op: "DequantizeLinear", In: []*tensor.Tensor{Rand(1, d, 2, 19, 5, 21), s(0.013), zero(d, 40)}, F32Only: true})
 	}
 	whit("qlinearadd/shapes", "QLinearAdd", nil, nil, Rand(1, u8, 3), s(1), zero(u8, 0), Rand(2, u8, 4), s(1), zero(u8, 0), s(1), zero(u8, 0))
+	whit("qlinearmul/shapes", "QLinearMul", nil, nil, Rand(1, u8, 3), s(1), zero(u8, 0), Rand(2, u8, 4), s(1), zero(u8, 0), s(1), zero(u8, 0))
 	whit("qlinearconvprelu/slopes", "QLinearConvPRelu", nil, nil, Rand(1, u8, 1, 2, 3, 3), s(1), zero(u8, 0), Rand(2, i8, 4, 2, 1, 1), s(1), zero(i8, 0), s(1), zero(u8, 0), bias(4), Rand(3, tensor.Float32, 3))
 	whit("qtable/short", "QTable", nil, nil, Rand(1, u8, 3), Rand(2, u8, 255))
 	whit("qlinearaveragepool/type", "QLinearAveragePool", map[string]any{"kernel_shape": ints(2, 2)}, nil, Rand(1, u8, 1, 1, 3, 3), s(1), zero(i8, 0), s(1), zero(u8, 0))
 	whit("qlinearglobalaveragepool/rank", "QLinearGlobalAveragePool", nil, nil, Rand(1, u8, 1, 3), s(1), zero(u8, 0), s(1), zero(u8, 0))
-	for i := len(cases) - 5; i < len(cases); i++ {
+	for i := len(cases) - 6; i < len(cases); i++ {
 		cases[i].Err = true
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets of the fields of kern.I8Tile, I8Depthwise, I8Max, I8Sum and I8Float that the
+// Offsets of the fields of kern.I8Tile, I8Depthwise, I8Max, I8Sum and I8Product that the
 // kernels read; a test of package kern checks them.
 const (
 	iA     = 0
@@ -65,6 +65,22 @@ const (
 	sLo   = 104
 	sHi   = 108
 	sZero = 112
+
+	prodA      = 0
+	prodB      = 24
+	prodY      = 48
+	prodStepA  = 72
+	prodStepB  = 80
+	prodStepY  = 88
+	prodPixels = 96
+	prodN      = 104
+	prodFlip   = 112
+	prodZA     = 120
+	prodZB     = 124
+	prodMul    = 128
+	prodLo     = 132
+	prodHi     = 136
+	prodZero   = 140
 )
 
 func init() {
@@ -78,6 +94,7 @@ func init() {
 		kernel{"u8_max_avx2", func(c *build.Context) { i8Max(c, "u8MaxAVX2", c.VPMAXUB) }},
 		kernel{"i8_max_avx2", func(c *build.Context) { i8Max(c, "i8MaxAVX2", c.VPMAXSB) }},
 		kernel{"i8_sum_avx2", i8Sum},
+		kernel{"i8_product_avx2", i8Product},
 		kernel{"i8_quantize_avx2", i8Quantize},
 		kernel{"i8_dequantize_avx2", i8Dequantize},
 		kernel{"i8_tables_avx2", i8Tables},
@@ -562,6 +579,77 @@ func i8Sum(c *build.Context) {
 		c.VPXOR(flips[flip], r.AsX(), r.AsX())
 		c.VPMOVZXBD(r.AsX(), r)
 	})
+	c.Label("done")
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// i8Product makes two int32 of the low and the high words of products, in the order that packing undoes, and limits as i8Store does.
+func i8Product(c *build.Context) {
+	function(c, "i8ProductAVX2", "func(t *I8Product)", `i8ProductAVX2 is, for p < t.Pixels, at least 1, and c below a multiple of 16 that is at most t.N:
+
+	a := int32(t.A[p*t.StepA+c]^byte(t.Flip)) - t.ZA
+	b := int32(t.B[p*t.StepB+c]^byte(t.Flip>>8)) - t.ZB
+	t.Y[p*t.StepY+c] = byte(int32(RNE(min(t.Hi, max(t.Lo, float32(a*b) * t.Mul)))) + t.Zero)`, "I8Product")
+	t := reg.R14
+	c.Load(c.Param("t"), t)
+	a, b, y, n := reg.RAX, reg.RBX, reg.RDI, reg.RCX
+	stepA, stepB, stepY, pixels := reg.R8, reg.R9, reg.R10, reg.R11
+	for i, r := range []reg.Register{a, b, y, stepA, stepB, stepY, pixels, n} {
+		c.MOVQ(mem(t, []int{prodA, prodB, prodY, prodStepA, prodStepB, prodStepY, prodPixels, prodN}[i]), r)
+	}
+	za, zb, mul, lo, hi, zero, bits := ymm[15], ymm[14], ymm[13], ymm[12], ymm[11], ymm[10], ymm[9]
+	fa, fb := reg.X8, reg.X7
+	c.VPBROADCASTW(mem(t, prodZA), za)
+	c.VPBROADCASTW(mem(t, prodZB), zb)
+	c.VBROADCASTSS(mem(t, prodMul), mul)
+	c.VBROADCASTSS(mem(t, prodLo), lo)
+	c.VCVTPS2DQ(lo, lo)
+	c.VPACKSSDW(lo, lo, lo)
+	c.VBROADCASTSS(mem(t, prodHi), hi)
+	c.VPBROADCASTW(mem(t, prodZero), zero)
+	lowBytes(c, bits)
+	c.VPBROADCASTB(mem(t, prodFlip), fa)
+	c.VPBROADCASTB(mem(t, prodFlip+1), fb)
+	c.SHRQ(operand.U8(4), n)
+	c.JZ(operand.LabelRef("done"))
+	at, left := reg.RDX, reg.RSI
+	c.Label("pixel")
+	c.XORQ(at, at)
+	c.MOVQ(n, left)
+	c.Label("loop")
+	u, v, h := ymm[0], ymm[1], ymm[2]
+	c.VPXOR(idx(a, at, 1), fa, u.AsX())
+	c.VPXOR(idx(b, at, 1), fb, v.AsX())
+	c.VPMOVZXBW(u.AsX(), u)
+	c.VPMOVZXBW(v.AsX(), v)
+	c.VPSUBW(za, u, u)
+	c.VPSUBW(zb, v, v)
+	c.VPMULHW(v, u, h)
+	c.VPMULLW(v, u, v)
+	c.VPUNPCKLWD(h, v, u)
+	c.VPUNPCKHWD(h, v, v)
+	for _, r := range []reg.VecPhysical{u, v} {
+		c.VCVTDQ2PS(r, r)
+		c.VMULPS(mul, r, r)
+		c.VMINPS(hi, r, r)
+		c.VCVTPS2DQ(r, r)
+	}
+	c.VPACKSSDW(v, u, u)
+	c.VPMAXSW(lo, u, u)
+	c.VPADDW(zero, u, u)
+	c.VPAND(bits, u, u)
+	c.VPACKUSWB(u, u, u)
+	c.VPERMQ(operand.U8(0x08), u, u)
+	c.VMOVDQU(u.AsX(), idx(y, at, 1))
+	c.ADDQ(operand.U8(16), at)
+	c.DECQ(left)
+	c.JNZ(operand.LabelRef("loop"))
+	c.ADDQ(stepA, a)
+	c.ADDQ(stepB, b)
+	c.ADDQ(stepY, y)
+	c.DECQ(pixels)
+	c.JNZ(operand.LabelRef("pixel"))
 	c.Label("done")
 	c.VZEROUPPER()
 	c.RET()
