@@ -133,9 +133,9 @@ func Candidates(n *graph.Node, e *Env) (sig string, names []string, taken string
 			taken = fmt.Sprint(wino, t)
 		}
 	}
-	if z := countZeros(s, e); z != nil {
-		for i, rows := range sparseForms {
-			if 3*z.steps[i]*rows < 2*s.k()*s.cout && e.possible(s.n, fmt.Sprint(sparse, rows)) {
+	if z := stepsOf(s, e); z != nil {
+		for i, rows := range z.forms() {
+			if (z.all || 3*z.steps[i]*rows < 2*s.k()*s.cout) && e.possible(s.n, fmt.Sprint(sparse, rows)) {
 				names = append(names, fmt.Sprint(sparse, rows))
 			}
 		}
@@ -224,10 +224,11 @@ func (e *Env) possible(m *graph.Node, c string) bool {
 		_, ok := codesForm(s)
 		return ok && s.matrix && s.w.ow <= codesRows && kern.CodedOf(e.CPU) != (kern.Coded{})
 	}
-	z := countZeros(s, e)
-	for i, rows := range sparseForms {
-		if c == fmt.Sprint(sparse, rows) {
-			return z != nil && (s.vector() || tileSparse(s, rows, z.steps[i], sparseTimesOf(e)).l > 0)
+	if z := stepsOf(s, e); z != nil {
+		for i, rows := range z.forms() {
+			if c == fmt.Sprint(sparse, rows) {
+				return s.vector() || tileSparse(s, e, rows, z.steps[i]).l > 0
+			}
 		}
 	}
 	return false

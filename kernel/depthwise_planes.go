@@ -80,7 +80,7 @@ func depthwisePlanes(n *graph.Node, act activation, e *Env) *Prepared {
 	if bias {
 		d.Flags |= kern.FlagCol
 	}
-	most := kern.SparseVecs(1)
+	most := u.Vecs(1)
 	run := ((g.rows-1)*g.wq + w.ow + 7) &^ 7
 	groups := (y.c + group - 1) / group
 	units := y.n * groups * g.ny

@@ -87,7 +87,7 @@ func PlanesOf(g *graph.Graph, e *Env) func(*graph.Value) bool {
 				}
 			}
 			continue
-		case n.Domain == "" && n.Op == "GlobalAveragePool" && image(y):
+		case n.Domain == "" && (n.Op == "GlobalAveragePool" || n.Op == "DepthToSpace") && image(y):
 			join(n.In[0], y)
 			continue
 		}

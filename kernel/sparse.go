@@ -15,7 +15,9 @@ import (
 // Convolution (one group) and products with a constant matrix whose weights are
 // mostly zero: only what is not zero is packed and computed. Images stay NHWC; a
 // tile transposes what it reads into planes of one channel each, so that a weight
-// multiplies a vector of pixels, and its results back. sparseCost decides.
+// multiplies a vector of pixels, and its results back. Convolutions of few outputs, of
+// which a vector of channels would be mostly empty, run here too, with all their weights.
+// sparseVerdict decides.
 func init() {
 	for _, on := range [][2]string{{"", "Conv"}, {graph.Domain, "Fused"}} {
 		Register(Kernel{
@@ -146,10 +148,21 @@ func matchSparse(name string) func(*graph.Node, *Env) bool {
 
 // zeroCount says how many steps a constant takes in blocks of 1, 2 and 4 rows, and how
 // many weights it has in all. A block is a step if any of its rows is not zero.
-type zeroCount struct{ steps [3]int }
+type zeroCount struct {
+	steps [4]int
+	all   bool // every block counts, zero or not
+}
 
-// sparseForms are the rows of a block of each form.
-var sparseForms = [3]int{1, 2, 4}
+// sparseForms are the rows of a block of each form. Of three there are blocks where all weights
+// are steps; zeros are not counted for them.
+var sparseForms = [4]int{1, 2, 4, 3}
+
+func (z *zeroCount) forms() []int {
+	if z.all {
+		return sparseForms[:]
+	}
+	return sparseForms[:3]
+}
 
 // countZeros looks at a constant once a program. A constant of whose sample most is
 // not zero is not looked at further: nil.
@@ -162,7 +175,7 @@ func countZeros(s *sparseProduct, e *Env) *zeroCount {
 		}
 		var z [3]int
 		empty := make([]float32, s.k())
-		eachRows(s, func(_, n int, w []float32) {
+		eachRows(s, 4, func(_, n int, w []float32) {
 			r := fourRows(w, n, empty)
 			r1, r2, r3 := r[1][:len(r[0])], r[2][:len(r[0])], r[3][:len(r[0])]
 			for i, v := range r[0] {
@@ -187,8 +200,24 @@ func countZeros(s *sparseProduct, e *Env) *zeroCount {
 		return nil
 	}
 	z := &zeroCount{}
-	for i := range z.steps {
+	for i := range z.forms() {
 		z.steps[i] = int(binary.LittleEndian.Uint64(b[8*i:]))
+	}
+	return z
+}
+
+// fewOutputs is the most output channels of a convolution that may run here with all its weights.
+const fewOutputs = 16
+
+// stepsOf is countZeros, or all steps for a convolution of few outputs.
+func stepsOf(s *sparseProduct, e *Env) *zeroCount {
+	z := countZeros(s, e)
+	if z != nil || s.matrix || s.cout > fewOutputs || kern.SparseOf(e.CPU).ISA == "go" {
+		return z
+	}
+	z = &zeroCount{all: true}
+	for i, rows := range sparseForms {
+		z.steps[i] = (s.cout + rows - 1) / rows * s.k()
 	}
 	return z
 }
@@ -256,16 +285,20 @@ func mostlyZero(v *graph.Value) bool {
 }
 
 // Why says which rung a convolution or product took and why, where its weights are
-// compressed or hold many zeros: "" elsewhere.
+// compressed or hold many zeros, or its outputs are few: "" elsewhere.
 func Why(n *graph.Node, e *Env) string {
 	s := sparseOf(n)
 	if s == nil || e.Training {
 		return ""
 	}
-	if s.n.In[1].Weight == nil && countZeros(s, e) == nil {
+	z := stepsOf(s, e)
+	if s.n.In[1].Weight == nil && z == nil {
 		return ""
 	}
 	v := sparseVerdict(s, e)
+	if v.rows == 0 && s.n.In[1].Weight == nil && z.all {
+		return ""
+	}
 	if _, ok := codesForm(s); ok && s.matrix && v.rows == 0 {
 		form, why := codesVerdict(s, e)
 		if why == "" {

@@ -16,26 +16,42 @@ type verdict struct {
 	tiling sparseTiling
 }
 
-// sparseTimes are measured times in cycles of one core (Zen 3; what matters is their
-// ratio). step is a step of a block of 1, 2 and 4 rows for 8 pixels, block what a
-// block costs beside, in and out the transposition of a float; vector is a step for
-// a single pixel. dense is a multiply-add of the dense kernel, denseVector one of a
+// sparseTimes are measured times in cycles of one core (AVX2: Zen 3, AVX-512: Zen 4; what matters is their
+// ratio). step is a step of a block of each of sparseForms for 8 pixels, block what a
+// block costs beside, in and out the transposition of a float, few times as much where there are less than
+// 8 channels; vector is a step for
+// a single pixel. dense is a multiply-add of the dense kernel, half one of its tile of half the
+// columns, denseVector one of a
 // single pixel, bound by memory, and winograd the gain of Winograd's algorithm where
 // the dense kernel may take it.
 type sparseTimes struct {
-	step, vector                       [3]float64
-	block, in, out, dense, denseVector float64
-	winograd, stream                   float64
+	step                     [4]float64
+	vector                   [3]float64
+	block, in, out, few      float64
+	dense, half, denseVector float64
+	winograd, stream         float64
 }
 
 var (
-	sparseAVX2Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
-		in: 0.35, out: 0.5, dense: 0.078, denseVector: 0.9, winograd: 2.2, stream: 0.24}
-	sparseAVX512Times = sparseTimes{step: [3]float64{1.4, 1.8, 2.8}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
-		in: 0.35, out: 0.5, dense: 0.043, denseVector: 0.9, winograd: 2.2, stream: 0.24}
-	sparseGoTimes = sparseTimes{step: [3]float64{12, 24, 48}, vector: [3]float64{3, 6, 12}, block: 40,
-		in: 2, out: 2, dense: 1.1, denseVector: 1.1, winograd: 1, stream: 0.24}
+	sparseAVX2Times = sparseTimes{step: [4]float64{1.4, 1.8, 2.8, 2.3}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
+		in: 0.35, out: 0.5, few: 10, dense: 0.078, half: 0.1, denseVector: 0.9, winograd: 2.2, stream: 0.24}
+	sparseAVX512Times = sparseTimes{step: [4]float64{1.4, 1.8, 2.8, 2.3}, vector: [3]float64{2.2, 3.2, 5.5}, block: 6,
+		in: 0.35, out: 0.5, few: 10, dense: 0.062, half: 0.083, denseVector: 0.9, winograd: 3, stream: 0.24}
+	sparseGoTimes = sparseTimes{step: [4]float64{12, 24, 48, 36}, vector: [3]float64{3, 6, 12}, block: 40,
+		in: 2, out: 2, few: 1, dense: 1.1, half: 1.1, denseVector: 1.1, winograd: 1, stream: 0.24}
 )
+
+// columns is what the dense kernel's columns of n outputs cost for each step and pixel.
+func (t *sparseTimes) columns(u *kern.Micro, n int) float64 {
+	cost := float64(n/u.NR*u.NR) * t.dense
+	switch rest := n % u.NR; {
+	case rest > u.Width:
+		cost += float64(u.NR) * t.dense
+	case rest > 0:
+		cost += float64(u.Width) * t.half
+	}
+	return cost
+}
 
 func sparseTimesOf(e *Env) *sparseTimes {
 	switch {
@@ -50,7 +66,7 @@ func sparseTimesOf(e *Env) *sparseTimes {
 // sparseVerdict compares the dense kernel with the sparse one in each form. It is a
 // function of shapes, zeros and CPU features.
 func sparseVerdict(s *sparseProduct, e *Env) verdict {
-	z := countZeros(s, e)
+	z := stepsOf(s, e)
 	weights := s.k() * s.cout
 	if z == nil {
 		return verdict{why: "dense: few zeros"}
@@ -61,23 +77,23 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 		return chosenVerdict(s, e, c, z)
 	}
 	pixels := s.images * w.oh * w.ow
-	dense := float64(weights) * float64(pixels) * t.dense
+	dense := float64(s.k()*pixels) * t.columns(kern.F32(e.CPU), s.cout)
 	if pixels == 1 {
 		dense = float64(weights) * t.denseVector
-	} else if w.kh == 3 && w.kw == 3 && w.sh == 1 && w.sw == 1 && w.dh == 1 && w.dw == 1 && !e.Direct {
+	} else if !s.matrix && winogradFits(s.n, e) {
 		dense /= t.winograd
 	}
 	best, v := dense, verdict{}
 	// For the reason: the form that comes nearest, its density and up to which it would pay.
 	nearest, form, density, limit := math.Inf(1), "", 0.0, 0.0
-	for i, rows := range sparseForms {
+	for i, rows := range z.forms() {
 		blocks := (s.cout + rows - 1) / rows
 		var tl sparseTiling
 		var fixed, each float64 // cost = fixed + each·steps
 		if s.vector() {
 			fixed, each = float64(blocks)*t.block+float64(s.k())*t.in, t.vector[i]
 		} else {
-			tl = tileSparse(s, rows, z.steps[i], t)
+			tl = tileSparse(s, e, rows, z.steps[i])
 			if tl.l == 0 {
 				continue
 			}
@@ -97,6 +113,8 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 	}
 	single := float64(z.steps[0]) / float64(weights)
 	switch {
+	case v.rows > 0 && z.all:
+		v.why = kern.SparseOf(e.CPU).Name(v.rows) + ": few outputs"
 	case v.rows > 0:
 		v.why = fmt.Sprintf("%s: density %.2f", kern.SparseOf(e.CPU).Name(v.rows), single)
 	case limit <= 0:
@@ -109,13 +127,13 @@ func sparseVerdict(s *sparseProduct, e *Env) verdict {
 
 // chosenVerdict is the verdict where Env.Choices has named the candidate c.
 func chosenVerdict(s *sparseProduct, e *Env, c string, z *zeroCount) verdict {
-	for i, rows := range sparseForms {
+	for i, rows := range z.forms() {
 		if c != fmt.Sprint(sparse, rows) {
 			continue
 		}
 		v := verdict{rows: rows, why: kern.SparseOf(e.CPU).Name(rows)}
 		if !s.vector() {
-			v.tiling = tileSparse(s, rows, z.steps[i], sparseTimesOf(e))
+			v.tiling = tileSparse(s, e, rows, z.steps[i])
 		}
 		return v
 	}
@@ -178,8 +196,8 @@ func (s *sparseProduct) flatten() {
 }
 
 // tileSparse finds the chunks that cost least; l is 0 where none fits.
-func tileSparse(s *sparseProduct, rows, steps int, t *sparseTimes) sparseTiling {
-	form := phaseOf([]phase{{at: 1}, {at: 2}, {at: 4}}, rows)
+func tileSparse(s *sparseProduct, e *Env, rows, steps int) sparseTiling {
+	t, form, most := sparseTimesOf(e), slices.Index(sparseForms[:], rows), kern.SparseOf(e.CPU).Vecs(rows)
 	c := *s
 	c.flatten()
 	w := &c.w
@@ -187,19 +205,26 @@ func tileSparse(s *sparseProduct, rows, steps int, t *sparseTimes) sparseTiling 
 	ph, rh := phases(w.kh, w.dh, w.sh)
 	pw, rw := phases(w.kw, w.dw, w.sw)
 	blocks := float64((s.cout + rows - 1) / rows)
+	in, out := t.in, t.out
+	if s.cin < 8 {
+		in *= t.few
+	}
+	if s.cout < 8 {
+		out *= t.few
+	}
 	cost := 0.0
 	try := func(ny, nx int) (fits bool) {
 		g := sparseTiling{ny: ny, nx: nx, rows: (w.oh + ny - 1) / ny, cols: (w.ow + nx - 1) / nx, phasesH: ph, phasesW: pw}
 		g.hq, g.wq = g.rows+rh, g.cols+rw
-		g.l = (len(ph)*len(pw)*g.hq*g.wq + 7) &^ 7
+		g.l = planeLen(len(ph) * len(pw) * g.hq * g.wq)
 		size := s.cin * g.l
 		if size > sparsePlanesMax {
 			return false
 		}
 		vecs := ((g.rows-1)*g.wq + g.cols + 7) / 8
 		chunks := float64(s.images * ny * nx)
-		g.fixed = chunks*(float64(size)*t.in+float64(vecs)*blocks*t.block/float64(kern.SparseVecs(rows))) +
-			float64(s.images*w.oh*w.ow*s.cout)*t.out
+		g.fixed = chunks*(float64(size)*in+float64(vecs)*blocks*t.block/float64(most)) +
+			float64(s.images*w.oh*w.ow*s.cout)*out
 		g.each = chunks * float64(vecs) * t.step[form]
 		c := g.fixed + g.each*float64(steps)
 		// Weights are read again for every chunk; planes and results want near caches.
@@ -227,6 +252,10 @@ func tileSparse(s *sparseProduct, rows, steps int, t *sparseTimes) sparseTiling 
 	}
 	return best
 }
+
+// planeLen is the length of planes for n floats each: of cache lines, whose number is odd, so that planes
+// do not share the sets of a cache.
+func planeLen(n int) int { return (n+15)&^15 | 16 }
 
 // findTaps sets where the taps' planes begin.
 func (g *sparseTiling) findTaps(w *window) {

@@ -33,7 +33,7 @@ type planarProduct struct {
 
 func prepareSparsePlanes(s *sparseProduct, e *Env, rows, steps int) *Prepared {
 	x := viewOf(s.n.In[0])
-	q := &planarProduct{s: s, u: kern.SparseOf(e.CPU), pixels: x.sc, strip: 8 * kern.SparseVecs(rows),
+	q := &planarProduct{s: s, u: kern.SparseOf(e.CPU), pixels: x.sc, strip: 8 * kern.SparseOf(e.CPU).Vecs(rows),
 		slopes: s.act.slopes(s.cout, rows), copyRows: kern.CopierOf(e.CPU)}
 	q.packed = packSparse(s, e, rows, steps, q.pixels, []int{0})
 	blocks, whole := (s.cout+rows-1)/rows, s.cout/rows

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 
 	"whit/graph"
 	"whit/internal/kern"
@@ -9,11 +10,10 @@ import (
 	"whit/weight"
 )
 
-// eachRows calls f for every four rows of the weights of s (fewer at the end): n
+// eachRows calls f for every step rows, up to four, of the weights of s (fewer at the end): n
 // rows from row on, of s.k() floats each, in the constant's own order. A Sparse
-// weight is expanded four rows at a time.
-func eachRows(s *sparseProduct, f func(row, n int, w []float32)) {
-	const step = 4
+// weight is expanded so many rows at a time.
+func eachRows(s *sparseProduct, step int, f func(row, n int, w []float32)) {
 	v, k := s.n.In[1], s.k()
 	if sp, ok := v.Weight.(weight.Sparse); ok && !s.columns && sp.Type().DType == tensor.Float32 {
 		buf, values, at := make([]float32, step*k), f32s(sp.Values.Dense()), 0
@@ -71,20 +71,22 @@ type sparsePacked struct {
 func packSparse(s *sparseProduct, e *Env, rows, steps, l int, taps []int) sparsePacked {
 	blocks := ((s.cout+rows-1)/rows + 3) &^ 3 // kern.Sparse.Vector wants four
 	packing := fmt.Sprintf("f32_sparse/%d/%d/%d/%v/%v", s.cout, rows, l, taps, s.columns)
-	all := kern.Floats(e.Pack(s.n.In[1], packing, func() []byte {
+	all := steps == (s.cout+rows-1)/rows*s.k()
+	packed := kern.Floats(e.Pack(s.n.In[1], packing, func() []byte {
 		dst := kern.AlignedFloats(steps*(rows+1) + blocks)
 		w, idx := dst[:0:steps*rows], kern.Int32s(kern.Bytes(dst[steps*rows : steps*(rows+1)]))[:0]
 		cnt := kern.Int32s(kern.Bytes(dst[steps*(rows+1):]))
 		k, nt := s.k(), len(taps)
 		empty := make([]float32, k)
-		eachRows(s, func(row, n int, src []float32) {
+		step := 4 / rows * rows // whole blocks
+		eachRows(s, step, func(row, n int, src []float32) {
 			for r := 0; r < n; r += rows {
 				b := fourRows(src[r*k:], min(rows, n-r), empty)
 				r1, r2, r3 := b[1][:k], b[2][:k], b[3][:k]
 				from := len(idx)
 				for t, tap := range taps {
 					for c, i := 0, t; i < k; c, i = c+1, i+nt {
-						if magnitude(b[0][i])|magnitude(r1[i])|magnitude(r2[i])|magnitude(r3[i]) == 0 {
+						if !all && magnitude(b[0][i])|magnitude(r1[i])|magnitude(r2[i])|magnitude(r3[i]) == 0 {
 							continue
 						}
 						idx = append(idx, int32(4*(c*l+tap)))
@@ -98,8 +100,8 @@ func packSparse(s *sparseProduct, e *Env, rows, steps, l int, taps []int) sparse
 		})
 		return kern.Bytes(dst)
 	}))
-	return sparsePacked{all[:steps*rows],
-		kern.Int32s(kern.Bytes(all[steps*rows : steps*(rows+1)])), kern.Int32s(kern.Bytes(all[steps*(rows+1):]))}
+	return sparsePacked{packed[:steps*rows],
+		kern.Int32s(kern.Bytes(packed[steps*rows : steps*(rows+1)])), kern.Int32s(kern.Bytes(packed[steps*(rows+1):]))}
 }
 
 // starts is where the steps of every group of output channels begin, and their number.
@@ -126,8 +128,8 @@ func (p *sparsePacked) group(t *kern.Sparse, starts []int, g int) {
 func prepareSparse(n *graph.Node, e *Env) (*Prepared, error) {
 	s := sparseOf(n)
 	v := sparseVerdict(s, e)
-	z := countZeros(s, e)
-	steps := z.steps[phaseOf([]phase{{at: 1}, {at: 2}, {at: 4}}, v.rows)]
+	z := stepsOf(s, e)
+	steps := z.steps[slices.Index(sparseForms[:], v.rows)]
 	if v.tiling.l == 0 {
 		return prepareSparseVector(s, e, v.rows, steps), nil
 	}
@@ -281,7 +283,7 @@ func prepareSparseImage(s *sparseProduct, e *Env, rows, steps int, g sparseTilin
 			}
 		}
 	}
-	most := kern.SparseVecs(rows)
+	most := u.Vecs(rows)
 	// What is computed before it goes to where it belongs: of pixels few in a call, of
 	// planes whole runs.
 	planarOut, run := !s.matrix && !y.nhwc, sparseGroup*8*most
@@ -416,6 +418,6 @@ func tileRows(s *sparseProduct, flat sparseTiling) sparseTiling {
 	g.ny = (s.w.oh + g.rows - 1) / g.rows
 	g.rows = (s.w.oh + g.ny - 1) / g.ny
 	g.hq, g.wq = g.rows, g.cols
-	g.l = (g.rows*g.cols + 7) &^ 7
+	g.l = planeLen(g.rows * g.cols)
 	return g
 }

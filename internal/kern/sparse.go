@@ -27,53 +27,50 @@ type Sparse struct {
 	Bias   []float32
 	Flags  int
 	Lo, Hi float32
-	Rows   int // 1, 2 or 4
-	Vecs   int // registers of 8 floats: at most SparseVecs(Rows)
-	Strips int // how many times Vecs registers follow each other
+	Rows   int // 1 to 4
+	Vecs   int // how many times 8 floats: at most SparseMicro.Vecs
+	Strips int // how many times these follow each other
 	R      []float32
 	LDR    int
 	Slope  []float32
 }
 
-// SparseVecs is the most Vecs of a call for blocks of that many rows.
-func SparseVecs(rows int) int {
-	switch rows {
-	case 1:
-		return 8
-	case 2:
-		return 4
-	}
-	return 3
-}
-
 // SparseMicro is the family of kernels of sparse rows.
 type SparseMicro struct {
-	ISA string // "avx2", "go"
-	asm bool
+	ISA  string // "avx512", "avx2", "go"
+	asm  bool
+	vecs [SparseRows + 1]int
 }
 
+// SparseRows is the most rows of a block.
+const SparseRows = 4
+
 var (
-	sparseGo   = &SparseMicro{ISA: "go"}
-	sparseAVX2 = &SparseMicro{ISA: "avx2", asm: true}
+	sparseGo     = &SparseMicro{ISA: "go", vecs: [...]int{0, 8, 4, 3, 3}}
+	sparseAVX2   = &SparseMicro{ISA: "avx2", asm: true, vecs: [...]int{0, 8, 4, 3, 3}}
+	sparseAVX512 = &SparseMicro{ISA: "avx512", asm: true, vecs: [...]int{0, 12, 8, 8, 6}}
 )
 
 // SparseOf is the best family for a processor with features f.
 func SparseOf(f cpu.Features) *SparseMicro {
-	if haveAsm && f.AVX2FMA {
+	switch {
+	case haveAsm && f.AVX512 && f.AVX2FMA:
+		return sparseAVX512
+	case haveAsm && f.AVX2FMA:
 		return sparseAVX2
 	}
 	return sparseGo
 }
 
+// Vecs is the most Sparse.Vecs of a call for blocks of that many rows.
+func (u *SparseMicro) Vecs(rows int) int { return u.vecs[rows] }
+
 // Name is the name of the kernel for blocks of that many rows.
 func (u *SparseMicro) Name(rows int) string {
-	switch rows {
-	case 2:
-		return "f32_sparse2x1_" + u.ISA
-	case 4:
-		return "f32_sparse4x1_" + u.ISA
+	if rows == 1 {
+		return "f32_sparse_" + u.ISA
 	}
-	return "f32_sparse_" + u.ISA
+	return "f32_sparse" + string(rune('0'+rows)) + "x1_" + u.ISA
 }
 
 // Run computes the blocks. The steps' runs must lie within X and Idx and W must have
@@ -83,7 +80,7 @@ func (u *SparseMicro) Run(t *Sparse) {
 	if len(t.Cnt) == 0 {
 		return
 	}
-	if t.Rows != 1 && t.Rows != 2 && t.Rows != 4 || uint(t.Vecs-1) >= uint(SparseVecs(t.Rows)) || t.Strips < 1 {
+	if uint(t.Rows-1) >= SparseRows || uint(t.Vecs-1) >= uint(u.vecs[t.Rows]) || t.Strips < 1 {
 		panic("kern: sparse call out of range")
 	}
 	rows := len(t.Cnt) * t.Rows
@@ -101,7 +98,7 @@ func (u *SparseMicro) Run(t *Sparse) {
 }
 
 // Vector is Run for a vector: Y[b*Rows+r] = Σ_k X[Idx[k]/4] * W[k*Rows+r]. len(Cnt)
-// is a multiple of 4; of t only X, Idx, W, Cnt, Y and Rows count.
+// is a multiple of 4, and Rows 1, 2 or 4; of t only X, Idx, W, Cnt, Y and Rows count.
 func (u *SparseMicro) Vector(t *Sparse) {
 	if len(t.Cnt) == 0 {
 		return
@@ -183,17 +180,17 @@ func (u *SparseMicro) To(t *Planes) {
 	if !t.check() {
 		return
 	}
-	c := 0
 	if u.asm && t.C >= 8 {
 		u.to(t)
-		c = t.C &^ 7
-	}
-	if c == t.C {
+		if t.C%8 > 0 {
+			l := t.lastChannels()
+			u.to(&l)
+		}
 		return
 	}
 	for i, off := range t.Off {
-		for k, v := range t.Pixels[off+c : off+t.C] {
-			t.Planes[(c+k)*t.LD+i] = v
+		for k, v := range t.Pixels[off : off+t.C] {
+			t.Planes[k*t.LD+i] = v
 		}
 	}
 }
@@ -204,23 +201,29 @@ func (u *SparseMicro) From(t *Planes) {
 		return
 	}
 	_ = t.Dummy[t.C-1]
-	c := 0
 	if u.asm && t.C >= 8 {
 		u.from(t)
-		c = t.C &^ 7
-	}
-	if c == t.C {
+		if t.C%8 > 0 {
+			l := t.lastChannels()
+			u.from(&l)
+		}
 		return
 	}
 	for i, off := range t.Off {
 		if off < 0 {
 			continue
 		}
-		d := t.Pixels[off : off+t.C]
-		for k := c; k < t.C; k++ {
-			d[k] = t.Planes[k*t.LD+i]
+		for k := range t.Pixels[off : off+t.C] {
+			t.Pixels[off+k] = t.Planes[k*t.LD+i]
 		}
 	}
+}
+
+// lastChannels are the last eight.
+func (t *Planes) lastChannels() Planes {
+	l, c := *t, t.C-8
+	l.Pixels, l.Planes, l.C = t.Pixels[c:], t.Planes[c*t.LD:], 8
+	return l
 }
 
 func (t *Planes) check() bool {

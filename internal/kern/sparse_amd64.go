@@ -3,11 +3,14 @@
 package kern
 
 func (u *SparseMicro) run(t *Sparse) {
-	if u.asm {
+	switch u {
+	case sparseAVX512:
+		f32SparseAVX512(t)
+	case sparseAVX2:
 		f32SparseAVX2(t)
-		return
+	default:
+		sparseGoRun(t)
 	}
-	sparseGoRun(t)
 }
 
 func (u *SparseMicro) to(t *Planes)     { f32ToPlanesAVX2(t) }

@@ -76,4 +76,13 @@ func init() {
 		add(Case{Name: "sparse/matmul/" + p.name + "/row", Op: "MatMul", In: []*tensor.Tensor{Rand(1, f, 150), Transposed(w(2, 66, 150))}})
 		add(Case{Name: "sparse/matmul/" + p.name + "/batch", Op: "MatMul", In: []*tensor.Tensor{Rand(1, f, 3, 5, 150), Transposed(w(2, 66, 150))}})
 	}
+	few := func(name string, attrs map[string]any, in ...*tensor.Tensor) {
+		Add(Case{Name: "few/conv/" + name, Op: "Conv", Attrs: attrs, In: in, F32Only: true, ConstIn: []int{1}, Tol: 1e-4})
+	}
+	same := map[string]any{"pads": ints(1, 1, 1, 1)}
+	few("one", map[string]any{"pads": ints(2, 2, 2, 2)}, Rand(1, f, 2, 19, 13, 41), Rand(2, f, 1, 19, 5, 5), Rand(3, f, 1))
+	few("two", same, Rand(1, f, 1, 16, 9, 70), Rand(2, f, 2, 16, 3, 3))
+	few("three", same, Rand(1, f, 1, 33, 17, 30), Rand(2, f, 3, 33, 3, 3), Rand(3, f, 3))
+	few("five", map[string]any{"pads": ints(0, 2, 1, 0), "dilations": ints(1, 2)}, Rand(1, f, 1, 24, 21, 60), Rand(2, f, 5, 24, 3, 3), Rand(3, f, 5))
+	few("strides", map[string]any{"pads": ints(1, 0, 0, 2), "strides": ints(2, 3)}, Rand(1, f, 1, 24, 21, 70), Rand(2, f, 1, 24, 5, 5), Rand(3, f, 1))
 }

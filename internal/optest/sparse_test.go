@@ -13,11 +13,13 @@ import (
 )
 
 // TestSparseEqualsDense wants the bits of the dense kernel from the sparse one on the
-// same CPU, from dense constants that hold zeros and from sparse weights.
+// same CPU, from dense constants that hold zeros and from sparse weights, and from convolutions
+// of few outputs.
 func TestSparseEqualsDense(t *testing.T) {
 	ran := 0
 	for _, c := range All() {
-		if !strings.HasPrefix(c.Name, "sparse/") {
+		few := strings.HasPrefix(c.Name, "few/")
+		if !few && !strings.HasPrefix(c.Name, "sparse/") {
 			continue
 		}
 		for _, act := range []string{"", "Relu", "Clip", "PRelu", "Add", "Add Relu"} {
@@ -41,6 +43,9 @@ func TestSparseEqualsDense(t *testing.T) {
 			}
 			for _, f := range cpu.Detect().Variants() {
 				for _, encoded := range []bool{false, true} {
+					if few && (encoded || !f.AVX2FMA) {
+						continue
+					}
 					packs := map[string][]byte{}
 					planes := false
 					e := &kernel.Env{CPU: f, Direct: true, Planes: func(*graph.Value) bool { return planes }, Pack: func(v *graph.Value, packing string, build func() []byte) []byte {

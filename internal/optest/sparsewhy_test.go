@@ -26,6 +26,8 @@ func TestSparseWhy(t *testing.T) {
 		{"ragged", Pruned(1, 4, 0.15, true, 64, 64, 1, 1), "f32_sparse4x1_avx2: density 0."},
 		{"half", Pruned(1, 1, 0.7, false, 64, 64, 1, 1), "dense: density 0.989 of 4x1 blocks above 0.7"},
 		{"dense", Rand(1, tensor.Float32, 64, 64, 1, 1), ""},
+		{"three outputs", Rand(1, tensor.Float32, 3, 64, 3, 3), "f32_sparse3x1_avx2: few outputs"},
+		{"sixteen outputs", Rand(1, tensor.Float32, 16, 64, 3, 3), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := Case{Name: c.name, Op: "Conv", In: []*tensor.Tensor{Rand(2, tensor.Float32, 1, 64, 28, 28), c.w}, ConstIn: []int{1}}
@@ -45,7 +47,8 @@ func TestSparseWhy(t *testing.T) {
 // compares. Only costs are looked at, so that this machine need not have what they are of.
 func TestSparseTaken(t *testing.T) {
 	for _, c := range All() {
-		if !strings.HasPrefix(c.Name, "sparse/") {
+		few := strings.HasPrefix(c.Name, "few/")
+		if !few && !strings.HasPrefix(c.Name, "sparse/") {
 			continue
 		}
 		g, feeds := c.Build()
@@ -53,6 +56,9 @@ func TestSparseTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range (cpu.Features{AVX2FMA: true, AVX512: true, VNNI: true}).Variants() {
+			if few && !f.AVX2FMA {
+				continue
+			}
 			if why := kernel.Why(g.Nodes[0], &kernel.Env{CPU: f, Direct: true}); !strings.HasPrefix(why, "f32_sparse") {
 				t.Errorf("%s/%v: %q", c.Name, f, why)
 			}

@@ -38,19 +38,27 @@ const (
 	plDummy = 88
 )
 
-// sparseVecs is the most registers of pixels a row for blocks of that many rows: 8
-// accumulators at least hide the latency of FMA.
-var sparseVecs = []struct{ rows, vecs int }{{1, 8}, {2, 4}, {4, 3}}
+// sparseVecs is the most eights of pixels a row for blocks of that many rows: 8
+// accumulators hide the latency of FMA, and few loads are to do for each.
+var (
+	sparseVecs    = []sparseForm{{1, 8}, {2, 4}, {3, 3}, {4, 3}}
+	sparseVecs512 = []sparseForm{{1, 12}, {2, 8}, {3, 8}, {4, 6}}
+)
+
+type sparseForm struct{ rows, vecs int }
 
 func init() {
 	kernels = append(kernels,
-		kernel{"f32_sparse_avx2", func(c *build.Context) { sparse(c, "f32SparseAVX2") }},
+		kernel{"f32_sparse_avx2", func(c *build.Context) { sparse(c, "f32SparseAVX2", sparseVecs, false) }},
+		kernel{"f32_sparse_avx512", func(c *build.Context) { sparse(c, "f32SparseAVX512", sparseVecs512, true) }},
 		kernel{"f32_sparsevec_avx2", func(c *build.Context) { sparseVector(c, "f32SparseVecAVX2") }},
 		kernel{"f32_toplanes_avx2", func(c *build.Context) { toPlanes(c, "f32ToPlanesAVX2") }},
 		kernel{"f32_fromplanes_avx2", func(c *build.Context) { fromPlanes(c, "f32FromPlanesAVX2") }})
 }
 
-func sparse(c *build.Context, name string) {
+// sparse takes eights of pixels two in a register where wide says so; of an odd number the last
+// is half a register.
+func sparse(c *build.Context, name string, forms []sparseForm, wide bool) {
 	function(c, name, "func(t *Sparse)", name+` computes blocks of rows of output planes, strip after strip; each acc is
 one float32 and each step one FMA:
 
@@ -96,7 +104,7 @@ one float32 and each step one FMA:
 	c.MOVQ(mem(t, spSlope), slope)
 	c.MOVQ(mem(t, spRows), reg.RAX)
 	c.MOVQ(mem(t, spVecs), reg.RCX)
-	for _, f := range sparseVecs {
+	for _, f := range forms {
 		for v := 1; v <= f.vecs; v++ {
 			l := fmt.Sprintf("r%dv%dskip", f.rows, v)
 			c.CMPQ(reg.RAX, operand.U8(f.rows))
@@ -107,13 +115,32 @@ one float32 and each step one FMA:
 		}
 	}
 	c.RET()
-	for _, f := range sparseVecs {
+	for _, f := range forms {
 		for v := 1; v <= f.vecs; v++ {
 			l := func(s string) string { return fmt.Sprintf("r%dv%d%s", f.rows, v, s) }
 			ref := func(s string) operand.LabelRef { return operand.LabelRef(l(s)) }
-			acc := func(r, j int) reg.VecPhysical { return ymm[r*v+j] }
-			in := func(j int) reg.VecPhysical { return ymm[f.rows*v+j] }
-			weight, tmp := ymm[15], ymm[14]
+			// Registers of a row, and bytes of a whole one.
+			regs, size := v, 32
+			all, weight, tmp := ymm, reg.VecPhysical(ymm[15]), ymm[14]
+			if wide {
+				regs, size, all = (v+1)/2, 64, zmm
+				weight, tmp = zmm[31], zmm[30]
+			}
+			of := func(x reg.VecPhysical, j int) reg.VecPhysical { // as much of x as j of a row
+				if wide && 2*j+1 == v {
+					return x.AsY().(reg.VecPhysical)
+				}
+				return x
+			}
+			acc := func(r, j int) reg.VecPhysical { return of(all[r*regs+j], j) }
+			in := func(j int) reg.VecPhysical { return of(all[f.rows*regs+j], j) }
+			each := func(do func(r, j int)) {
+				for r := range f.rows {
+					for j := range regs {
+						do(r, j)
+					}
+				}
+			}
 			n, at := reg.RCX, reg.RAX
 			c.Label(l(""))
 			c.MOVQ(y, row0)
@@ -121,26 +148,30 @@ one float32 and each step one FMA:
 			c.MOVQ(mem(t, spStrips), at)
 			c.MOVQ(at, strips)
 			c.Label(l("strip"))
-			for i := range f.rows * v {
-				c.VXORPS(ymm[i], ymm[i], ymm[i])
-			}
+			each(func(r, j int) {
+				if a := acc(r, j); wide {
+					c.VPXORD(a, a, a)
+				} else {
+					c.VXORPS(a, a, a)
+				}
+			})
 			c.MOVLQSX(mem(cnt, 0), n)
 			c.TESTQ(n, n)
 			c.JZ(ref("end"))
 			c.Label(l("k"))
 			c.MOVLQSX(mem(idxp, 0), at)
 			if f.rows > 1 {
-				for j := range v {
-					c.VMOVUPS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: 32 * j}, in(j))
+				for j := range regs {
+					c.VMOVUPS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: size * j}, in(j))
 				}
 			}
 			for r := range f.rows {
 				c.VBROADCASTSS(mem(w, 4*r), weight)
-				for j := range v {
+				for j := range regs {
 					if f.rows > 1 {
-						c.VFMADD231PS(in(j), weight, acc(r, j))
+						c.VFMADD231PS(in(j), of(weight, j), acc(r, j))
 					} else {
-						c.VFMADD231PS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: 32 * j}, weight, acc(r, j))
+						c.VFMADD231PS(operand.Mem{Base: x, Index: at, Scale: 1, Disp: size * j}, of(weight, j), acc(r, j))
 					}
 				}
 			}
@@ -153,8 +184,8 @@ one float32 and each step one FMA:
 			c.JZ(ref("add"))
 			for r := range f.rows {
 				c.VBROADCASTSS(mem(bias, 4*r), weight)
-				for j := range v {
-					c.VADDPS(weight, acc(r, j), acc(r, j))
+				for j := range regs {
+					c.VADDPS(of(weight, j), acc(r, j), acc(r, j))
 				}
 			}
 			c.Label(l("add"))
@@ -164,8 +195,8 @@ one float32 and each step one FMA:
 			c.JZ(ref("prelu"))
 			c.MOVQ(res, at)
 			for r := range f.rows {
-				for j := range v {
-					c.VADDPS(mem(at, 32*j), acc(r, j), acc(r, j))
+				for j := range regs {
+					c.VADDPS(mem(at, size*j), acc(r, j), acc(r, j))
 				}
 				c.ADDQ(ldr, at)
 			}
@@ -174,9 +205,15 @@ one float32 and each step one FMA:
 			c.JZ(ref("clamp"))
 			for r := range f.rows {
 				c.VBROADCASTSS(mem(slope, 4*r), weight)
-				for j := range v {
-					c.VMULPS(weight, acc(r, j), tmp)
-					c.VBLENDVPS(acc(r, j), tmp, acc(r, j), acc(r, j))
+				for j := range regs {
+					a, t := acc(r, j), of(tmp, j)
+					c.VMULPS(of(weight, j), a, t)
+					if wide {
+						c.VPMOVD2M(a, reg.K2) // the sign bit decides
+						c.VMOVAPS(t, reg.K2, a)
+					} else {
+						c.VBLENDVPS(a, t, a, a)
+					}
 				}
 			}
 			c.Label(l("clamp"))
@@ -184,18 +221,14 @@ one float32 and each step one FMA:
 			c.JZ(ref("store"))
 			// The last operand of max and min wins where one is NaN: NaN stays NaN.
 			c.VBROADCASTSS(mem(t, spLo), weight)
-			for i := range f.rows * v {
-				c.VMAXPS(ymm[i], weight, ymm[i])
-			}
+			each(func(r, j int) { c.VMAXPS(acc(r, j), of(weight, j), acc(r, j)) })
 			c.VBROADCASTSS(mem(t, spHi), weight)
-			for i := range f.rows * v {
-				c.VMINPS(ymm[i], weight, ymm[i])
-			}
+			each(func(r, j int) { c.VMINPS(acc(r, j), of(weight, j), acc(r, j)) })
 			c.Label(l("store"))
 			c.MOVQ(y, at)
 			for r := range f.rows {
-				for j := range v {
-					c.VMOVUPS(acc(r, j), mem(at, 32*j))
+				for j := range regs {
+					c.VMOVUPS(acc(r, j), mem(at, size*j))
 				}
 				if r+1 < f.rows {
 					c.ADDQ(ldy, at)
