@@ -304,12 +304,14 @@ func blockSegments(off []int, k, nr int) []kBlock {
 	return bs
 }
 
+// splitBytes is how much of an image is read again and again from a second-level cache.
+const splitBytes = 192 << 10
+
 // splitImage divides units of an image, of some bytes of input each, and panels of
 // weights, work multiply-adds a pair, into tiles: as many units together as stay in a
 // second-level cache while panel after panel passes over them.
 func splitImage(units, panels, work, bytes int) (nu, np int) {
-	const cache = 192 << 10
-	nu = max(1, min(units, (units*bytes+cache-1)/cache))
+	nu = max(1, min(units, (units*bytes+splitBytes-1)/splitBytes))
 	np, nu = splitFrom(1, nu, panels, units, work)
 	return nu, np
 }

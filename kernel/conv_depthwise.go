@@ -19,6 +19,9 @@ func init() {
 				return false
 			}
 			a, b := Select(p.conv, e), Select(p.dw, e)
+			if kern.F32(e.CPU).MR >= 12 && !farApart(p) {
+				return false
+			}
 			return a != nil && a.Name == "f32_conv" && b != nil && b.Name == "f32_depthwise" && int(p.conv.Int("group", 1)) == 1
 		},
 		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
@@ -96,6 +99,14 @@ func convPairOf(n *graph.Node) *convPair {
 	return p
 }
 
+// farApart reports whether one pass is worth it where products are so fast that what lies between the two can
+// be read back from the second-level cache, 1 MiB with AVX-512: it is too large for that, sums are short, or the image is so
+// small that no line is computed twice.
+func farApart(p *convPair) bool {
+	x, mid, w := p.conv.In[0].Type.Shape, p.conv.Out[0].Type.Shape, p.conv.In[1].Type.Shape
+	return x.NumElements()/x[0]*4 <= splitBytes || mid.NumElements()/mid[0]*4 > 2<<20 || w.NumElements()/w[0] < 64
+}
+
 func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 	pair := convPairOf(n)
 	w, _ := convWindow(pair.conv)
@@ -157,7 +168,12 @@ func prepareConvDepthwise(n *graph.Node, e *Env) (*Prepared, error) {
 
 	panels := (y.c + u.NR - 1) / u.NR
 	units := y.n * dw.oh
-	nu, np := splitImage(units, panels, dw.ow*u.NR*(dw.sh*dw.sw*k+2*taps), 4*w.sh*dw.sh*w.ow*w.sw*x.sw)
+	work := dw.ow * u.NR * (dw.sh*dw.sw*k + 2*taps)
+	nu, np := splitImage(units, panels, work, 4*w.sh*dw.sh*w.ow*w.sw*x.sw)
+	// Parts of an image both compute the lines between them: that is dearer than reading it from a farther cache.
+	if again := (nu - y.n) * (dw.extentH() - dw.sh); 8*again > units*dw.sh {
+		np, nu = split(panels, units, work)
+	}
 	tiles := gridOf(nu, np, units, panels, k*y.c, x.size()+y.size())
 	own := (4*(lines*pitch+spread+u.NR) + 63) &^ 63 // of whole lines of memory
 	p := &Prepared{Kernel: u.Name + "_conv_dw", Packed: []int{1, pair.weight}, Scratch: own}
