@@ -73,7 +73,7 @@ func qwinogradPays(n *graph.Node, e *Env, m int) bool {
 // once a block, and if they are large the first time from memory.
 func qwinogradCost(m, tiles, cin, cout int) float64 {
 	places := (m + 2) * (m + 2)
-	nb := (tiles + qwinogradTiles(places, round16(cin)) - 1) / qwinogradTiles(places, round16(cin))
+	nb := qwinogradBlocks(false, places, tiles, cin)
 	blocks := float64(nb)
 	products := blocks * float64(((tiles+nb-1)/nb+5)/6*6) * float64(places*cin*cout) / 32 / 0.65
 	weights := float64(2 * places * cin * cout)
@@ -98,27 +98,30 @@ func qwinogradBeatsDots(e *Env, pixels, tiles, cin, cout int) bool {
 	return winograd*105 < dot*100
 }
 
-// qwinogradTiles is how many tiles go into a block without dot products of bytes: the transformed block and the sums of
-// a panel stay in the second-level cache.
-func qwinogradTiles(places, step int) int {
-	const most = 80 << 10 // numbers of int16 of the transform
-	return max(1, most/places/step)
-}
-
-// qwinogradSplit divides tiles into nb blocks, and panels of 16 channels into np parts, which all transform their block.
-func qwinogradSplit(wide bool, places, tiles, cin, cout int) (nb, np int) {
-	panels := (cout + 15) / 16
+// qwinogradBlocks divides tiles into one block or an even number: of at most 28, two calls of the wide product, or, without it, such that a
+// transformed block and the sums of a panel stay in the second-level cache, if those are two calls.
+func qwinogradBlocks(wide bool, places, tiles, cin int) int {
+	const cache = 80 << 10 // words
+	per := 28
 	if !wide {
-		per := qwinogradTiles(places, round16(cin))
-		return split((tiles+per-1)/per, panels, min(per, tiles)*places*cin*16/2)
+		per = max(12, cache/places/round16(cin))
 	}
-	// As few as some threads need: parts of fewer panels take longer, and so do calls of fewer rows. Threads do not share
-	// what one of them has transformed: it would have to come from another core's cache.
-	const per, large = 28, 25 << 20 // multiply-adds
-	nb = (tiles + per - 1) / per
+	nb := (tiles + per - 1) / per
 	if nb > 1 {
 		nb += nb % 2
 	}
+	return nb
+}
+
+// qwinogradSplit divides tiles into blocks, and panels of 16 channels into np parts, which all transform their block.
+func qwinogradSplit(wide bool, places, tiles, cin, cout int) (nb, np int) {
+	nb, panels := qwinogradBlocks(wide, places, tiles, cin), (cout+15)/16
+	if !wide {
+		return split(nb, panels, (tiles+nb-1)/nb*places*cin*16/2)
+	}
+	// As few parts as some threads need: of fewer panels they take longer. Threads do not share what one of
+	// them has transformed: it would have to come from another core's cache.
+	const large = 25 << 20 // multiply-adds
 	work := tiles / nb * places * cin * 16 * panels
 	for np = 1; panels >= 8*np && (nb*np < 4 || nb*np < 8 && work/np > large); np *= 2 {
 	}
