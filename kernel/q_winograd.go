@@ -180,18 +180,18 @@ func sixtyFourthFits(n *graph.Node, ints kern.Ints) bool {
 }
 
 // packQWinograd is 4·G g G', or with tiles of 4x4 24·G g G'·24, of every filter, as 16 or 36 matrices in
-// panels of pairs of input channels: [panel][position][cin/2][lane][2]. A part is a panel.
-func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, kpad int) Packing {
+// panels of pairs of input channels: [panel][position][cin/2][lane][2], positions ld numbers apart. A part is a panel.
+func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, ld int) Packing {
 	cin := n.In[3].Type.Shape[1]
 	w := qrowsOf(n)
-	size := 2 * (m + 2) * (m + 2) * 16 * kpad
+	size := 2 * (m + 2) * (m + 2) * ld
 	near, temp := turned(cin, 9)
 	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: temp + w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
 		Fill: func(b []byte, p int, scratch []byte) {
 			t, scratch := scratch[:temp], scratch[temp:]
 			raw, dst := w.read(scratch, first[p], count[p]), kern.Int16s(b)
-			if kpad != cin {
+			if cin%4 != 0 {
 				clear(dst)
 			}
 			for c0 := 0; c0 < cin; c0 += near {
@@ -200,7 +200,7 @@ func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, kpad in
 				if some%2 != 0 {
 					clear(t[16*9*some:])
 				}
-				ints.WinoFilters(dst[16*c0:], 16*kpad, t, (some+1)/2, m)
+				ints.WinoFilters(dst[16*c0:], ld, t, (some+1)/2, m)
 			}
 		}}
 }
@@ -229,10 +229,10 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	w.bw = min(w.bw, tiles)
 	w.iw = (w.bw-1)*w.sw + w.extentW()
 	// Places lie an odd number of lines of the cache apart.
-	vpos, spos := 32*((tiles*step+31)/32|1), 16*(tiles|1)
+	vpos, spos, ld := 32*((tiles*step+31)/32|1), 16*(tiles|1), 32*((kpad+1)/2|1)
 
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
-	packing := packQWinograd(n, w.ints, first, count, m, kpad)
+	packing := packQWinograd(n, w.ints, first, count, m, ld)
 	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%s", m, zeroKey(n)), packing)
 	bias, mul := lanes16(n, e, first, count)
 	name := "i8_winograd_"
@@ -270,7 +270,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 			i += k
 		}
 	}
-	panel := places * kpad * 16
+	panel := places * ld
 	// products are those of tiles t0 to t1, which v holds, with panels p0 to p1, which begin packed, and their way to pixels.
 	products := func(c *Call, t0, t1, p0, p1 int, packed, v []int16, scratch []byte) {
 		out := c.Out[0].Bytes()
@@ -285,7 +285,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 			from := sums[(p-p0)%few*places*spos:]
 			if (p-p0)%few == 0 {
 				w.ints.WinoSums(&kern.I8WinoSums{A: v, Step: step, Rows: rows, K: kpad, B: packed[(p-p0)*panel:], Panels: min(few, p1-p), Panel: panel,
-					Sums: sums, Out: places * spos, Places: places, APos: vpos, BPos: 16 * kpad, Pos: spos})
+					Sums: sums, Out: places * spos, Places: places, APos: vpos, BPos: ld, Pos: spos})
 			}
 			o := kern.I8WinoOut{Pos: spos, Bias: bias[16*p:][:16], Mul: mul[16*p:][:16], Lo: rq.lo, Hi: rq.hi, Zero: rq.zero, Tmp: tmp}
 			for i := t0; i < t1; {
@@ -327,6 +327,11 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 		p0, p1 = few*p0, min(few*p1, len(first))
 		run(c, tile%nb, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
 	}}}
+	// A first run transforms the input once for every panel or few: 114 cycles a tile and 16 channels, as in
+	// qwinogradBeatsDots. Fresh memory for all panels takes about half a cycle a byte.
+	if tries := min(len(first), 16) - np; tries*all*step/16*114 > packing.Bytes/2 {
+		return p, nil
+	}
 	firstPanels(p, len(first), 2*panel, p.Scratch, &packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
 		for b := range nb {
 			run(c, b, p0, p1, kern.Int16s(packed), scratch)
