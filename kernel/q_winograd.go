@@ -73,7 +73,7 @@ func qwinogradPays(n *graph.Node, e *Env, m int) bool {
 // once a block, and if they are large the first time from memory.
 func qwinogradCost(m, tiles, cin, cout int) float64 {
 	places := (m + 2) * (m + 2)
-	nb := (tiles + qwinogradTiles(places, round16(cin)) - 1) / qwinogradTiles(places, round16(cin))
+	nb := qwinogradBlocks(false, places, tiles, cin)
 	blocks := float64(nb)
 	products := blocks * float64(((tiles+nb-1)/nb+5)/6*6) * float64(places*cin*cout) / 32 / 0.65
 	weights := float64(2 * places * cin * cout)
@@ -98,27 +98,30 @@ func qwinogradBeatsDots(e *Env, pixels, tiles, cin, cout int) bool {
 	return winograd*105 < dot*100
 }
 
-// qwinogradTiles is how many tiles go into a block without dot products of bytes: the transformed block and the sums of
-// a panel stay in the second-level cache.
-func qwinogradTiles(places, step int) int {
-	const most = 80 << 10 // numbers of int16 of the transform
-	return max(1, most/places/step)
-}
-
-// qwinogradSplit divides tiles into nb blocks, and panels of 16 channels into np parts, which all transform their block.
-func qwinogradSplit(wide bool, places, tiles, cin, cout int) (nb, np int) {
-	panels := (cout + 15) / 16
+// qwinogradBlocks divides tiles into one block or an even number: of at most 28, two calls of the wide product, or, without it, such that a
+// transformed block and the sums of a panel stay in the second-level cache, if those are two calls.
+func qwinogradBlocks(wide bool, places, tiles, cin int) int {
+	const cache = 80 << 10 // words
+	per := 28
 	if !wide {
-		per := qwinogradTiles(places, round16(cin))
-		return split((tiles+per-1)/per, panels, min(per, tiles)*places*cin*16/2)
+		per = max(12, cache/places/round16(cin))
 	}
-	// As few as some threads need: parts of fewer panels take longer, and so do calls of fewer rows. Threads do not share
-	// what one of them has transformed: it would have to come from another core's cache.
-	const per, large = 28, 25 << 20 // multiply-adds
-	nb = (tiles + per - 1) / per
+	nb := (tiles + per - 1) / per
 	if nb > 1 {
 		nb += nb % 2
 	}
+	return nb
+}
+
+// qwinogradSplit divides tiles into blocks, and panels of 16 channels into np parts, which all transform their block.
+func qwinogradSplit(wide bool, places, tiles, cin, cout int) (nb, np int) {
+	nb, panels := qwinogradBlocks(wide, places, tiles, cin), (cout+15)/16
+	if !wide {
+		return split(nb, panels, (tiles+nb-1)/nb*places*cin*16/2)
+	}
+	// As few parts as some threads need: of fewer panels they take longer. Threads do not share what one of
+	// them has transformed: it would have to come from another core's cache.
+	const large = 25 << 20 // multiply-adds
 	work := tiles / nb * places * cin * 16 * panels
 	for np = 1; panels >= 8*np && (nb*np < 4 || nb*np < 8 && work/np > large); np *= 2 {
 	}
@@ -177,18 +180,18 @@ func sixtyFourthFits(n *graph.Node, ints kern.Ints) bool {
 }
 
 // packQWinograd is 4·G g G', or with tiles of 4x4 24·G g G'·24, of every filter, as 16 or 36 matrices in
-// panels of pairs of input channels: [panel][position][cin/2][lane][2]. A part is a panel.
-func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, kpad int) Packing {
+// panels of pairs of input channels: [panel][position][cin/2][lane][2], positions ld numbers apart. A part is a panel.
+func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, ld int) Packing {
 	cin := n.In[3].Type.Shape[1]
 	w := qrowsOf(n)
-	size := 2 * (m + 2) * (m + 2) * 16 * kpad
+	size := 2 * (m + 2) * (m + 2) * ld
 	near, temp := turned(cin, 9, 2)
 	return Packing{Bytes: size * len(first), Parts: len(first), Scratch: temp + w.scratch(16),
 		At: func(part int) (from, to int) { return part * size, (part + 1) * size },
 		Fill: func(b []byte, p int, scratch []byte) {
 			t, scratch := scratch[:temp], scratch[temp:]
 			raw, dst := w.read(scratch, first[p], count[p]), kern.Int16s(b)
-			if kpad != cin {
+			if cin%4 != 0 {
 				clear(dst)
 			}
 			for c0 := 0; c0 < cin; c0 += near {
@@ -197,7 +200,7 @@ func packQWinograd(n *graph.Node, ints kern.Ints, first, count []int, m, kpad in
 				if some%2 != 0 {
 					clear(t[16*9*some:])
 				}
-				ints.WinoFilters(dst[16*c0:], 16*kpad, t, (some+1)/2, m)
+				ints.WinoFilters(dst[16*c0:], ld, t, (some+1)/2, m)
 			}
 		}}
 }
@@ -226,10 +229,10 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	w.bw = min(w.bw, tiles)
 	w.iw = (w.bw-1)*w.sw + w.extentW()
 	// Places lie an odd number of lines of the cache apart.
-	vpos, spos := 32*((tiles*step+31)/32|1), 16*(tiles|1)
+	vpos, spos, ld := 32*((tiles*step+31)/32|1), 16*(tiles|1), 32*((kpad+1)/2|1)
 
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
-	packing := packQWinograd(n, w.ints, first, count, m, kpad)
+	packing := packQWinograd(n, w.ints, first, count, m, ld)
 	packed := e.packParts(n.In[3], fmt.Sprintf("i8_winograd/%d/%s", m, zeroKey(n)), packing)
 	bias, mul := lanes16(n, e, first, count)
 	name := "i8_winograd_"
@@ -267,7 +270,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 			i += k
 		}
 	}
-	panel := places * kpad * 16
+	panel := places * ld
 	// products are those of tiles t0 to t1, which v holds, with panels p0 to p1, which begin packed, and their way to pixels.
 	products := func(c *Call, t0, t1, p0, p1 int, packed, v []int16, scratch []byte) {
 		out := c.Out[0].Bytes()
@@ -282,7 +285,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 			from := sums[(p-p0)%few*places*spos:]
 			if (p-p0)%few == 0 {
 				w.ints.WinoSums(&kern.I8WinoSums{A: v, Step: step, Rows: rows, K: kpad, B: packed[(p-p0)*panel:], Panels: min(few, p1-p), Panel: panel,
-					Sums: sums, Out: places * spos, Places: places, APos: vpos, BPos: 16 * kpad, Pos: spos})
+					Sums: sums, Out: places * spos, Places: places, APos: vpos, BPos: ld, Pos: spos})
 			}
 			o := kern.I8WinoOut{Pos: spos, Bias: bias[16*p:][:16], Mul: mul[16*p:][:16], Lo: rq.lo, Hi: rq.hi, Zero: rq.zero, Tmp: tmp}
 			for i := t0; i < t1; {
@@ -324,6 +327,11 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 		p0, p1 = few*p0, min(few*p1, len(first))
 		run(c, tile%nb, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
 	}}}
+	// A first run transforms the input once for every panel or few: 114 cycles a tile and 16 channels, as in
+	// qwinogradBeatsDots. Fresh memory for all panels takes about half a cycle a byte.
+	if tries := min(len(first), 16) - np; tries*all*step/16*114 > packing.Bytes/2 {
+		return p, nil
+	}
 	firstPanels(p, len(first), 2*panel, p.Scratch, &packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
 		for b := range nb {
 			run(c, b, p0, p1, kern.Int16s(packed), scratch)

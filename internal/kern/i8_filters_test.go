@@ -111,12 +111,12 @@ func BenchmarkFilters(b *testing.B) {
 	for _, m := range []int{0, 2, 4} {
 		b.Run(fmt.Sprint(m), func(b *testing.B) {
 			v, src, turned := IntsOf(cpu.Detect()), make([]byte, 16*9*c), make([]byte, 16*9*c)
-			dst, wide := make([]byte, 16*9*c), make([]int16, 36*16*c)
+			dst, wide := make([]byte, 16*9*c), make([]int16, 36*(16*c+32))
 			b.SetBytes(int64(len(src)))
 			for b.Loop() {
 				v.Columns(turned, src, 16, 9*c, 9*c, 0x80)
 				if m > 0 {
-					v.WinoFilters(wide, 16*c, turned, c/2, m)
+					v.WinoFilters(wide, 16*c+32, turned, c/2, m)
 					continue
 				}
 				for t := range 9 {

@@ -58,6 +58,9 @@ func init() {
 	conv("3x3groups", i8, i8, i8, 4, 0, 2, []int{1, 96, 6, 7}, []int{40, 48, 3, 3}, map[string]any{"pads": p1, "group": int64(2)})
 	conv("pixel", i8, i8, i8, -3, 0, 5, []int{1, 50, 1, 1}, []int{33, 50, 1, 1}, nil)
 	conv("3x3", u8, i8, u8, 255, 0, 0, []int{2, 32, 14, 14}, []int{48, 32, 3, 3}, map[string]any{"pads": p1})
+	// As large as Winograd's F(4x4) wants where bytes have dot products: several blocks, and parts of the panels.
+	conv("3x3blocks", i8, i8, i8, -7, 0, 11, []int{1, 72, 18, 23}, []int{104, 72, 3, 3}, map[string]any{"pads": p1})
+	conv("3x3parts", u8, i8, u8, 130, 0, 3, []int{1, 96, 16, 14}, []int{128, 96, 3, 3}, map[string]any{"pads": p1})
 	conv("3x3tails", i8, u8, i8, 17, 128, -7, []int{2, 5, 9, 8}, []int{21, 5, 3, 3}, map[string]any{"pads": p1, "strides": ints(2, 1)})
 	conv("3x3odd", i8, i8, u8, -7, 0, 100, []int{2, 20, 9, 11}, []int{40, 20, 3, 3}, map[string]any{"pads": ints(1, 0, 1, 2)})
 	conv("7x7s2", u8, i8, u8, 114, 0, 0, []int{1, 3, 21, 30}, []int{24, 3, 7, 7}, map[string]any{"pads": ints(3, 3, 3, 3), "strides": ints(2, 2)})
