@@ -24,7 +24,7 @@ TEXT ·f32Gemm6x16AVX2(SB), NOSPLIT, $0-8
 	ADDQ SI, R15
 	MOVQ (R14), AX
 	CMPQ 8(R14), $0x08
-	JLE  narrow
+	JLE  w1
 	CMPQ AX, $0x06
 	JEQ  m6w2
 	CMPQ AX, $0x05
@@ -2658,7 +2658,7 @@ m6w2again:
 	MOVQ AX, 360(R14)
 	JMP  m6w2
 
-narrow:
+w1:
 	CMPQ AX, $0x06
 	JEQ  m6w1
 	CMPQ AX, $0x05

@@ -136,30 +136,49 @@ func gemm(c *build.Context, v isa) {
 	c.MOVQ(reg.RAX, mem(t, tLeft))
 	c.MOVQ(mem(t, tAhead), reg.R15)
 	c.ADDQ(b, reg.R15)
-	// One body for each number of rows and of registers a row.
+	// One body for each number of rows and of registers a row, the last of which may be multiplied by half.
 	c.MOVQ(mem(t, tM), reg.RAX)
-	c.CMPQ(mem(t, tN), operand.U8(v.width))
-	c.JLE(operand.LabelRef("narrow"))
-	for _, w := range []int{2, 1} {
-		if w == 1 {
-			c.Label("narrow")
-		}
+	kinds := []gemmKind{{"w2", 2, false}, {"w1", 1, false}}
+	if v.avx512 {
+		kinds = append(kinds, gemmKind{"h2", 2, true})
+		c.CMPQ(mem(t, tN), operand.U8(v.width*3/2))
+		c.JLE(operand.LabelRef("less"))
+	} else {
+		c.CMPQ(mem(t, tN), operand.U8(v.width))
+		c.JLE(operand.LabelRef("w1"))
+	}
+	for _, kind := range kinds {
+		c.Label(kind.name)
 		for m := v.mr; m > 1; m-- {
 			c.CMPQ(reg.RAX, operand.U8(m))
-			c.JEQ(operand.LabelRef(fmt.Sprintf("m%dw%d", m, w)))
+			c.JEQ(operand.LabelRef(fmt.Sprintf("m%d%s", m, kind.name)))
 		}
-		gemmBody(c, v, 1, w)
-		for m := 2; m <= v.mr; m++ {
-			gemmBody(c, v, m, w)
+		for m := 1; m <= v.mr; m++ {
+			gemmBody(c, v, m, kind)
 		}
+	}
+	if v.avx512 {
+		c.Label("less")
+		c.CMPQ(mem(t, tN), operand.U8(v.width))
+		c.JLE(operand.LabelRef("w1"))
+		c.JMP(operand.LabelRef("h2"))
 	}
 	c.Label("done")
 	c.VZEROUPPER()
 	c.RET()
 }
 
-func gemmBody(c *build.Context, v isa, m, w int) {
-	name := func(s string) string { return fmt.Sprintf("m%dw%d%s", m, w, s) }
+// gemmKind is how a row lies in registers: w of them, of the last of which only the lower half is
+// multiplied where half (on processors whose units are half as wide that takes half as long).
+type gemmKind struct {
+	name string
+	w    int
+	half bool
+}
+
+func gemmBody(c *build.Context, v isa, m int, kind gemmKind) {
+	w := kind.w
+	name := func(s string) string { return fmt.Sprintf("m%d%s%s", m, kind.name, s) }
 	ref := func(s string) operand.LabelRef { return operand.LabelRef(name(s)) }
 	t := reg.R14
 	a, b, rsa, csa, segs, ldb, off := reg.RBX, reg.RSI, reg.R8, reg.R9, reg.R10, reg.R11, reg.R12
@@ -300,8 +319,14 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 	}
 	// step is one k, disp bytes on in A and at row kk of B.
 	step := func(kk, disp int) {
+		half := func(j int, r reg.VecPhysical) operand.Op {
+			if kind.half && j == w-1 {
+				return r.AsY()
+			}
+			return r
+		}
 		for j := range w {
-			c.VMOVUPS(mem(b, (kk*2+j)*v.width*4), v.b[j])
+			c.VMOVUPS(mem(b, (kk*2+j)*v.width*4), half(j, v.b[j]))
 		}
 		for i := range m {
 			p := mem(bases[i/3], disp)
@@ -311,7 +336,7 @@ func gemmBody(c *build.Context, v isa, m, w int) {
 			}
 			c.VBROADCASTSS(p, v.bc[i%2])
 			for j := range w {
-				c.VFMADD231PS(v.b[j], v.bc[i%2], v.acc(i, j))
+				c.VFMADD231PS(half(j, v.b[j]), half(j, v.bc[i%2]), half(j, v.acc(i, j)))
 			}
 		}
 	}
