@@ -102,10 +102,12 @@ type I8Product struct {
 }
 
 // Ints is the work on bytes. Assembly and portable Go give the same integers.
-type Ints struct{ asm, vbmi bool }
+type Ints struct{ asm, vnni, vbmi bool }
 
 // IntsOf is the work for a processor with features f.
-func IntsOf(f cpu.Features) Ints { return Ints{haveAsm && f.AVX2FMA, haveAsm && f.VBMI} }
+func IntsOf(f cpu.Features) Ints {
+	return Ints{haveAsm && f.AVX2FMA, haveAsm && f.VNNI, haveAsm && f.VBMI}
+}
 
 // Name is what a kernel's name ends in.
 func (v Ints) Name() string {

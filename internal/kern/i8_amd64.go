@@ -23,6 +23,21 @@ func (v Ints) depthwise(t *I8Depthwise) {
 	}
 }
 
+func (v Ints) dwDot(t *I8DWDot) {
+	if v.vnni {
+		i8DWDot4x16VNNI(t)
+	} else {
+		i8DWDotGo(t)
+	}
+}
+
+func (v Ints) quads(dst []byte, src *[4][]byte, stride *[4]int, pixels int, flip byte) bool {
+	if v.asm {
+		i8QuadsAVX2(&dst[0], &src[0][0], &src[1][0], &src[2][0], &src[3][0], stride, pixels, uint64(flip))
+	}
+	return v.asm
+}
+
 func (v Ints) widen(dst []int16, src []byte, flip byte, zero int) int {
 	if !v.asm {
 		return 0
