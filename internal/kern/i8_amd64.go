@@ -38,6 +38,13 @@ func (v Ints) quads(dst []byte, src *[4][]byte, stride *[4]int, pixels int, flip
 	return v.asm
 }
 
+func (v Ints) transpose(dst, src []byte, dstStride, srcStride, squares, dstStep, srcStep int) bool {
+	if v.asm {
+		i8TransposeAVX2(&dst[0], &src[0], dstStride, srcStride, squares, dstStep, srcStep)
+	}
+	return v.asm
+}
+
 func (v Ints) widen(dst []int16, src []byte, flip byte, zero int) int {
 	if !v.asm {
 		return 0

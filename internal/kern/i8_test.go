@@ -175,6 +175,9 @@ func TestI8(t *testing.T) {
 		same("depthwise by fours", 2*19*m+20, func(v Ints, out []byte) {
 			v.DWDot(&I8DWDot{X: xb4, Off: []int{0, 64, 3, 640, 128}, RSX: 64, W: wb, Bias: bias, Mul: mul, Y: out, LDY: 19, Pixels: m, Lo: -100, Hi: 120, Zero: 7, Row: 70, Line: 19*m + 1, Rows: 2})
 		})
+		same("transpose", 700+16*m, func(v Ints, out []byte) {
+			v.Transpose(out, xb4, 40, 17, min(m, 3), 16, 160)
+		})
 		same("rows in fours", 64*m+3, func(v Ints, out []byte) {
 			v.Quads(out, &[4][]byte{xb4, xb4[5:], xb4[40:56], xb4[100:]}, &[4]int{16, 17, 0, 32}, m, byte(m)&1<<7)
 		})
