@@ -48,7 +48,16 @@ func toPixels(v kern.Ints, dst []byte, stride, width int, src []byte, plane, n, 
 		return
 	}
 	if width < 8 {
-		for c := range channels {
+		c := 0
+		for ; c+2 <= channels; c += 2 {
+			at, y := c, src[(c+1)*plane:][:n]
+			for i, x := range src[c*plane:][:n] {
+				d := (*[2]byte)(dst[at:])
+				d[0], d[1] = x, y[i]
+				at += stride
+			}
+		}
+		for ; c < channels; c++ {
 			at := c
 			for _, x := range src[c*plane:][:n] {
 				dst[at] = x

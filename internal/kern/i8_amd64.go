@@ -94,7 +94,14 @@ func (v Ints) quantize(dst []byte, src []float32, scale, lo, hi float32, zero in
 		return 0
 	}
 	i8QuantizeAVX2(dst, src, scale, lo, hi, zero)
-	return len(src) &^ 15
+	n := len(src)
+	if n < 16 {
+		return 0
+	}
+	if n%16 != 0 { // the last ones with some before them once more
+		i8QuantizeAVX2(dst[n-16:], src[n-16:], scale, lo, hi, zero)
+	}
+	return n
 }
 
 func (v Ints) dequantize(dst []float32, src []byte, flip byte, zero int, scale float32) int {
