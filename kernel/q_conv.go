@@ -631,6 +631,9 @@ func prepareQDepthwise(fn *graph.Node, e *Env) (*Prepared, error) {
 	x, y := viewOf(n.In[0]), viewOf(n.Out[0])
 	ws := n.In[3].Type.Shape
 	win, _ := window2D(n, n.In[0].Type.Shape, n.Out[0].Type.Shape, ws[2:])
+	if qdwDotMatch(n, &win, &x, &y, e) {
+		return prepareQDWDot(fn, e)
+	}
 	if qdw3Match(n, &win, &x, &y, e) {
 		return prepareQDW3(fn, e)
 	}

@@ -80,7 +80,7 @@ func prepareQuantize(n *graph.Node, e *Env) (*Prepared, error) {
 	// Planes whose rows follow each other, as the pixels do, are one row of each image.
 	rgb := !x.nhwc && y.c == 3 && y.sw == 3
 	whole := rgb && x.sh == y.w && y.sh == 3*y.w
-	p.Scratch = y.w
+	p.Scratch = y.w * min(16, y.c)
 	p.Phases = []Phase{{Tiles: tiles, Run: func(c *Call, tile int, scratch []byte) {
 		src, dst := f32s(c.In[0]), c.Out[0].Bytes()
 		r0, r1 := part(tile, tiles, rows)
@@ -100,15 +100,13 @@ func prepareQuantize(n *graph.Node, e *Env) (*Prepared, error) {
 				}
 			case y.c == 1 && y.sw == 1:
 				v.Quantize(dst[b:][:y.w], src[a:][:y.w], scale, rq.lo, rq.hi, rq.zero)
-			default:
-				for ch := range y.c {
-					t := scratch[:y.w]
-					v.Quantize(t, src[a+ch*x.sc:][:y.w], scale, rq.lo, rq.hi, rq.zero)
-					at := b + ch*y.sc
-					for _, q := range t {
-						dst[at] = q
-						at += y.sw
+			default: // 16 planes at a time, so that what is turned round is near
+				for ch := 0; ch < y.c; ch += 16 {
+					m := min(16, y.c-ch)
+					for i := range m {
+						v.Quantize(scratch[i*y.w:][:y.w], src[a+(ch+i)*x.sc:][:y.w], scale, rq.lo, rq.hi, rq.zero)
 					}
+					toPixels(v, dst[b+ch:], y.sw, min(16, y.sw-ch), scratch, y.w, y.w, m)
 				}
 			}
 		}

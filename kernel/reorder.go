@@ -6,28 +6,29 @@ import (
 	"whit/tensor"
 )
 
-// The reorder kernels convert between row-major [N,C,H,W] and NHWC with channel
-// stride and halo, both ways, for elements of 4 bytes and of one; tiles are image rows.
+// The reorder kernel converts between row-major [N,C,H,W] and NHWC with channel
+// stride and halo, both ways, for elements of 4 bytes; tiles are image rows.
 func init() {
-	registerReorder("x32_reorder", 32, tensor.Words)
-	registerReorder("x8_reorder", 8, (*tensor.Tensor).Bytes)
-}
-
-func registerReorder[T element](name string, bits int, of func(*tensor.Tensor) []T) {
 	Register(Kernel{
-		Domain: graph.Domain, Op: "Reorder", Name: name,
-		Match: func(n *graph.Node, _ *Env) bool {
-			return n.In[0].Type.DType.Bits() == bits && len(n.In[0].Type.Shape) == 4
-		},
-		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
-			return Layouts{In: in[:1], Out: []graph.Layout{n.Out[0].Layout}}
-		},
+		Domain: graph.Domain, Op: "Reorder", Name: "x32_reorder", Match: reorders(32), Layout: reorderLayout,
 		Prepare: func(n *graph.Node, e *Env) (*Prepared, error) {
 			s, from, to, z := n.In[0].Type.Shape, n.In[0].Layout, n.Out[0].Layout, kern.ZipperOf(e.CPU)
-			run := func(c *Call, tile int, _ []byte) { reorderRow(of(c.In[0]), of(c.Out[0]), s, from, to, z, tile) }
+			run := func(c *Call, tile int, _ []byte) {
+				reorderRow(tensor.Words(c.In[0]), tensor.Words(c.Out[0]), s, from, to, z, tile)
+			}
 			return &Prepared{Phases: []Phase{{Tiles: s[0] * rows(s[2], to), Run: run}}}, nil
 		},
 	})
+}
+
+func reorders(bits int) func(*graph.Node, *Env) bool {
+	return func(n *graph.Node, _ *Env) bool {
+		return n.In[0].Type.DType.Bits() == bits && len(n.In[0].Type.Shape) == 4
+	}
+}
+
+func reorderLayout(n *graph.Node, in []graph.Layout) Layouts {
+	return Layouts{In: in[:1], Out: []graph.Layout{n.Out[0].Layout}}
 }
 
 // element is what kernels that only move hold an element as.

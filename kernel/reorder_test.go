@@ -71,3 +71,52 @@ func BenchmarkReorder(b *testing.B) {
 		}
 	}
 }
+
+// TestReorderBytes: there and back, by every variant, with tiles in any order.
+func TestReorderBytes(t *testing.T) {
+	for _, s := range []tensor.Shape{{3, 40, 1, 1}, {2, 3, 5, 7}, {1, 1, 16, 3}, {2, 16, 3, 3}, {1, 35, 7, 7}, {1, 64, 40, 30}, {1, 2, 175, 31}} {
+		for _, to := range []graph.Layout{
+			{Order: graph.NHWC, CStride: s[1]},
+			{Order: graph.NHWC, CStride: round16(s[1])},
+			{Order: graph.NHWC, CStride: s[1] + 21},
+			{Order: graph.NHWC, CStride: s[1], Halo: [4]int{1, 0, 2, 1}},
+		} {
+			for _, f := range cpu.Detect().Variants() {
+				run := func(x *tensor.Tensor, from, to graph.Layout) *tensor.Tensor {
+					n := &graph.Node{In: []*graph.Value{{Type: x.Type, Layout: from}}, Out: []*graph.Value{{Type: x.Type, Layout: to}}}
+					p, err := prepareByteReorder(n, &Env{CPU: f})
+					if err != nil {
+						t.Fatal(err)
+					}
+					y := tensor.New(tensor.Uint8, PhysicalLen(s, to))
+					fill(y.Bytes(), 0xff)
+					if y, err = tensor.View(x.Type, y.Bytes()); err != nil {
+						t.Fatal(err)
+					}
+					c := &Call{In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{y}}
+					for tile := range p.Phases[0].Tiles {
+						p.Phases[0].Run(c, p.Phases[0].Tiles-1-tile, nil)
+					}
+					return y
+				}
+				x := tensor.New(tensor.Uint8, s...)
+				for i := range x.Bytes() {
+					x.Bytes()[i] = byte(i*i + i>>8)
+				}
+				y := run(x, graph.Layout{}, to)
+				want := make([]byte, PhysicalLen(s, to))
+				ni, ci, hi, wi, off := Stride(s, to)
+				for i, v := range x.Bytes() {
+					w, h, ch, n := i%s[3], i/s[3]%s[2], i/s[3]/s[2]%s[1], i/s[3]/s[2]/s[1]
+					want[off+n*ni+ch*ci+h*hi+w*wi] = v
+				}
+				if !slices.Equal(y.Bytes(), want) {
+					t.Errorf("%v, %v, %v: to NHWC differs", s, to, f)
+				}
+				if back := run(y, to, graph.Layout{}); !slices.Equal(back.Bytes(), x.Bytes()) {
+					t.Errorf("%v, %v, %v: back to row-major differs", s, to, f)
+				}
+			}
+		}
+	}
+}

@@ -102,11 +102,7 @@ type I8Product struct {
 }
 
 // Ints is the work on bytes. Assembly and portable Go give the same integers.
-type Ints struct {
-	asm  bool
-	wide bool // with AVX-512 VNNI
-	vbmi bool
-}
+type Ints struct{ asm, vnni, vbmi bool }
 
 // IntsOf is the work for a processor with features f.
 func IntsOf(f cpu.Features) Ints {

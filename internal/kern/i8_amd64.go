@@ -23,6 +23,28 @@ func (v Ints) depthwise(t *I8Depthwise) {
 	}
 }
 
+func (v Ints) dwDot(t *I8DWDot) {
+	if v.vnni {
+		i8DWDot4x16VNNI(t)
+	} else {
+		i8DWDotGo(t)
+	}
+}
+
+func (v Ints) quads(dst []byte, src *[4][]byte, stride *[4]int, pixels int, flip byte) bool {
+	if v.asm {
+		i8QuadsAVX2(&dst[0], &src[0][0], &src[1][0], &src[2][0], &src[3][0], stride, pixels, uint64(flip))
+	}
+	return v.asm
+}
+
+func (v Ints) transpose(dst, src []byte, dstStride, srcStride, squares, dstStep, srcStep int) bool {
+	if v.asm {
+		i8TransposeAVX2(&dst[0], &src[0], dstStride, srcStride, squares, dstStep, srcStep)
+	}
+	return v.asm
+}
+
 func (v Ints) widen(dst []int16, src []byte, flip byte, zero int) int {
 	if !v.asm {
 		return 0
@@ -72,7 +94,14 @@ func (v Ints) quantize(dst []byte, src []float32, scale, lo, hi float32, zero in
 		return 0
 	}
 	i8QuantizeAVX2(dst, src, scale, lo, hi, zero)
-	return len(src) &^ 15
+	n := len(src)
+	if n < 16 {
+		return 0
+	}
+	if n%16 != 0 { // the last ones with some before them once more
+		i8QuantizeAVX2(dst[n-16:], src[n-16:], scale, lo, hi, zero)
+	}
+	return n
 }
 
 func (v Ints) dequantize(dst []float32, src []byte, flip byte, zero int, scale float32) int {
@@ -121,7 +150,7 @@ func (v Ints) winoOut(t *I8WinoOut) {
 
 func (v Ints) winoIn4(t *I8WinoIn) {
 	switch {
-	case v.wide && t.Bytes != nil:
+	case v.vnni && t.Bytes != nil:
 		i8WinoIn4x32AVX512(t)
 	case v.asm && t.Bytes == nil:
 		i8WinoIn4AVX2(t)
@@ -132,7 +161,7 @@ func (v Ints) winoIn4(t *I8WinoIn) {
 
 func (v Ints) winoOut4(t *I8WinoOut) {
 	switch {
-	case v.wide:
+	case v.vnni:
 		i8WinoOut4x16AVX512(t)
 	case v.asm:
 		i8WinoOut4AVX2(t)

@@ -35,7 +35,7 @@ func (v Ints) winoFilters(dst []int16, ld int, src []byte, pairs, m int) bool {
 	if !v.asm {
 		return false
 	}
-	if v.wide && m == 4 {
+	if v.vnni && m == 4 {
 		i8WinoFilters4x16AVX512(&dst[0], ld, &src[0], pairs, &zipLanes)
 		return true
 	}

@@ -4,6 +4,9 @@ package kern
 
 func (v Ints) tile(t *I8Tile)                                                           { i8TileGo(t) }
 func (v Ints) depthwise(t *I8Depthwise)                                                 { i8DepthwiseGo(t) }
+func (v Ints) dwDot(t *I8DWDot)                                                         { i8DWDotGo(t) }
+func (v Ints) quads([]byte, *[4][]byte, *[4]int, int, byte) bool                        { return false }
+func (v Ints) transpose(_, _ []byte, _, _, _, _, _ int) bool                            { return false }
 func (v Ints) max(t *I8Max)                                                             { i8MaxGo(t) }
 func (v Ints) widen([]int16, []byte, byte, int) int                                     { return 0 }
 func (v Ints) sum(*I8Sum) int                                                           { return 0 }

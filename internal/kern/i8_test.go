@@ -17,6 +17,7 @@ func TestI8Offsets(t *testing.T) {
 	var m I8Max
 	var s I8Sum
 	var p I8Product
+	var q I8DWDot
 	var v I8WinoIn
 	var o I8WinoOut
 	for i, c := range []struct{ got, want uintptr }{
@@ -31,6 +32,9 @@ func TestI8Offsets(t *testing.T) {
 		{unsafe.Offsetof(s.B), 24}, {unsafe.Offsetof(s.Y), 48}, {unsafe.Offsetof(s.N), 72}, {unsafe.Offsetof(s.Flip), 80},
 		{unsafe.Offsetof(s.ZA), 88}, {unsafe.Offsetof(s.ZB), 92}, {unsafe.Offsetof(s.MA), 96}, {unsafe.Offsetof(s.MB), 100},
 		{unsafe.Offsetof(s.Lo), 104}, {unsafe.Offsetof(s.Hi), 108}, {unsafe.Offsetof(s.Zero), 112},
+		{unsafe.Offsetof(q.Off), 24}, {unsafe.Offsetof(q.RSX), 48}, {unsafe.Offsetof(q.W), 56}, {unsafe.Offsetof(q.Bias), 80},
+		{unsafe.Offsetof(q.Mul), 104}, {unsafe.Offsetof(q.Y), 128}, {unsafe.Offsetof(q.LDY), 152}, {unsafe.Offsetof(q.Pixels), 160},
+		{unsafe.Offsetof(q.Row), 184}, {unsafe.Offsetof(q.Line), 192}, {unsafe.Offsetof(q.Rows), 200}, {unsafe.Offsetof(q.Lo), 168}, {unsafe.Offsetof(q.Hi), 172}, {unsafe.Offsetof(q.Zero), 176},
 		{unsafe.Offsetof(p.B), 24}, {unsafe.Offsetof(p.Y), 48}, {unsafe.Offsetof(p.StepA), 72}, {unsafe.Offsetof(p.StepB), 80}, {unsafe.Offsetof(p.StepY), 88},
 		{unsafe.Offsetof(p.Pixels), 96}, {unsafe.Offsetof(p.N), 104}, {unsafe.Offsetof(p.Flip), 112}, {unsafe.Offsetof(p.ZA), 120}, {unsafe.Offsetof(p.ZB), 124},
 		{unsafe.Offsetof(p.Mul), 128}, {unsafe.Offsetof(p.Lo), 132}, {unsafe.Offsetof(p.Hi), 136}, {unsafe.Offsetof(p.Zero), 140},
@@ -163,6 +167,19 @@ func TestI8(t *testing.T) {
 			for i, w := range sums {
 				out[4*i], out[4*i+1], out[4*i+2], out[4*i+3] = byte(w), byte(w>>8), byte(w>>16), byte(w>>24)
 			}
+		})
+		xb4, wb := b(64*(m+12)), make([]int8, 5*64)
+		for i := range wb {
+			wb[i] = int8(r.Uint32())
+		}
+		same("depthwise by fours", 2*19*m+20, func(v Ints, out []byte) {
+			v.DWDot(&I8DWDot{X: xb4, Off: []int{0, 64, 3, 640, 128}, RSX: 64, W: wb, Bias: bias, Mul: mul, Y: out, LDY: 19, Pixels: m, Lo: -100, Hi: 120, Zero: 7, Row: 70, Line: 19*m + 1, Rows: 2})
+		})
+		same("transpose", 700+16*m, func(v Ints, out []byte) {
+			v.Transpose(out, xb4, 40, 17, min(m, 3), 16, 160)
+		})
+		same("rows in fours", 64*m+3, func(v Ints, out []byte) {
+			v.Quads(out, &[4][]byte{xb4, xb4[5:], xb4[40:56], xb4[100:]}, &[4]int{16, 17, 0, 32}, m, byte(m)&1<<7)
 		})
 		same("depthwise", 19*m, func(v Ints, out []byte) {
 			v.Depthwise(&I8Depthwise{X: make([]int16, 4000), Off: []int{0, 5}, RSX: 16, W: make([]int16, 32), Bias: bias, Mul: mul, Y: out, LDY: 19, Pixels: m, Lo: -128, Hi: 127})

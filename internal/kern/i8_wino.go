@@ -65,18 +65,18 @@ type I8WinoSums struct {
 
 // WinoPanels is the most panels of a call of WinoSums.
 func (v Ints) WinoPanels() int {
-	if v.wide {
+	if v.vnni {
 		return 2
 	}
 	return 1
 }
 
 // WinoBytes reports whether WinoIn4 is to read bytes.
-func (v Ints) WinoBytes() bool { return v.wide }
+func (v Ints) WinoBytes() bool { return v.vnni }
 
 // WinoName is what the name of a kernel by Winograd ends in.
 func (v Ints) WinoName() string {
-	if v.wide {
+	if v.vnni {
 		return "vnni"
 	}
 	return v.Name()
@@ -93,7 +93,7 @@ func (v Ints) WinoSums(t *I8WinoSums) {
 	}
 	last := t.Places - 1
 	_, _, _ = t.A[last*t.APos+(n-1)*t.Step+t.K-1], t.B[last*t.BPos+(t.Panels-1)*t.Panel+16*t.K-1], t.Sums[last*t.Pos+(t.Panels-1)*t.Out+16*n-1]
-	if v.wide {
+	if v.vnni {
 		const most = 14
 		calls := (n + most - 1) / most
 		t.height = (n + calls - 1) / calls

@@ -71,7 +71,7 @@ func (v Ints) WinoOut4(t *I8WinoOut) {
 	}
 	_, _, _, _ = t.M[35*t.Pos+16*t.Tiles-1], t.Bias[15], t.Mul[15], t.Tmp[255]
 	_ = t.Y[3*t.Row+(4*t.Tiles-1)*t.Pixel+15]
-	if v.wide {
+	if v.vnni {
 		// Limits of bytes, which may be signed.
 		lo, hi := int32(t.Lo)+t.Zero, int32(t.Hi)+t.Zero
 		if t.flip = 0; lo < 0 {

@@ -12,7 +12,7 @@ import (
 // TestWinoWide compares what is wider where there is AVX-512 VNNI with portable Go, bit for bit.
 func TestWinoWide(t *testing.T) {
 	wide := IntsOf(cpu.Detect())
-	if !wide.wide {
+	if !wide.vnni {
 		t.Skip("NOT RUN: this CPU or build lacks avx512vnni")
 	}
 	r := rand.New(rand.NewPCG(5, 6))
