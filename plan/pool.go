@@ -105,8 +105,19 @@ func help(ch chan task) {
 	}
 }
 
-// work claims tiles as worker w until the crew is closed. It spins between phases, giving the
-// processor away now and then so that a busy machine does not suffer, and lingers for
+// spin is the i-th time in a row that a worker finds nothing to do. After some microseconds other
+// goroutines may run, and after tens of them other threads: whoever is awaited has then most likely lost its
+// processor to one, which a spinning worker would keep from running on this one.
+func spin(i int) {
+	if i&(1<<8-1) == 0 {
+		runtime.Gosched()
+	}
+	if i&(1<<15-1) == 0 {
+		yield()
+	}
+}
+
+// work claims tiles as worker w until the crew is closed. It spins between phases and lingers for
 // some microseconds after a run: waking for the next one would cost it more.
 func (c *crew) work(w int, scratch []byte) {
 	const linger = 8 << 10
@@ -118,9 +129,8 @@ func (c *crew) work(w int, scratch []byte) {
 			}
 			continue
 		}
-		if idle++; idle&255 == 0 {
-			runtime.Gosched()
-		}
+		idle++
+		spin(idle)
 	}
 }
 
@@ -157,7 +167,7 @@ func (c *crew) share(p int, scratch []byte) {
 	c.shared += uint64(c.phases[p].tiles)
 	c.open.Store(open)
 	c.take(0, open, scratch)
-	for spin := 0; ; spin++ {
+	for i := 1; ; i++ {
 		done := uint64(0)
 		for i := range c.lanes {
 			done += c.lanes[i].done.Load()
@@ -165,8 +175,6 @@ func (c *crew) share(p int, scratch []byte) {
 		if done == c.shared {
 			return
 		}
-		if spin&255 == 255 {
-			runtime.Gosched()
-		}
+		spin(i)
 	}
 }
