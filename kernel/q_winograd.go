@@ -327,6 +327,11 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 		p0, p1 = few*p0, min(few*p1, len(first))
 		run(c, tile%nb, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
 	}}}
+	// A first run transforms the input once for every panel or few: 114 cycles a tile and 16 channels, as in
+	// qwinogradBeatsDots. Fresh memory for all panels takes about half a cycle a byte.
+	if tries := min(len(first), 16) - np; tries*all*step/16*114 > packing.Bytes/2 {
+		return p, nil
+	}
 	firstPanels(p, len(first), 2*panel, p.Scratch, &packing, func(c *Call, p0, p1 int, packed, scratch []byte) {
 		for b := range nb {
 			run(c, b, p0, p1, kern.Int16s(packed), scratch)

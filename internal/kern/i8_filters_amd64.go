@@ -28,6 +28,10 @@ func (v Ints) winoFilters(dst []int16, ld int, src []byte, pairs, m int) bool {
 	if !v.asm {
 		return false
 	}
+	if v.wide && m == 4 {
+		i8WinoFilters4x16AVX512(&dst[0], ld, &src[0], pairs, &zipLanes)
+		return true
+	}
 	var tmp [36 * 16]int16
 	if m == 2 {
 		i8WinoFilters2AVX2(&dst[0], ld, &src[0], pairs, &tmp)
@@ -36,3 +40,11 @@ func (v Ints) winoFilters(dst []int16, ld int, src []byte, pairs, m int) bool {
 	}
 	return true
 }
+
+// zipLanes puts 16 columns of two channels side by side, in the order of I8Lanes.
+var zipLanes = func() (z [32]int16) {
+	for i := range z {
+		z[i] = int16(16*(i%2) + I8Lanes[i/2])
+	}
+	return z
+}()

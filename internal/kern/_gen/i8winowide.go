@@ -44,7 +44,8 @@ func init() {
 	kernels = append(kernels,
 		kernel{"i8_winosums_14x32_vnni", i8WinoSums},
 		kernel{"i8_winoin4_32_avx512", i8WinoIn4Wide},
-		kernel{"i8_winoout4_16_avx512", i8WinoOut4Wide})
+		kernel{"i8_winoout4_16_avx512", i8WinoOut4Wide},
+		kernel{"i8_winofilters4_16_avx512", i8WinoFilters4Wide})
 }
 
 func i8WinoSums(c *build.Context) {
@@ -464,6 +465,78 @@ of which turning to int16 and to bytes, and the addition, saturate.`, "I8WinoOut
 	c.ADDQ(operand.U8(64), m)
 	c.DECQ(mem(t, oTiles))
 	c.JNZ(operand.LabelRef("tile"))
+	c.VZEROUPPER()
+	c.RET()
+}
+
+// i8WinoFilters4Wide holds the filters of two channels in the halves of a register, and all columns' transforms in eighteen.
+func i8WinoFilters4Wide(c *build.Context) {
+	const name = "i8WinoFilters4x16AVX512"
+	function(c, name, "func(dst *int16, ld int, src *byte, pairs int, zip *[32]int16)", name+` transforms filters; pairs is at least 1:
+
+	for c := range 2*pairs {
+		for lane, column := range I8Lanes {
+			for place, u := range WinoFilter4 of src[(9*c+tap)*16+column] as int8 {
+				dst[place*ld+(c/2*16+lane)*2+c%2] = u
+			}
+		}
+	}
+
+zip has 16*(i%2) + I8Lanes[i/2] at i.`)
+	d, ld, s, n, p := reg.RDI, reg.RDX, reg.RSI, reg.RCX, reg.RAX
+	c.Load(c.Param("zip"), p)
+	zip := zmm[24]
+	c.VMOVDQU32(mem(p, 0), zip)
+	c.Load(c.Param("dst"), d)
+	c.Load(c.Param("ld"), ld)
+	c.Load(c.Param("src"), s)
+	c.Load(c.Param("pairs"), n)
+	c.SHLQ(operand.U8(1), ld)
+	// line gives 6a, -4(a+b+c), 4(b-a-c), a+2b+4c, a-2b+4c and 12c in registers o, and changes c.
+	line := func(x [3]reg.VecPhysical, o []reg.VecPhysical) []reg.VecPhysical {
+		c.VPADDW(x[0], x[2], o[2])
+		c.VPSUBW(o[2], x[1], o[2])
+		c.VPADDW(x[1], x[1], o[3])
+		c.VPSUBW(o[3], o[2], o[1])
+		c.VPSLLW(operand.U8(2), o[1], o[1])
+		c.VPSLLW(operand.U8(2), o[2], o[2])
+		c.VPSLLW(operand.U8(2), x[2], o[5])
+		c.VPADDW(x[0], o[5], o[4])
+		c.VPADDW(o[3], o[4], o[0])
+		c.VPSUBW(o[3], o[4], o[4])
+		c.VPADDW(x[0], x[0], o[3])
+		c.VPADDW(x[0], o[3], o[3])
+		c.VPADDW(o[3], o[3], o[3])
+		c.VPADDW(o[5], o[5], x[2])
+		c.VPADDW(x[2], o[5], o[5])
+		return []reg.VecPhysical{o[3], o[1], o[2], o[0], o[4], o[5]}
+	}
+	c.Label("loop")
+	var e [3][]reg.VecPhysical
+	for x := range e {
+		g := [3]reg.VecPhysical{zmm[18], zmm[19], zmm[20]}
+		for k, r := range g {
+			tap := 16 * (3*k + x)
+			c.VMOVDQU32(mem(s, tap), r.AsX())
+			c.VINSERTI32X4(operand.U8(1), mem(s, 9*16+tap), r.AsY(), r.AsY())
+			c.VPMOVSXBW(r.AsY(), r)
+		}
+		e[x] = line(g, zmm[6*x:6*x+6])
+	}
+	c.MOVQ(d, p)
+	for y := range 6 {
+		for x, r := range line([3]reg.VecPhysical{e[0][y], e[1][y], e[2][y]}, zmm[18:24]) {
+			c.VPERMW(r, zip, r)
+			c.VMOVDQU32(r, mem(p, 0))
+			if y < 5 || x < 5 {
+				c.ADDQ(ld, p)
+			}
+		}
+	}
+	c.ADDQ(operand.U32(18*16), s)
+	c.ADDQ(operand.U8(64), d)
+	c.DECQ(n)
+	c.JNZ(operand.LabelRef("loop"))
 	c.VZEROUPPER()
 	c.RET()
 }
