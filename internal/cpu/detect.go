@@ -22,7 +22,7 @@ func Detect() Features {
 		f.AVX512 = f.AVX2FMA && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL
 		f.VNNI = f.AVX512 && x.HasAVX512VNNI
 		f.VBMI = f.VNNI && x.HasAVX512VBMI
-		f.AMX = f.VBMI && x.HasAMXTile && x.HasAMXInt8 && tilesAllowed()
+		f.AMX = f.VNNI && x.HasAMXTile && x.HasAMXInt8 && tilesAllowed()
 		return f
 	case "arm64":
 		return Features{NEON: cpu.ARM64.HasASIMD || runtime.GOOS == "darwin", DotProd: cpu.ARM64.HasASIMDDP}
@@ -46,6 +46,7 @@ func (f Features) Variants() []Features {
 		{AVX2FMA: true},
 		{AVX2FMA: true, AVX512: true},
 		{AVX2FMA: true, AVX512: true, VNNI: true},
+		{AVX2FMA: true, AVX512: true, VNNI: true, AMX: true},
 		{AVX2FMA: true, AVX512: true, VNNI: true, VBMI: true},
 		{AVX2FMA: true, AVX512: true, VNNI: true, VBMI: true, AMX: true},
 		{NEON: true},
