@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"slices"
 
 	"whit/graph"
 	"whit/internal/kern"
@@ -52,6 +53,7 @@ const (
 	curveBinary curveOp = iota
 	curveClamp
 	curveSigmoid
+	curveSwish // x·sigmoid(x)
 	curveTanh
 	curveErf
 	curveExp
@@ -114,6 +116,8 @@ func (cv *curve) run(v kern.Flat, dst, x, tmp []float32) {
 				v.Clamp(to, a, s.lo, s.hi)
 			case curveSigmoid:
 				v.Sigmoid(to, a)
+			case curveSwish:
+				v.Swish(to, a)
 			case curveTanh:
 				v.Tanh(to, a)
 			case curveErf:
@@ -211,7 +215,29 @@ func newCurve(nodes []*graph.Node, x *graph.Value) *curve {
 	if len(m.steps) == 0 || m.at[nodes[len(nodes)-1].Out[0]] != len(m.steps)-1 {
 		return nil
 	}
+	m.joinSwish()
 	return m.place()
+}
+
+// joinSwish makes one step of a sigmoid and the product with its argument after it.
+func (m *curveMaker) joinSwish() {
+	reads := func(s *curveStep, p int) bool { return s.a == p || s.op == curveBinary && s.b == p }
+	for i := len(m.steps) - 1; i > 0; i-- {
+		s, g := &m.steps[i], m.steps[i-1]
+		if g.op != curveSigmoid || g.a == curveConst || s.op != curveBinary || s.f != kern.OpMul || (s.a != g.a || s.b != i-1) && (s.b != g.a || s.a != i-1) ||
+			slices.ContainsFunc(m.steps[i+1:], func(s curveStep) bool { return reads(&s, i-1) }) {
+			continue
+		}
+		*s = curveStep{op: curveSwish, a: g.a}
+		m.steps = slices.Delete(m.steps, i-1, i)
+		for j := range m.steps {
+			for _, p := range []*int{&m.steps[j].a, &m.steps[j].b} {
+				if *p >= i {
+					*p--
+				}
+			}
+		}
+	}
 }
 
 // node adds the steps of n and says which makes its output.

@@ -30,7 +30,7 @@ func registerMoves[T element](prefix string, bits int, of func(*tensor.Tensor) [
 		{"", "Transpose", nil, transposeLayout},
 		{"", "Slice", func(n *graph.Node) bool { _, _, err := op.SliceSpans(n); return err == nil }, moveLayout},
 		{"", "Split", nil, moveLayout},
-		{"", "DepthToSpace", nil, moveLayout},
+		{"", "DepthToSpace", nil, depthToSpaceLayout},
 		{"", "SpaceToDepth", nil, moveLayout},
 		{"", "Pad", padMoves, padLayout},
 		{graph.Domain, "PadGrad", padMoves, moveLayout},
@@ -71,6 +71,15 @@ func moveLayout(n *graph.Node, in []graph.Layout) Layouts {
 		for i := range l.Out {
 			l.Out[i] = nhwc([4]int{})
 		}
+	}
+	return l
+}
+
+// depthToSpaceLayout writes pictures, of at most four channels, row-major: they leave the graph.
+func depthToSpaceLayout(n *graph.Node, in []graph.Layout) Layouts {
+	l := moveLayout(n, in)
+	if n.Out[0].Type.Shape[1] <= 4 {
+		l.Out[0] = graph.Layout{}
 	}
 	return l
 }
@@ -231,13 +240,51 @@ func runMove[T element](m *move, dst, src []T, u, r0, r1 int) {
 		}
 	case cols == 2 && cd == 1 && rd == 2 && rs == 1: // two rows into pairs
 		zip(m.zip, dst[di+2*r0:], src[si+r0:][:r1-r0], src[si+cs+r0:])
-	default:
+	case min(cs, cd, rs, rd) < 0: // backwards
 		for r := r0; r < r1; r++ {
 			s, d := si+r*rs, di+r*rd
 			for range cols {
 				dst[d] = src[s]
 				s, d = s+cs, d+cd
 			}
+		}
+	case cols < r1-r0: // the longer loop is the inner one
+		for c := range cols {
+			moveLine(dst[di+c*cd+r0*rd:], rd, src[si+c*cs+r0*rs:], rs, r1-r0)
+		}
+	default:
+		for r := r0; r < r1; r++ {
+			moveLine(dst[di+r*rd:], cd, src[si+r*rs:], cs, cols)
+		}
+	}
+}
+
+// moveLine is dst[i*to] = src[i*from] for i < n, where steps are not negative.
+func moveLine[T element](dst []T, to int, src []T, from, n int) {
+	if n < 1 {
+		return
+	}
+	dst = dst[:(n-1)*to+1]
+	if from == 1 && to == 1 {
+		copy(dst, src)
+		return
+	}
+	switch {
+	case from == 1 && to == 2:
+		for i, v := range src[:n] {
+			dst[2*i] = v
+		}
+	case to == 1:
+		s := 0
+		for i := range dst {
+			dst[i] = src[s]
+			s += from
+		}
+	default:
+		d, s := 0, 0
+		for range n {
+			dst[d] = src[s]
+			d, s = d+to, s+from
 		}
 	}
 }

@@ -79,15 +79,6 @@ func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, 
 		}
 	}
 	a, b := fo+img*fn+y*fh, to0+img*tn+y*th
-	if fc == 1 { // NHWC to row-major: walk the destination
-		for ch := range s[1] {
-			d := dst[b+ch*tc:]
-			for x := range s[3] {
-				d[x*tw] = src[a+ch*fc+x*fw]
-			}
-		}
-		return
-	}
 	// Pixels of an image are written whole, three channels at a time.
 	ch := 0
 	if fw == 1 && tc == 1 {
@@ -106,9 +97,6 @@ func reorderRow[T element](src, dst []T, s tensor.Shape, from, to graph.Layout, 
 		}
 	}
 	for ; ch < s[1]; ch++ {
-		in := src[a+ch*fc:]
-		for x := range s[3] {
-			dst[b+ch*tc+x*tw] = in[x*fw]
-		}
+		moveLine(dst[b+ch*tc:], tw, src[a+ch*fc:], fw, s[3])
 	}
 }

@@ -33,7 +33,22 @@ var erfTable = func() (t [15 * 8]float32) {
 func (v Flat) Exp(dst, x []float32) { v.each(dst, x, vecExp, Exp) }
 
 // Sigmoid is dst[i] = Sigmoid(x[i]) for i < len(dst); dst may be x.
-func (v Flat) Sigmoid(dst, x []float32) { v.each(dst, x, vecSigmoid, Sigmoid) }
+func (v Flat) Sigmoid(dst, x []float32) {
+	f := vecSigmoid
+	if v.wide {
+		f = wideSigmoid
+	}
+	v.each(dst, x, f, Sigmoid)
+}
+
+// Swish is dst[i] = Swish(x[i]) for i < len(dst); dst may be x.
+func (v Flat) Swish(dst, x []float32) {
+	f := vecSwish
+	if v.wide {
+		f = wideSwish
+	}
+	v.each(dst, x, f, Swish)
+}
 
 // Tanh is dst[i] = Tanh(x[i]) for i < len(dst); dst may be x.
 func (v Flat) Tanh(dst, x []float32) { v.each(dst, x, vecTanh, Tanh) }

@@ -44,6 +44,9 @@ func Sigmoid(x float32) float32 {
 	return e / (1 + e)
 }
 
+// Swish is x times Sigmoid(x).
+func Swish(x float32) float32 { return x * Sigmoid(x) }
+
 // Tanh is the hyperbolic tangent.
 func Tanh(x float32) float32 {
 	a := x

@@ -17,10 +17,12 @@ const (
 
 // Flat is elementwise work on contiguous floats. Assembly and portable Go give the
 // same bits: every operation rounds once and none is fused.
-type Flat struct{ asm bool }
+type Flat struct{ asm, wide bool }
 
 // FlatOf is the work for a processor with features f.
-func FlatOf(f cpu.Features) Flat { return Flat{haveAsm && (f.AVX2FMA || f.NEON)} }
+func FlatOf(f cpu.Features) Flat {
+	return Flat{asm: haveAsm && (f.AVX2FMA || f.NEON), wide: haveAsm && f.AVX2FMA && f.AVX512}
+}
 
 // Binary is dst[i] = op(a[i], b[i]) for i < len(dst); an a or b of step 0 is one
 // float for all i (steps are 0 or 1). dst may be a or b.

@@ -67,6 +67,8 @@ func moveCases() {
 	add("transpose/all", "Transpose", 0, nil, x)
 	for _, mode := range []string{"DCR", "CRD"} {
 		add("depthtospace/"+mode, "DepthToSpace", 0, map[string]any{"blocksize": int64(2), "mode": mode}, x)
+		add("depthtospace/deep/"+mode, "DepthToSpace", 0, map[string]any{"blocksize": int64(2), "mode": mode}, Rand(22, f, 1, 40, 4, 6))
+		add("depthtospace/3/"+mode, "DepthToSpace", 0, map[string]any{"blocksize": int64(3), "mode": mode}, Rand(22, f, 1, 18, 4, 6))
 		add("spacetodepth/"+mode, "SpaceToDepth", 0, map[string]any{"blocksize": int64(2), "mode": mode}, x)
 	}
 	shuffle := func(name string, mid, perm, out []int64) {

@@ -112,6 +112,7 @@ func init() {
 			Case{Name: "nhwc/split" + n, Op: "Split", Outs: 2, Attrs: map[string]any{"axis": int64(1)}, In: []*tensor.Tensor{Rand(1, d, 2, 12, 4, 6), tensor.From([]int64{5, 7}, 2)}, ConstIn: []int{1}},
 			Case{Name: "nhwc/transpose" + n, Op: "Transpose", Attrs: map[string]any{"perm": ints(0, 2, 3, 1)}, In: []*tensor.Tensor{Rand(1, d, 2, 12, 4, 6)}},
 			Case{Name: "nhwc/depthtospace" + n, Op: "DepthToSpace", Attrs: map[string]any{"blocksize": int64(2), "mode": "CRD"}, In: []*tensor.Tensor{Rand(1, d, 2, 12, 4, 6)}},
+			Case{Name: "nhwc/depthtospace/deep" + n, Op: "DepthToSpace", Attrs: map[string]any{"blocksize": int64(2), "mode": "CRD"}, In: []*tensor.Tensor{Rand(1, d, 2, 40, 4, 6)}},
 			Case{Name: "quantize/image" + n, Op: "QuantizeLinear", In: []*tensor.Tensor{Rand(1, tensor.Float32, 2, 19, 5, 21), s(0.013), zero(d, 40)}, F32Only: true},
 			Case{Name: "quantize/rgb" + n, Op: "QuantizeLinear", In: []*tensor.Tensor{Rand(1, tensor.Float32, 2, 3, 5, 21), s(0.013), zero(d, 40)}, F32Only: true},
 			Case{Name: "quantize/gray" + n, Op: "QuantizeLinear", In: []*tensor.Tensor{Rand(1, tensor.Float32, 2, 1, 5, 21), s(0.013), zero(d, 40)}, F32Only: true},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -41,6 +43,7 @@ func init() {
 	}{
 		{"f32_vecexp_avx2", "f32VecExpAVX2", "Exp", "expTable", 1, func(c *build.Context, _ int) { expOf(c, ymm[0], ymm[3]) }},
 		{"f32_vecsigmoid_avx2", "f32VecSigmoidAVX2", "Sigmoid", "expTable", 4, sigmoid},
+		{"f32_vecswish_avx2", "f32VecSwishAVX2", "Swish", "expTable", 4, swish},
 		{"f32_vectanh_avx2", "f32VecTanhAVX2", "Tanh", "expTable", 1, func(c *build.Context, _ int) { tanh(c) }},
 		{"f32_vecerf_avx2", "f32VecErfAVX2", "Erf", "erfTable", 4, erf},
 	} {
@@ -88,6 +91,115 @@ func init() {
 			c.RET()
 		}})
 	}
+}
+
+func init() {
+	for _, f := range []struct {
+		file, name, goFunc string
+		swish              bool
+	}{
+		{"f32_vecsigmoid_avx512", "f32VecSigmoidAVX512", "Sigmoid", false},
+		{"f32_vecswish_avx512", "f32VecSwishAVX512", "Swish", true},
+	} {
+		kernels = append(kernels, kernel{f.file, func(c *build.Context) { sigmoid512(c, f.name, f.goFunc, f.swish) }})
+	}
+}
+
+// sigmoid512 has the results of sigmoid's operations: numbers are rounded to integers and multiplied by
+// powers of two by instructions of AVX-512.
+func sigmoid512(c *build.Context, name, goFunc string, swish bool) {
+	function(c, name, "func(dst, a *float32, n int, table *float32)", name+` is, with n at least 1, table the first of expTable, and
+the results of `+goFunc+`'s operations:
+
+	for i := range n {
+		dst[i] = `+goFunc+`(a[i])
+	}`)
+	const size, most = 16, 4
+	d, a, n := reg.RDI, reg.RSI, reg.RCX
+	c.Load(c.Param("dst"), d)
+	c.Load(c.Param("a"), a)
+	c.Load(c.Param("n"), n)
+	c.Load(c.Param("table"), reg.RDX)
+	one := zmm[31]
+	c.VBROADCASTSS(row(eOne), one)
+	masks := []reg.OpmaskPhysical{reg.K1, reg.K2, reg.K3, reg.K4}
+	const x, r, k, t, p = 0, 1, 2, 3, 4
+	type regs = func(int) reg.VecPhysical
+	body := func(lanes int, mask reg.OpmaskPhysical) {
+		each := func(f func(l int, v regs)) {
+			for l := range lanes {
+				f(l, func(i int) reg.VecPhysical { return zmm[5*l+i] })
+			}
+		}
+		each(func(l int, v regs) {
+			if mask != nil {
+				c.VMOVUPS_Z(mem(a, 0), mask, v(x))
+			} else {
+				c.VMOVUPS(mem(a, 4*size*l), v(x))
+			}
+		})
+		each(func(_ int, v regs) { c.VORPS_BCST(row(eSign), v(x), v(r)) })                       // -|x|
+		each(func(l int, v regs) { c.VCMPPS_BCST(operand.U8(0x15), row(eLow), v(r), masks[l]) }) // not below low
+		each(func(_ int, v regs) { c.VMULPS_BCST(row(eLog2e), v(r), v(k)) })
+		each(func(_ int, v regs) { c.VRNDSCALEPS(operand.U8(8), v(k), v(k)) })
+		each(func(_ int, v regs) { c.VMULPS_BCST(row(eLn2Hi), v(k), v(t)) })
+		each(func(_ int, v regs) { c.VSUBPS(v(t), v(r), v(r)) })
+		each(func(_ int, v regs) { c.VMULPS_BCST(row(eLn2Lo), v(k), v(t)) })
+		each(func(_ int, v regs) { c.VSUBPS(v(t), v(r), v(r)) })
+		each(func(_ int, v regs) { c.VMULPS_BCST(row(eP0), v(r), v(p)) })
+		each(func(_ int, v regs) { c.VMULPS(v(r), v(r), v(t)) })
+		for i := eP1; i <= eP5; i++ {
+			each(func(_ int, v regs) { c.VADDPS_BCST(row(i), v(p), v(p)) })
+			if i < eP5 {
+				each(func(_ int, v regs) { c.VMULPS(v(r), v(p), v(p)) })
+			}
+		}
+		each(func(_ int, v regs) { c.VMULPS(v(t), v(p), v(p)) })
+		each(func(_ int, v regs) { c.VADDPS(v(r), v(p), v(p)) })
+		each(func(_ int, v regs) { c.VADDPS(one, v(p), v(p)) })
+		each(func(l int, v regs) { c.VSCALEFPS_Z(v(k), v(p), masks[l], v(p)) })
+		each(func(l int, v regs) { c.VPMOVD2M(v(x), masks[l]) }) // the sign of 0 does not matter: e is 1
+		each(func(_ int, v regs) { c.VADDPS(one, v(p), v(t)) })
+		each(func(l int, v regs) { c.VBLENDMPS(v(p), one, masks[l], v(p)) })
+		each(func(_ int, v regs) { c.VDIVPS(v(t), v(p), v(p)) })
+		if swish {
+			each(func(_ int, v regs) { c.VMULPS(v(x), v(p), v(p)) })
+		}
+		each(func(l int, v regs) {
+			if mask != nil {
+				c.VMOVUPS(v(p), mask, mem(d, 0))
+			} else {
+				c.VMOVUPS(v(p), mem(d, 4*size*l))
+			}
+		})
+	}
+	for _, lanes := range []int{most, 1} {
+		l := fmt.Sprintf("lanes%d", lanes)
+		c.Label(l)
+		c.CMPQ(n, operand.U8(size*lanes))
+		c.JLT(operand.LabelRef("below" + l))
+		body(lanes, nil)
+		if lanes == 1 {
+			c.ADDQ(operand.U8(4*size), a)
+			c.ADDQ(operand.U8(4*size), d)
+		} else {
+			c.ADDQ(operand.U32(4*size*lanes), a)
+			c.ADDQ(operand.U32(4*size*lanes), d)
+		}
+		c.SUBQ(operand.U8(size*lanes), n)
+		c.JMP(operand.LabelRef(l))
+		c.Label("below" + l)
+	}
+	c.TESTQ(n, n)
+	c.JZ(operand.LabelRef("end"))
+	c.MOVQ(operand.U32(1), reg.RAX)
+	c.SHLQ(reg.CL, reg.RAX)
+	c.DECQ(reg.RAX)
+	c.KMOVW(reg.EAX, reg.K5)
+	body(1, reg.K5)
+	c.Label("end")
+	c.VZEROUPPER()
+	c.RET()
 }
 
 // lane is the i-th of a vector's four registers: 0 is what comes in, 3 what goes out.
@@ -177,6 +289,14 @@ func sigmoid(c *build.Context, lanes int) {
 	each(func(_ int, v regs) { c.VADDPS(row(eOne), v(p), v(t)) })
 	each(func(_ int, v regs) { c.VBLENDVPS(v(k), row(eOne), v(p), v(p)) })
 	each(func(_ int, v regs) { c.VDIVPS(v(t), v(p), v(p)) })
+}
+
+// swish is x times sigmoid.
+func swish(c *build.Context, lanes int) {
+	sigmoid(c, lanes)
+	for l := range lanes {
+		c.VMULPS(mem(reg.RSI, 32*l), lane(l, 3), lane(l, 3))
+	}
 }
 
 // Rows of kern.erfTable.
