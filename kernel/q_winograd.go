@@ -322,10 +322,11 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 		transform(c, t0, t1, t0, v, image)
 		products(c, t0, t1, p0, p1, packed, v, scratch)
 	}
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
-		p0, p1 := part(tile/nb, np, (len(first)+few-1)/few)
+	grid := gridOf(nb, np, nb, (len(first)+few-1)/few, places*cin*ws[0]*2, x.size()+y.size())
+	p.Phases = []Phase{{Tiles: grid.tiles(), Run: func(c *Call, tile int, scratch []byte) {
+		b, _, p0, p1 := grid.at(tile)
 		p0, p1 = few*p0, min(few*p1, len(first))
-		run(c, tile%nb, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
+		run(c, b, p0, p1, kern.Int16s(packed.Bytes)[p0*panel:], scratch)
 	}}}
 	// A first run transforms the input once for every panel or few: 114 cycles a tile and 16 channels, as in
 	// qwinogradBeatsDots. Fresh memory for all panels takes about half a cycle a byte.
