@@ -357,8 +357,12 @@ func prepareWinograd(fn *graph.Node, e *Env) (*Prepared, error) {
 	without := strips <= 4 && panels >= 4 && pk.worthFirst()
 	// Where there are fewer filters than tiles, whoever multiplies a block transforms it before,
 	// and no worker reads what another one has written. Else strips of whole blocks are
-	// transformed together, and workers have filters of their own.
+	// transformed together, and workers have filters of their own. With AVX-512 that costs more than
+	// reading filters once a block, as long as they are few and blocks fill two tiles of the product.
 	own := !without && tiles >= cout
+	if u.MR >= 12 && tiles >= 4*u.MR && 3*tiles >= cout && 4*places*cin*cout <= 4<<20 {
+		own, without = true, false
+	}
 	if own {
 		if blocks < 16 { // shared evenly
 			blocks = min(tiles, (blocks+1)&^1)
