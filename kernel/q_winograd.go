@@ -250,8 +250,8 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	if w.signed {
 		flip, zero = 0x80, zero+128
 	}
-	// transform writes tiles t0 to t1 to v, which begins with tile at.
-	transform := func(c *Call, t0, t1, at int, v []int16, scratch []byte) {
+	// transform writes tiles t0 to t1 to v.
+	transform := func(c *Call, t0, t1 int, v []int16, scratch []byte) {
 		in := c.In[0].Bytes()
 		clear(scratch[bytes-2*slack : bytes])
 		t := kern.I8WinoIn{Row: w.iw * x.sw, Pixel: x.sw, Pos: vpos, Step: step, Blocks: step / 16, Zero: int16(zero)}
@@ -265,7 +265,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 				u.X, _ = kern.CutInt16(scratch, image)
 				w.wordsAround(u.X, in[img*x.sn:], ty, tx, k)
 			}
-			u.V, u.Tiles = v[(i-at)*step:], k
+			u.V, u.Tiles = v[(i-t0)*step:], k
 			qwinogradIn(w.ints, m, &u)
 			i += k
 		}
@@ -319,7 +319,7 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 	run := func(c *Call, b, p0, p1 int, packed []int16, scratch []byte) {
 		t0, t1 := part(b, nb, all)
 		v, image := kern.CutInt16(scratch[own:], places*vpos)
-		transform(c, t0, t1, t0, v, image)
+		transform(c, t0, t1, v, image)
 		products(c, t0, t1, p0, p1, packed, v, scratch)
 	}
 	grid := gridOf(nb, np, nb, (len(first)+few-1)/few, places*cin*ws[0]*2, x.size()+y.size())
