@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"whit/internal/cpu"
 )
 
 // peaks measures each instruction set's FMA limit on one core once: the best of
@@ -264,5 +266,161 @@ func BenchmarkFlat(b *testing.B) {
 				v.f.Clamp(z, x, 0, 1)
 			}
 		})
+	}
+}
+
+// BenchmarkSparse is 64 output planes of 128 inputs each, one weight in ten, on planes of 3136 pixels in pieces that
+// stay in the first-level cache; operations count the weights that are there.
+func BenchmarkSparse(b *testing.B) {
+	for _, u := range []*SparseMicro{sparseGo, sparseAVX2, sparseAVX512} {
+		m := map[string]*Micro{"go": micros[isaGo], "avx2": micros[isaAVX2], "avx512": micros[isaAVX512]}[u.ISA]
+		if !canRun(m) {
+			continue
+		}
+		for rows := 1; rows <= SparseRows; rows++ {
+			const planes, out, steps = 128, 64, 13
+			vecs := u.Vecs(rows)
+			n := 8 * vecs
+			t := &Sparse{X: random(1, planes*(n+16)), Y: make([]float32, (out+rows)*n), LDY: n, Rows: rows, Vecs: vecs, Strips: 1}
+			for o := 0; o < out; o += rows {
+				t.Cnt = append(t.Cnt, steps)
+				for s := range steps {
+					t.Idx = append(t.Idx, int32(4*(n+16)*((o*7+s*planes/steps)%planes)))
+				}
+			}
+			t.W = random(2, len(t.Idx)*rows)
+			b.Run(u.Name(rows), func(b *testing.B) { measure(b, m, 2*float64(len(t.W)*n), func() { u.Run(t) }) })
+		}
+	}
+}
+
+// BenchmarkCodes is a panel of 16 outputs of a product of one row with 2048 coded weights each.
+func BenchmarkCodes(b *testing.B) {
+	const k = 2048
+	for _, u := range []Coded{{}, CodedOf(cpu.Detect())} {
+		m := micros[isaGo]
+		if u.asm {
+			m = micros[isaAVX2]
+		}
+		for form := Codes4; form <= CodesU4; form++ {
+			t := &Codes{X: random(1, k), LDX: k, M: 1, K: k, W: make([]byte, form.PanelBytes(k)), Table: random(2, form.Table()), Scale: random(3, 16),
+				Zero: make([]int32, 16), Y: make([]float32, 16), Form: form}
+			b.Run(u.Name(form), func(b *testing.B) { measure(b, m, 2*16*k, func() { u.Run(t) }) })
+		}
+		if !u.asm && !CodedOf(cpu.Detect()).asm {
+			return
+		}
+	}
+}
+
+// BenchmarkDWPlanes is a depthwise convolution 3x3 of 16 planes of 28x28.
+func BenchmarkDWPlanes(b *testing.B) {
+	if !HaveDWPlanes(cpu.Detect()) {
+		b.Skip("NOT RUN: this CPU or build lacks it")
+	}
+	const planes, size = 16, 28
+	for _, stride := range []int{1, 2} {
+		out := size / stride
+		t := &DWPlanes{X: random(1, 2*DWPlanesSlack+planes*size*size), At: DWPlanesSlack, SPlane: size * size, W: random(2, 9*planes),
+			Y: make([]float32, planes*out*out+8), DPlane: out * out, DRow: out, Planes: planes, H: size, Width: size, Rows: out, Cols: out, PH: 1, PW: 1, Stride: stride}
+		t.Init()
+		b.Run(map[int]string{1: "stride1", 2: "stride2"}[stride], func(b *testing.B) {
+			measure(b, micros[isaAVX2], 2*9*float64(planes*out*out), func() { t.Run() })
+		})
+	}
+}
+
+// BenchmarkBytes is elementwise work on 16 KiB of quantised values, in bytes that are written.
+func BenchmarkBytes(b *testing.B) {
+	const n = 16 << 10
+	x, y, z, f := make([]byte, n), make([]byte, n), make([]byte, n), random(1, n)
+	for i := range x {
+		x[i], y[i] = byte(37*i), byte(91*i)
+	}
+	lookup := LookupOf(y[:256])
+	variants := []struct {
+		name string
+		v    Ints
+	}{{"go", Ints{}}}
+	if v := IntsOf(cpu.Detect()); v.asm {
+		variants = append(variants, struct {
+			name string
+			v    Ints
+		}{"avx2", Ints{asm: true}})
+		if v.vbmi {
+			variants = append(variants, struct {
+				name string
+				v    Ints
+			}{"avx512", v})
+		}
+	}
+	for _, w := range variants {
+		v := w.v
+		sum := &I8Sum{A: x, B: y, Y: z, N: n, ZA: 3, ZB: 5, MA: 0.5, MB: 0.25, Hi: 255}
+		product := &I8Product{A: x, B: y, Y: z, StepA: 64, StepB: 64, StepY: 64, Pixels: n / 64, N: 64, ZA: 3, ZB: 5, Mul: 0.01, Hi: 255}
+		gate := *product
+		gate.StepB = 0
+		for _, c := range []struct {
+			name string
+			f    func()
+		}{
+			{"quantize", func() { v.Quantize(z, f, 0.01, 0, 255, 7) }},
+			{"dequantize", func() { v.Dequantize(f, x, false, 7, 0.01) }},
+			{"lookup", func() { v.Lookup(z, x, lookup, n/64, 64, 64, 64) }},
+			{"sum", func() { v.Sum(sum) }},
+			{"product", func() { v.Product(product) }},
+			{"gate", func() { v.Product(&gate) }},
+			{"transpose", func() { v.Transpose(z, x, 16, n/16, n/256, 256, 16) }},
+		} {
+			b.Run(c.name+"/"+w.name, func(b *testing.B) {
+				b.SetBytes(n)
+				for b.Loop() {
+					c.f()
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkI8Depthwise is a depthwise convolution of bytes of 16 channels of 28x28, 3x3 and 5x5: the kernel of words,
+// and that of four bytes at a time.
+func BenchmarkI8Depthwise(b *testing.B) {
+	const size = 28
+	v := IntsOf(cpu.Detect())
+	for _, k := range []int{3, 5} {
+		wide, fours := size+k-1, (k+3)/4
+		ops := 2 * float64(k*k*16*size*size)
+		w := &I8Depthwise{X: make([]int16, wide*wide*16), RSX: 16, W: make([]int16, (k*k+1)*16), Bias: make([]int32, 16), Mul: make([]float32, 16),
+			Y: make([]byte, size*16), LDY: 16, Pixels: size, Hi: 255}
+		d := &I8DWDot{X: make([]byte, (size+k)*wide*64*fours), RSX: 64, W: make([]int8, fours*k*64), Bias: w.Bias, Mul: w.Mul, Y: make([]byte, size*size*16),
+			LDY: 16, Pixels: size, Hi: 255, Row: wide * 64, Line: 16 * size, Rows: size}
+		for i := range k {
+			for j := range k {
+				w.Off = append(w.Off, (i*wide+j)*16)
+				if i%4 == 0 {
+					d.Off = append(d.Off, (i*wide+j)*64)
+				}
+			}
+		}
+		w.Off = append(w.Off, 0) // taps come in pairs
+		name := map[int]string{3: "3x3", 5: "5x5"}[k]
+		b.Run(name+"/"+v.Name(), func(b *testing.B) {
+			for b.Loop() {
+				for range size {
+					row := *w
+					v.Depthwise(&row)
+				}
+			}
+			b.ReportMetric(float64(b.N)*ops/b.Elapsed().Seconds()/1e9, "GOP/s")
+		})
+		if v.DWDots() {
+			b.Run(name+"/vnni", func(b *testing.B) {
+				for b.Loop() {
+					call := *d
+					v.DWDot(&call)
+				}
+				b.ReportMetric(float64(b.N)*ops/b.Elapsed().Seconds()/1e9, "GOP/s")
+			})
+		}
 	}
 }

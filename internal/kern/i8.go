@@ -182,7 +182,7 @@ func i8TileGo(t *I8Tile) {
 	}
 }
 
-// Depthwise computes a row. It panics where a slice is too short.
+// Depthwise computes a row, and may leave another Y in t. It panics where a slice is too short.
 func (v Ints) Depthwise(t *I8Depthwise) {
 	if t.Pixels <= 0 {
 		return

@@ -25,7 +25,7 @@ type I8DWDot struct {
 // DWDots reports whether DWDot has instructions for it.
 func (v Ints) DWDots() bool { return v.vnni }
 
-// DWDot computes rows. It panics where a slice is too short.
+// DWDot computes rows, and may leave other values in t. It panics where a slice is too short.
 func (v Ints) DWDot(t *I8DWDot) {
 	if t.Pixels <= 0 || t.Rows <= 0 {
 		return
