@@ -2,9 +2,10 @@
 ONNX Runtime's own tool, NAME.int8.onnx (QDQ: uint8 activations, int8 weights by channel).
 
     python networks.py DIR [NAME ...]
+    python networks.py --more DIR [NAME ...]
     python networks.py --prune DIR [NAME ...]
 
---prune writes NAME.pruned.onnx instead: 90% of the weights of every dense layer and
+--more writes others of the same kinds instead. --prune writes NAME.pruned.onnx instead: 90% of the weights of every dense layer and
 ungrouped convolution are zero, in blocks of 4 output channels, least magnitude first.
 
 Batch 1, opset 17, BatchNormalization folded, He-initialised seeded weights: the
@@ -53,9 +54,21 @@ class Builder:
             return self.op("Relu", [y[0]], shape)
         if act == "relu6":
             return self.op("Clip", [y[0], self.const(np.float32(0)), self.const(np.float32(6))], shape)
+        if act == "silu":
+            return self.op("Mul", [y[0], self.op("Sigmoid", [y[0]], shape)[0]], shape)
+        if act == "hardswish":
+            return self.op("HardSwish", [y[0]], shape)
         if act == "prelu":
             return self.op("PRelu", [y[0], self.const(np.full((out, 1, 1), 0.25, np.float32))], shape)
         return y
+
+    def gate(self, x, width):
+        """Squeeze and excite: channels times a function of their means."""
+        c = x[1][1]
+        means = self.op("GlobalAveragePool", [x[0]], (x[1][0], c, 1, 1))
+        y = self.conv(self.conv(means, width, 1, act="relu"), c, 1)
+        y = self.op("HardSigmoid", [y[0]], y[1], alpha=1 / 6, beta=0.5)
+        return self.op("Mul", [x[0], y[0]], x[1])
 
     def dense(self, x, out, relu=False):
         n, k = x[1]
@@ -101,14 +114,16 @@ def lenet5(b):
     return [b.dense(b.dense(b.flat(x), 500, relu=True), 10)]
 
 
-def squeezenet(b):
-    x = b.maxpool(b.conv(b.input, 64, 3, 2, act="relu"), 3, 2, ceil=True)
-    for i, (squeeze, expand) in enumerate([(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]):
-        if i in (2, 4):
-            x = b.maxpool(x, 3, 2, ceil=True)
-        s = b.conv(x, squeeze, 1, act="relu")
-        x = b.concat([b.conv(s, expand, 1, act="relu"), b.conv(s, expand, 3, pad=1, act="relu")])
-    return [b.pooled(b.conv(x, 1000, 1, act="relu"))]
+def squeezenet(width, kernel, pools):
+    def build(b):
+        x = b.maxpool(b.conv(b.input, width, kernel, 2, act="relu"), 3, 2, ceil=True)
+        for i, (squeeze, expand) in enumerate([(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]):
+            if i in pools:
+                x = b.maxpool(x, 3, 2, ceil=True)
+            s = b.conv(x, squeeze, 1, act="relu")
+            x = b.concat([b.conv(s, expand, 1, act="relu"), b.conv(s, expand, 3, pad=1, act="relu")])
+        return [b.pooled(b.conv(x, 1000, 1, act="relu"))]
+    return build
 
 
 def mobilenetv2(b):
@@ -166,13 +181,95 @@ def resnet(depths, bottleneck):
     return build
 
 
-def vgg16(b):
-    x = b.input
-    for width, convs in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]:
-        for _ in range(convs):
-            x = b.conv(x, width, 3, pad=1, act="relu")
-        x = b.maxpool(x, 2, 2)
-    return [b.dense(b.dense(b.dense(b.flat(x), 4096, relu=True), 4096, relu=True), 1000)]
+def vgg(*convs):
+    def build(b):
+        x = b.input
+        for width, n in zip([64, 128, 256, 512, 512], convs):
+            for _ in range(n):
+                x = b.conv(x, width, 3, pad=1, act="relu")
+            x = b.maxpool(x, 2, 2)
+        return [b.dense(b.dense(b.dense(b.flat(x), 4096, relu=True), 4096, relu=True), 1000)]
+    return build
+
+
+def mobilenetv1(b):
+    x = b.conv(b.input, 32, 3, 2, 1, act="relu")
+    for out, stride in [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)] + [(512, 1)] * 5 + [(1024, 2), (1024, 1)]:
+        x = b.conv(b.conv(x, x[1][1], 3, stride, 1, group=x[1][1], act="relu"), out, 1, act="relu")
+    return [b.dense(b.pooled(x), 1000)]
+
+
+def mobilenetv3(b):
+    x = b.conv(b.input, 16, 3, 2, 1, act="hardswish")
+    for k, wide, out, gated, act, stride in [
+            (3, 16, 16, 0, "relu", 1), (3, 64, 24, 0, "relu", 2), (3, 72, 24, 0, "relu", 1), (5, 72, 40, 1, "relu", 2), (5, 120, 40, 1, "relu", 1),
+            (5, 120, 40, 1, "relu", 1), (3, 240, 80, 0, "hardswish", 2), (3, 200, 80, 0, "hardswish", 1), (3, 184, 80, 0, "hardswish", 1),
+            (3, 184, 80, 0, "hardswish", 1), (3, 480, 112, 1, "hardswish", 1), (3, 672, 112, 1, "hardswish", 1), (5, 672, 160, 1, "hardswish", 2),
+            (5, 960, 160, 1, "hardswish", 1), (5, 960, 160, 1, "hardswish", 1)]:
+        c = x[1][1]
+        y = b.conv(x, wide, 1, act=act) if wide != c else x
+        y = b.conv(y, wide, k, stride, k // 2, group=wide, act=act)
+        y = b.conv(b.gate(y, max(8, wide // 4 // 8 * 8)) if gated else y, out, 1, gain=0.5)
+        x = b.add(x, y) if stride == 1 and c == out else y
+    return [b.dense(b.pooled(b.conv(x, 960, 1, act="hardswish")), 1000)]
+
+
+def efficientnet(b):
+    x = b.conv(b.input, 32, 3, 2, 1, act="silu")
+    for widen, out, blocks, first, k in [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)]:
+        for i in range(blocks):
+            c, stride = x[1][1], first if i == 0 else 1
+            y = b.conv(x, c * widen, 1, act="silu") if widen > 1 else x
+            y = b.conv(y, c * widen, k, stride, k // 2, group=c * widen, act="silu")
+            y = b.conv(b.gate(y, max(4, c // 4)), out, 1, gain=0.5)
+            x = b.add(x, y) if stride == 1 and c == out else y
+    return [b.dense(b.pooled(b.conv(x, 1280, 1, act="silu")), 1000)]
+
+
+def densenet121(b):
+    x = b.maxpool(b.conv(b.input, 64, 7, 2, 3, act="relu"), 3, 2, 1)
+    for stage, layers in enumerate([6, 12, 24, 16]):
+        for _ in range(layers):
+            x = b.concat([x, b.conv(b.conv(x, 128, 1, act="relu"), 32, 3, pad=1, act="relu")])
+        if stage < 3:
+            n, c, h, w = (x := b.conv(x, x[1][1] // 2, 1, act="relu"))[1]
+            x = b.op("AveragePool", [x[0]], (n, c, h // 2, w // 2), kernel_shape=[2, 2], strides=[2, 2])
+    return [b.dense(b.pooled(x), 1000)]
+
+
+def resnet20(b):
+    x = b.conv(b.input, 16, 3, 1, 1, act="relu")
+    for width in [16, 32, 64]:
+        for i in range(3):
+            stride = 2 if width > 16 and i == 0 else 1
+            y = b.conv(b.conv(x, width, 3, stride, 1, act="relu"), width, 3, 1, 1, gain=0.3)
+            x = b.add(y, b.conv(x, width, 1, stride) if stride > 1 else x, relu=True)
+    return [b.dense(b.pooled(x), 10)]
+
+
+def espcn(b):
+    x = b.conv(b.conv(b.conv(b.input, 64, 5, pad=2, act="relu"), 32, 3, pad=1, act="relu"), 12, 3, pad=1)
+    n, c, h, w = x[1]
+    return [b.op("DepthToSpace", [x[0]], (n, 3, 2 * h, 2 * w), blocksize=2, mode="CRD")]
+
+
+def srcnn(b):
+    return [b.conv(b.conv(b.conv(b.input, 64, 9, pad=4, act="relu"), 32, 1, act="relu"), 1, 5, pad=2)]
+
+
+def rnet(b):
+    x = b.maxpool(b.conv(b.input, 28, 3, act="prelu"), 3, 2, ceil=True)
+    x = b.conv(b.maxpool(b.conv(x, 48, 3, act="prelu"), 3, 2, ceil=True), 64, 2, act="prelu")
+    x = b.dense(b.flat(x), 128)
+    return [b.dense(x, 2), b.dense(x, 4)]
+
+
+def onet(b):
+    x = b.maxpool(b.conv(b.input, 32, 3, act="prelu"), 3, 2, ceil=True)
+    x = b.maxpool(b.conv(x, 64, 3, act="prelu"), 3, 2, ceil=True)
+    x = b.conv(b.maxpool(b.conv(x, 64, 3, act="prelu"), 2, 2, ceil=True), 128, 2, act="prelu")
+    x = b.dense(b.flat(x), 256)
+    return [b.dense(x, 2), b.dense(x, 4), b.dense(x, 10)]
 
 
 def edsr(b):
@@ -195,14 +292,29 @@ def pnet(b):
 
 NETWORKS = {
     "lenet5": (lenet5, (1, 1, 28, 28)),
-    "squeezenet1_1": (squeezenet, (1, 3, 224, 224)),
+    "squeezenet1_1": (squeezenet(64, 3, (2, 4)), (1, 3, 224, 224)),
     "mobilenetv2": (mobilenetv2, (1, 3, 224, 224)),
     "shufflenetv2": (shufflenetv2, (1, 3, 224, 224)),
     "resnet18": (resnet([2, 2, 2, 2], False), (1, 3, 224, 224)),
     "resnet50": (resnet([3, 4, 6, 3], True), (1, 3, 224, 224)),
-    "vgg16": (vgg16, (1, 3, 224, 224)),
+    "vgg16": (vgg(2, 2, 3, 3, 3), (1, 3, 224, 224)),
     "edsr": (edsr, (1, 3, 128, 128)),
     "pnet": (pnet, (1, 3, 360, 640)),
+}
+
+MORE = {
+    "squeezenet1_0": (squeezenet(96, 7, (3, 7)), (1, 3, 224, 224)),
+    "mobilenetv1": (mobilenetv1, (1, 3, 224, 224)),
+    "mobilenetv3": (mobilenetv3, (1, 3, 224, 224)),
+    "efficientnetb0": (efficientnet, (1, 3, 224, 224)),
+    "resnet34": (resnet([3, 4, 6, 3], False), (1, 3, 224, 224)),
+    "resnet20": (resnet20, (1, 3, 32, 32)),
+    "vgg11": (vgg(1, 1, 2, 2, 2), (1, 3, 224, 224)),
+    "densenet121": (densenet121, (1, 3, 224, 224)),
+    "rnet": (rnet, (16, 3, 24, 24)),
+    "onet": (onet, (4, 3, 48, 48)),
+    "espcn": (espcn, (1, 3, 180, 320)),
+    "srcnn": (srcnn, (1, 1, 256, 256)),
 }
 
 
@@ -243,13 +355,14 @@ def prune(source, target, rows=4, sparsity=0.9):
 
 
 def main():
-    pruned = sys.argv[1] == "--prune"
-    if pruned:
+    pruned, more = sys.argv[1] == "--prune", sys.argv[1] == "--more"
+    if pruned or more:
         del sys.argv[1]
-    folder, names = sys.argv[1], sys.argv[2:] or list(NETWORKS)
+    networks = MORE if more else NETWORKS
+    folder, names = sys.argv[1], sys.argv[2:] or list(networks)
     os.makedirs(folder, exist_ok=True)
     for name in names:
-        build, shape = NETWORKS[name]
+        build, shape = networks[name]
         path = os.path.join(folder, name + ".onnx")
         if not os.path.exists(path):
             b = Builder(name, shape)
