@@ -59,8 +59,8 @@ type I8WinoSums struct {
 	APos   int
 	BPos   int
 	Pos    int
-	// of assembly: calls of height rows and of one row less
-	height, tall, low, now int
+	// of assembly: calls of height rows and of one row less, and room of its own
+	height, tall, low, _ int
 }
 
 // WinoPanels is the most panels of a call of WinoSums.
