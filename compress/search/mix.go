@@ -48,12 +48,15 @@ func (r *runner) mix(ctx context.Context) error {
 		}
 		steps = []method.Step{fold}
 	}
-	r.until(0.3)
+	nearest := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1)
+	if r.until(0.3); nearest { // little else is done
+		r.until(0.8)
+	}
 	m, err := r.mixer(ctx, base, steps, "")
 	if err != nil {
 		return err
 	}
-	if r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) {
+	if nearest {
 		return m.nearest(ctx)
 	}
 	r.until(0.42)

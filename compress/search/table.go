@@ -70,6 +70,19 @@ func (r *runner) menu() (out []way) {
 	return out
 }
 
+// prunedFirst is the menu with what prunes in front of the rest.
+func prunedFirst(menu []way) []way {
+	var first, rest []way
+	for _, w := range menu {
+		if w.step.Method == "obs" {
+			first = append(first, w)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	return append(first, rest...)
+}
+
 func find(name string) *method.Method { return method.Find(Methods, name) }
 
 // typed gives numbers the type that the method's parameter has.
@@ -159,6 +172,9 @@ func (r *runner) tabulate(ctx context.Context, base *method.State) (*table, erro
 		t.ways[i] = []way{{name: "as it is", option: option{cost: b}}}
 	}
 	menu := r.menu()
+	if room := 8 * (r.o.Target - t.rest); r.o.Target > 0 && 2*room < 5*int64(base.Weights()) { // hardly two bits a weight
+		menu = prunedFirst(menu)
+	}
 	if err := r.fewer(ctx, t, len(menu)); err != nil {
 		return nil, err
 	}
