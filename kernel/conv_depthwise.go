@@ -18,10 +18,10 @@ func init() {
 			if p == nil || !f32Node(n) || e.Training || e.Choices != nil && e.choice(pairSignature(p, e)) == apart {
 				return false
 			}
-			a, b := Select(p.conv, e), Select(p.dw, e)
-			if kern.F32(e.CPU).MR >= 12 && !farApart(p) {
+			if kern.F32(e.CPU).MR >= 12 && !onePassPays(p) {
 				return false
 			}
+			a, b := Select(p.conv, e), Select(p.dw, e)
 			return a != nil && a.Name == "f32_conv" && b != nil && b.Name == "f32_depthwise" && int(p.conv.Int("group", 1)) == 1
 		},
 		Layout: func(n *graph.Node, in []graph.Layout) Layouts {
@@ -99,10 +99,10 @@ func convPairOf(n *graph.Node) *convPair {
 	return p
 }
 
-// farApart reports whether one pass is worth it where products are so fast that what lies between the two can
+// onePassPays reports whether one pass is worth it where products are so fast that what lies between the two can
 // be read back from the second-level cache, 1 MiB with AVX-512: it is too large for that, sums are short, or the image is so
 // small that no line is computed twice.
-func farApart(p *convPair) bool {
+func onePassPays(p *convPair) bool {
 	x, mid, w := p.conv.In[0].Type.Shape, p.conv.Out[0].Type.Shape, p.conv.In[1].Type.Shape
 	return x.NumElements()/x[0]*4 <= splitBytes || mid.NumElements()/mid[0]*4 > 2<<20 || w.NumElements()/w[0] < 64
 }

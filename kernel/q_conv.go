@@ -290,15 +290,20 @@ func (w *qwindow) block16(a []int16, in []byte, img, b, ch int) (y0, x0, h, wd i
 // block widens what block b of image img needs into a, and returns the first output row
 // and column of the block, and its size.
 func (w *qwindow) block(a []int16, in []byte, img, b int) (y0, x0, h, wd int) {
-	cs, row := w.x.sw, w.iw*w.x.sw
-	return w.lines(b, func(r, at, left, right int) {
-		d := a[r*row:][:row]
-		clear(d[:left*cs])
-		clear(d[right*cs:])
-		if left < right {
-			w.ints.Widen(d[left*cs:right*cs], in[img*w.x.sn+at:][:(right-left)*cs], w.signed, w.zero)
-		}
-	})
+	in = in[img*w.x.sn:]
+	return w.lines(b, func(r, at, left, right int) { w.wordLine(a, in, w.iw, r, at, left, right) })
+}
+
+// wordLine widens the first n pixels of line r of what lines or around name, with zeros for the padding.
+func (w *qwindow) wordLine(a []int16, in []byte, n, r, at, left, right int) {
+	cs := w.x.sw
+	left, right = min(left, n), min(right, n)
+	d := a[r*w.iw*cs:][:n*cs]
+	clear(d[:left*cs])
+	clear(d[right*cs:])
+	if left < right {
+		w.ints.Widen(d[left*cs:right*cs], in[at:][:(right-left)*cs], w.signed, w.zero)
+	}
 }
 
 // flat reports whether windows are single pixels that follow each other in both images.

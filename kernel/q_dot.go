@@ -41,15 +41,20 @@ func dots(e *Env) bool {
 // bytes copies what block b of image img needs into a, flipping bits, with zero for the padding,
 // and returns the first output row and column of the block, and its size.
 func (w *qwindow) bytes(a, in []byte, img, b int, flip, zero byte) (y0, x0, h, wd int) {
-	cs, row := w.x.sw, w.iw*w.x.sw
-	return w.lines(b, func(r, at, left, right int) {
-		d := a[r*row:][:row]
-		fill(d[:left*cs], zero)
-		fill(d[right*cs:], zero)
-		if left < right {
-			flipBytes(d[left*cs:right*cs], in[img*w.x.sn+at:][:(right-left)*cs], flip)
-		}
-	})
+	in = in[img*w.x.sn:]
+	return w.lines(b, func(r, at, left, right int) { w.byteLine(a, in, w.iw, r, at, left, right, flip, zero) })
+}
+
+// byteLine is wordLine for bytes that stay bytes, with zero for the padding.
+func (w *qwindow) byteLine(a, in []byte, n, r, at, left, right int, flip, zero byte) {
+	cs := w.x.sw
+	left, right = min(left, n), min(right, n)
+	d := a[r*w.iw*cs:][:n*cs]
+	fill(d[:left*cs], zero)
+	fill(d[right*cs:], zero)
+	if left < right {
+		flipBytes(d[left*cs:right*cs], in[at:][:(right-left)*cs], flip)
+	}
 }
 
 func fill(d []byte, v byte) {

@@ -57,10 +57,8 @@ func prepareQDWDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	rq := requantOf(lo, hi, zeroOf(n.In[7]))
 	d := kern.I8DWDot{RSX: 64 * w.sw, LDY: y.sw, Row: step * w.sh / apart * row, Line: step * y.sh, Lo: rq.lo, Hi: rq.hi, Zero: rq.zero}
 	panels := (y.c + 15) / 16
-	ws := make([]int8, taps*y.c)
-	for i, at := 0, weightOf(n); i < len(ws); i++ {
-		ws[i] = int8(at(i/taps, i%taps))
-	}
+	rows := qrowsOf(n)
+	ws := rows.read(make([]byte, rows.scratch(y.c)), 0, y.c)
 	packed := e.Pack(n.In[3], fmt.Sprintf("i8_dwdot/%d/%s", apart, zeroKey(n)), func() []byte {
 		b := tensor.AlignedBytes(size * panels)
 		for c := range y.c {
@@ -68,7 +66,7 @@ func prepareQDWDot(fn *graph.Node, e *Env) (*Prepared, error) {
 				for k, at := range ph.w {
 					for r := range 4 {
 						if i := 4*(k/w.kw) + r - f; i >= 0 && i < w.kh {
-							b[c/16*size+at+c%16*4+r] = byte(ws[c*taps+i*w.kw+k%w.kw])
+							b[c/16*size+at+c%16*4+r] = ws[c*taps+i*w.kw+k%w.kw] ^ rows.flip
 						}
 					}
 				}
@@ -83,9 +81,8 @@ func prepareQDWDot(fn *graph.Node, e *Env) (*Prepared, error) {
 		copy(bias, tensor.Of[int32](v.Tensor()))
 	}
 	for c := range y.c {
-		for _, w := range ws[taps*c:][:taps] {
-			bias[c] -= int32(zx) * int32(w)
-		}
+		sum, _ := w.ints.SumAbs(ws[taps*c:][:taps], rows.flip)
+		bias[c] -= int32(zx) * int32(sum)
 	}
 	edge := make([]byte, 16) // a pixel of padding
 	fill(edge, byte(zx)^flip)
@@ -95,12 +92,12 @@ func prepareQDWDot(fn *graph.Node, e *Env) (*Prepared, error) {
 	p := &Prepared{Kernel: "i8_depthwise_vnni", Packed: packedInputs(n), Scratch: fours * row}
 	blocks := y.n * w.nh * w.nw
 	nb, np := split(blocks, panels, w.bh*w.bw*16*taps*2)
-	p.Phases = []Phase{{Tiles: nb * np, Run: func(c *Call, tile int, scratch []byte) {
+	tiles := gridOf(nb, np, blocks, panels, 0, y.size())
+	p.Phases = []Phase{{Tiles: tiles.tiles(), Run: func(c *Call, tile int, scratch []byte) {
 		d := d
 		in, out := c.In[0].Bytes(), c.Out[0].Bytes()
 		a := scratch[:fours*row]
-		b0, b1 := part(tile%nb, nb, blocks)
-		p0, p1 := part(tile/nb, np, panels)
+		b0, b1, p0, p1 := tiles.at(tile)
 		for b := b0; b < b1; b++ {
 			img, i := b/(w.nh*w.nw), b%(w.nh*w.nw)
 			y0, x0 := i/w.nw*w.bh, i%w.nw*w.bw

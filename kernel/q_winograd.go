@@ -257,13 +257,13 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 		t := kern.I8WinoIn{Row: w.iw * x.sw, Pixel: x.sw, Pos: vpos, Step: step, Blocks: step / 16, Zero: int16(zero)}
 		for i := t0; i < t1; {
 			img, ty, tx, k := w.tiles(i, t1)
-			u := t
+			u, in, n := t, in[img*x.sn:], (k-1)*w.sw+w.extentW()
 			if asBytes {
 				u.Bytes = scratch[:bytes]
-				w.bytesAround(u.Bytes, in[img*x.sn:], ty, tx, k, flip, byte(zero))
+				w.around(ty, tx, 1, func(r, at, left, right int) { w.byteLine(u.Bytes, in, n, r, at, left, right, flip, byte(zero)) })
 			} else {
 				u.X, _ = kern.CutInt16(scratch, image)
-				w.wordsAround(u.X, in[img*x.sn:], ty, tx, k)
+				w.around(ty, tx, 1, func(r, at, left, right int) { w.wordLine(u.X, in, n, r, at, left, right) })
 			}
 			u.V, u.Tiles = v[(i-t0)*step:], k
 			qwinogradIn(w.ints, m, &u)
@@ -345,36 +345,6 @@ func prepareQWinograd(fn *graph.Node, e *Env, m int) (*Prepared, error) {
 func (w *qwindow) tiles(i, end int) (img, ty, tx, k int) {
 	ty, tx = i/w.ow, i%w.ow
 	return ty / w.oh, ty % w.oh, tx, min(end-i, w.ow-tx, w.bw)
-}
-
-// wordsAround widens what k windows from (y,x) on need of an image into a.
-func (w *qwindow) wordsAround(a []int16, in []byte, y, x, k int) {
-	cs, row := w.x.sw, w.iw*w.x.sw
-	n := (k-1)*w.sw + w.extentW()
-	w.around(y, x, 1, func(r, at, left, right int) {
-		left, right = min(left, n), min(right, n)
-		d := a[r*row:][:n*cs]
-		clear(d[:left*cs])
-		clear(d[right*cs:])
-		if left < right {
-			w.ints.Widen(d[left*cs:right*cs], in[at:][:(right-left)*cs], w.signed, w.zero)
-		}
-	})
-}
-
-// bytesAround copies it, flipping bits, with zero for the padding.
-func (w *qwindow) bytesAround(a, in []byte, y, x, k int, flip, zero byte) {
-	cs, row := w.x.sw, w.iw*w.x.sw
-	n := (k-1)*w.sw + w.extentW()
-	w.around(y, x, 1, func(r, at, left, right int) {
-		left, right = min(left, n), min(right, n)
-		d := a[r*row:][:n*cs]
-		fill(d[:left*cs], zero)
-		fill(d[right*cs:], zero)
-		if left < right {
-			flipBytes(d[left*cs:right*cs], in[at:][:(right-left)*cs], flip)
-		}
-	})
 }
 
 func qwinogradIn(v kern.Ints, m int, t *kern.I8WinoIn) {
