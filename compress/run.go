@@ -196,8 +196,14 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 
 // keeps checks that each pattern of keep is of one of the layers at least, and that one layer is of none.
 func keeps(keep string, all []*method.Layer) error {
+	if len(all) == 0 {
+		return nil
+	}
+	is := func(glob string, l *method.Layer) bool {
+		return method.Match(glob, l.Name) || method.Match(glob, l.Weight.Value.Name)
+	}
 	for g := range strings.SplitSeq(keep, ",") {
-		if !slices.ContainsFunc(all, func(l *method.Layer) bool { return method.Match(g, l.Name) || method.Match(g, l.Weight.Value.Name) }) && len(all) > 0 {
+		if !slices.ContainsFunc(all, func(l *method.Layer) bool { return is(g, l) }) {
 			var names []string
 			for _, l := range all[:min(8, len(all))] {
 				names = append(names, l.Name)
@@ -208,9 +214,7 @@ func keeps(keep string, all []*method.Layer) error {
 			return fmt.Errorf("keep %q: no layer has such a name; the layers are %s", g, strings.Join(names, ", "))
 		}
 	}
-	if !slices.ContainsFunc(all, func(l *method.Layer) bool {
-		return !method.Match(keep, l.Name) && !method.Match(keep, l.Weight.Value.Name)
-	}) && len(all) > 0 {
+	if !slices.ContainsFunc(all, func(l *method.Layer) bool { return !is(keep, l) }) {
 		return fmt.Errorf("nothing to compress: %q keeps every layer as it is", keep)
 	}
 	return nil

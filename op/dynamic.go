@@ -27,7 +27,7 @@ const MaxIterations = 1 << 20
 var ErrTooLarge = errors.New("too large")
 
 func tooLarge(n *graph.Node, format string, args ...any) error {
-	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrTooLarge, fmt.Sprintf(format, args...))
+	return At(n, fmt.Errorf("%w: %s", ErrTooLarge, fmt.Sprintf(format, args...)))
 }
 
 // onReferences runs bodies on their references.

@@ -157,12 +157,12 @@ func All() []*Op {
 
 // Errorf is an ErrType about node n.
 func Errorf(n *graph.Node, format string, args ...any) error {
-	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrType, brief(format, args))
+	return At(n, fmt.Errorf("%w: %s", ErrType, brief(format, args)))
 }
 
 // Unsupported is an ErrUnsupported about node n.
 func Unsupported(n *graph.Node, format string, args ...any) error {
-	return fmt.Errorf("node %q (%s): %w: %s", n.Name, n.OpName(), ErrUnsupported, brief(format, args))
+	return At(n, fmt.Errorf("%w: %s", ErrUnsupported, brief(format, args)))
 }
 
 // At is err with the node that it is about, unless it says so itself.

@@ -353,7 +353,7 @@ func (s *Session) runRest(ctx context.Context, times []time.Duration) error {
 		// Every round plans a node, runs one, or turns an input into a constant.
 		if b.Rest != nil && len(b.Runs)+len(pl.runs) == 0 && len(b.Rest.Nodes) >= len(pl.rest.Nodes) && len(b.Rest.Inputs) >= len(pl.rest.Inputs) {
 			n := b.Rest.Nodes[0]
-			return fmt.Errorf("node %q (%s): %w: its shape stays unknown after its inputs have been computed", n.Name, n.OpName(), op.ErrUnsupported)
+			return op.Unsupported(n, "its shape stays unknown after its inputs have been computed")
 		}
 		sub, err := pl.prog.compile(b, nil)
 		if err != nil {

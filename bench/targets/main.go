@@ -69,7 +69,7 @@ func main() {
 			}
 			m, at = name, x
 		}
-		ok, err := try(m, at)
+		ok, err := within(m, at, try)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "targets:", m+":", err)
 			os.Exit(1)
@@ -84,26 +84,25 @@ func main() {
 // runs is how many fresh processes time each model.
 const runs = 5
 
-// dataFor is the data given, or noise that is written to dir.
-func dataFor(model, dir string) (string, error) {
-	if *given != "" {
-		return *given, nil
-	}
-	name := filepath.Join(dir, "noise.npz")
-	return name, noise(model, name)
-}
-
-// trySizes asks for files of some shares of the model's size.
-func trySizes(model string, _ float64) (ok bool, err error) {
-	dir, err := os.MkdirTemp("", "whit-sizes-*")
+// within tries a model in a folder of its own, on the data given or noise that is written there.
+func within(model string, share float64, try func(model, data, dir string, share float64) (bool, error)) (ok bool, err error) {
+	dir, err := os.MkdirTemp("", "whit-targets-*")
 	if err != nil {
 		return false, err
 	}
 	defer os.RemoveAll(dir)
-	data, err := dataFor(model, dir)
-	if err != nil {
-		return false, err
+	data := *given
+	if data == "" {
+		data = filepath.Join(dir, "noise.npz")
+		if err := noise(model, data); err != nil {
+			return false, err
+		}
 	}
+	return try(model, data, dir, share)
+}
+
+// trySizes asks for files of some shares of the model's size.
+func trySizes(model, data, dir string, _ float64) (ok bool, err error) {
 	g, err := onnx.ReadFile(model)
 	if err != nil {
 		return false, err
@@ -142,16 +141,8 @@ func trySizes(model string, _ float64) (ok bool, err error) {
 	return ok, nil
 }
 
-func tryLatency(model string, share float64) (ok bool, err error) {
-	dir, err := os.MkdirTemp("", "whit-latency-*")
-	if err != nil {
-		return false, err
-	}
-	defer os.RemoveAll(dir)
-	data, err := dataFor(model, dir)
-	if err != nil {
-		return false, err
-	}
+// tryLatency asks for a share of the dense model's time, and for what cannot be.
+func tryLatency(model, data, dir string, share float64) (ok bool, err error) {
 	var dense []float64
 	for range runs {
 		ms, err := bench(model)

@@ -266,8 +266,8 @@ func (f *compressFlags) check() error {
 		if st, err := os.Stat(f.front); err == nil && !st.IsDir() {
 			return fmt.Errorf("--front %s is a file, want the name of a folder", f.front)
 		}
-		if err := checkOutputs(filepath.Clean(f.front) + ".yaml"); err != nil { // the folder above it
-			return err
+		if _, err := os.Stat(filepath.Dir(filepath.Clean(f.front))); err != nil {
+			return fmt.Errorf("--front: %w", err)
 		}
 	}
 	return checkOutputs(f.onnx, f.report)

@@ -49,9 +49,11 @@ func (r *runner) mix(ctx context.Context) error {
 		steps = []method.Step{fold}
 	}
 	nearest := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1)
-	if r.until(0.3); nearest { // little else is done
-		r.until(0.8)
+	share := 0.3
+	if nearest { // little else is done
+		share = 0.8
 	}
+	r.until(share)
 	m, err := r.mixer(ctx, base, steps, "")
 	if err != nil {
 		return err

@@ -338,23 +338,15 @@ func BenchmarkBytes(b *testing.B) {
 		x[i], y[i] = byte(37*i), byte(91*i)
 	}
 	lookup := LookupOf(y[:256])
-	variants := []struct {
+	best := IntsOf(cpu.Detect())
+	for _, w := range []struct {
 		name string
+		has  bool
 		v    Ints
-	}{{"go", Ints{}}}
-	if v := IntsOf(cpu.Detect()); v.asm {
-		variants = append(variants, struct {
-			name string
-			v    Ints
-		}{"avx2", Ints{asm: true}})
-		if v.vbmi {
-			variants = append(variants, struct {
-				name string
-				v    Ints
-			}{"avx512", v})
+	}{{"go", true, Ints{}}, {"avx2", best.asm, Ints{asm: true}}, {"avx512", best.vbmi, best}} {
+		if !w.has {
+			continue
 		}
-	}
-	for _, w := range variants {
 		v := w.v
 		sum := &I8Sum{A: x, B: y, Y: z, N: n, ZA: 3, ZB: 5, MA: 0.5, MB: 0.25, Hi: 255}
 		product := &I8Product{A: x, B: y, Y: z, StepA: 64, StepB: 64, StepY: 64, Pixels: n / 64, N: 64, ZA: 3, ZB: 5, Mul: 0.01, Hi: 255}
