@@ -145,9 +145,10 @@ func (h *Held) Stored() int {
 // Kept reports whether the mask, if there is one, keeps element i.
 func (h *Held) Kept(i int) bool { return h.Mask == nil || h.Mask[i/64]>>(i%64)&1 == 1 }
 
-// Hold holds the constant as w, which has its shape.
+// Hold holds the constant as w, which has its shape. What the mask drops is zero in w, and stays
+// dropped; a weight.Sparse brings its own mask.
 func (h *Held) Hold(w weight.Weight) {
-	h.Mask, h.Centroids, h.Index, h.Step = nil, nil, nil, 0
+	h.Centroids, h.Index, h.Step = nil, nil, 0
 	if p, ok := w.(weight.Sparse); ok {
 		h.Mask = p.Mask
 	}

@@ -24,6 +24,7 @@ import (
 //     Σ y xᵀ are collected once, and coordinate descent moves one level at a time to its best while
 //     that helps;
 //   - a level may move further than to its other neighbour, since inputs differ from the float model's;
+//   - weights that are pruned stay at zero;
 //   - scales of a channel, and biases, are set to their best in between, in closed form;
 //   - the activation behind the layer is not looked at;
 //   - few images do not say all: how far weights are from what they were counts too, damp times the mean
@@ -214,6 +215,7 @@ func reround(s *method.State, base *graph.Graph, j job, r fit.Rows, both [2]*sta
 			d.q = append(d.q, float64(levels[i]-zero(i)))
 			d.zero = append(d.zero, float64(zero(i)))
 			d.s = append(d.s, float64(scales[set[i]]))
+			d.pruned = append(d.pruned, !l.Weight.Kept(i))
 		}
 		r.Get(d.w0, float, o)
 		d.begin()
@@ -347,6 +349,7 @@ type descent struct {
 	c      []float64
 	q, s   []float64 // levels less zero point, scales
 	zero   []float64
+	pruned []bool    // what stays at zero
 	x      []float64 // c - H w: half the negative gradient
 	w0     []float64
 	lo, hi float64
@@ -387,7 +390,7 @@ func (d *descent) descend(passes int) {
 		moved := false
 		for j := range d.k {
 			h := d.h[j*d.k+j] + d.raise
-			if h <= 0 {
+			if h <= 0 || d.pruned[j] {
 				continue
 			}
 			w := d.s[j] * d.q[j]

@@ -592,9 +592,7 @@ func (m *moving) take(s *method.State, t *train.Trainer) error {
 		if err != nil {
 			return err
 		}
-		mask := l.Weight.Mask
 		l.Weight.Hold(made)
-		l.Weight.Mask = mask
 	case m.u != "":
 		x := slices.Clone(l.Weight.Data())
 		for i, v := range of(m.u) {

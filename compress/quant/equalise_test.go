@@ -149,6 +149,36 @@ func TestAdaRound(t *testing.T) {
 			}
 		}
 	}
+	// What is pruned stays so, and counts for something.
+	g := net(rand.New(rand.NewPCG(3, 4)))
+	before := run(t, g, 64)
+	s := stateOf(t, g, 64)
+	step(t, OBS, s, map[string]any{"sparsity": method.Uniform(0.5), "bits": method.Uniform(4)})
+	coarse := apart(before, run(t, s.Graph, 64))
+	dropped := map[string]int{}
+	zeros := func(l *method.Layer) (n int) {
+		for i, x := range l.Weight.Data() {
+			if x == 0 && !l.Weight.Kept(i) {
+				n++
+			}
+		}
+		return n
+	}
+	for _, l := range s.Layers {
+		dropped[l.Name] = l.Weight.Len() - l.Weight.Stored()
+		if n := zeros(l); n == 0 || n != dropped[l.Name] {
+			t.Fatalf("layer %s: %d weights are pruned, %d of them zero", l.Name, dropped[l.Name], n)
+		}
+	}
+	step(t, AdaRound, s, nil)
+	if d := apart(before, run(t, s.Graph, 64)); d >= coarse {
+		t.Errorf("pruned: outputs are %v apart, %v before", d, coarse)
+	}
+	for _, l := range s.Layers {
+		if n := zeros(l); n != dropped[l.Name] {
+			t.Errorf("layer %s: %d of %d pruned weights are still zero", l.Name, n, dropped[l.Name])
+		}
+	}
 	// The same bits whatever the workers.
 	var out [2][]float32
 	for i := range out {
@@ -174,7 +204,7 @@ func TestDescent(t *testing.T) {
 		for i := range a {
 			a[i] = r.NormFloat64()
 		}
-		d := &descent{h: make([]float64, k*k), k: k, x: make([]float64, k), w0: make([]float64, k), zero: make([]float64, k), lo: -2, hi: 2}
+		d := &descent{h: make([]float64, k*k), k: k, x: make([]float64, k), w0: make([]float64, k), zero: make([]float64, k), pruned: make([]bool, k), lo: -2, hi: 2}
 		for i := range k {
 			for j := range k {
 				for l := range k {

@@ -135,9 +135,7 @@ func (z *leveller) hold(l *method.Layer, x []float32) error {
 	if err != nil {
 		return err
 	}
-	mask := l.Weight.Mask
 	l.Weight.Hold(w)
-	l.Weight.Mask = mask
 	return nil
 }
 

@@ -138,9 +138,7 @@ func rescale(h *method.Held, q weight.Int8, f []float64) bool {
 	if err != nil {
 		return false
 	}
-	mask := h.Mask
 	h.Hold(w)
-	h.Mask = mask
 	return true
 }
 

@@ -42,9 +42,7 @@ func shorten(ctx context.Context, s *method.State, a method.Args) error {
 		switch w := h.As.(type) {
 		case weight.Int8:
 			if w.Scale, err = shortened(w.Scale, bits); err == nil {
-				mask := h.Mask
 				h.Hold(w)
-				h.Mask = mask
 			}
 		case nil:
 			if h.Centroids != nil && h.Step == 0 {
