@@ -11,7 +11,8 @@ import (
 // The residual networks of K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning
 // for image recognition, 2015: table 1 with projections where the size changes
 // (option B of section 3.3), and section 4.2 with shortcuts without parameters
-// (option A). Bottlenecks have their stride in the first convolution, as in the paper
+// (option A), where a width multiplies all channels (S. Zagoruyko, N. Komodakis: Wide residual
+// networks, 2016, whose blocks differ). Bottlenecks have their stride in the first convolution, as in the paper
 // (section 4.1); later implementations move it to the second, which costs 4.1 GMACs.
 var (
 	resnet18 = Arch{
@@ -26,11 +27,13 @@ var (
 	}
 	resnet20 = Arch{
 		Name: "resnet20", About: "ResNet-20 for small pictures: blocks of two convolutions 3x3, 16-32-64, shortcuts without parameters",
-		Input: cifarInput, Classes: 10, Params: 269722, MACs: 40551040, Card: cifarCard(cifarInput), card: cifarCard,
+		Input: cifarInput, Classes: 10, Width: 1, Params: 269722, MACs: 40551040, Card: cifarCard(cifarInput), card: cifarCard,
 		build: func(b *builder, a Arch) *graph.Value {
-			b.convBN("conv1", 16, window{k: 3, stride: 1, pad: 1}, he)
+			narrow := max(1, int(16*a.Width))
+			b.convBN("conv1", narrow, window{k: 3, stride: 1, pad: 1}, he)
 			b.relu("relu1")
-			for stage, n := range []int{16, 32, 64} {
+			for stage := range 3 {
+				n := narrow << stage
 				for i := range 3 {
 					stride := 1
 					if i == 0 && stage > 0 {

@@ -27,12 +27,19 @@ var vgg16 = Arch{
 // vggS is a network of VGG's blocks for small pictures: two convolutions of 32, 64 and
 // 128 channels, a global pool instead of the wide fully connected layers (M. Lin,
 // Q. Chen, S. Yan: Network in network, 2014, section 3.2), and BatchNormalization after
-// each convolution, as in the variants of VGG that followed it.
+// each convolution, as in the variants of VGG that followed it. The width multiplies all
+// channels.
 var vggS = Arch{
 	Name: "vgg-s", About: "VGG for small pictures: convolutions 3x3 of 32-32-M-64-64-M-128-128, global pool, fc",
-	Input: cifarInput, Classes: 10, Params: 288746, MACs: 38634752, Card: cifarCard(cifarInput), card: cifarCard,
+	Input: cifarInput, Classes: 10, Width: 1, Params: 288746, MACs: 38634752, Card: cifarCard(cifarInput), card: cifarCard,
 	build: func(b *builder, a Arch) *graph.Value {
-		b.stack([]int{32, 32, 0, 64, 64, 0, 128, 128}, true)
+		widths := []int{32, 32, 0, 64, 64, 0, 128, 128}
+		for i, n := range widths {
+			if n > 0 {
+				widths[i] = max(1, int(float64(n)*a.Width))
+			}
+		}
+		b.stack(widths, true)
 		b.global("pool")
 		b.fc("fc", a.Classes, glorot)
 		return b.x

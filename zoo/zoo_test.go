@@ -138,6 +138,8 @@ func TestPapers(t *testing.T) {
 		{"shufflenet2", Options{}, 2.3, 146, 0.01, "Ma and others 2018, table 5 and 8: 146M, 2.3M"},
 		{"shufflenet2", Options{Width: 0.5}, 1.4, 41, 0.03, "Ma and others 2018, table 5 and 8: 41M, 1.4M"},
 		{"shufflenet2", Options{Width: 1.5}, 3.5, 299, 0.012, "Ma and others 2018, table 5 and 8: 299M, 3.5M"},
+		{"resnet20", Options{Width: 4}, 4.286026, 0, 0, "counted with layers of PyTorch: 4,286,026"},
+		{"vgg-s", Options{Width: 2}, 1.148874, 0, 0, "likewise: 1,148,874"},
 		{"shufflenet2", Options{Width: 2}, 7.4, 591, 0.015, "Ma and others 2018, table 5 and 8: 591M, 7.4M"},
 	} {
 		a, err := Find(c.arch)
@@ -227,7 +229,7 @@ func TestOptions(t *testing.T) {
 		{"resnet20", Options{Classes: 43, Input: []int{1, 28, 28}}, ""},
 		{"mobilenet2", Options{Classes: 2, Width: 0.35, Input: []int{3, 96, 96}}, ""},
 		{"lenet5", Options{Input: []int{3, 32, 32}}, ""},
-		{"resnet20", Options{Width: 2}, "no width"},
+		{"resnet18", Options{Width: 2}, "no width"},
 		{"mobilenet1", Options{Width: math.NaN()}, "width"},
 		{"mobilenet1", Options{Width: 1e9}, "width"},
 		{"vgg16", Options{Classes: -1}, "classes"},

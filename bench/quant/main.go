@@ -74,19 +74,21 @@ var bars = []struct {
 	name, steps, psnr string
 	decides           string
 	drop, cosine      float64 // at most, in dB; at least
-	flips             float64 // share of a classifier's decisions, at most; 0: it is not held to this
+	flips, wrong      float64 // of a classifier: share of its decisions that change, and by how much fewer are right, at most; 0: it is not held to this
 	ratio             float64 // of the file, at least
 	bits              float64 // on average over the weights, at most
 }{
 	{"int8 weights", `[{method: gptq, average: 6.5}, {method: adaround}, {method: shorten}]`,
 		`[{method: gptq, bits: 8, images: 48, rows: 16384}, {method: adaround, images: 48}]`,
-		`[{method: gptq, bits: 8}, {method: adaround}]`, 0.05, 0.999, 0.001, 5, 8},
+		`[{method: gptq, bits: 8}, {method: adaround}]`, 0.05, 0.999, 0.001, 0, 5, 8},
 	{"int8", `[{method: gptq, average: 7}, {method: shorten}, {method: activations, adaround: true, range: outputs, budget: 0.0012, crossing: 0}]`,
 		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`,
-		`[{method: gptq, bits: 8}, {method: activations, adaround: true, range: outputs}]`, 0.2, 0.999, 0.005, 0, 8},
-	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", "", 0.3, 0.999, 0, 0, 6},
+		`[{method: gptq, bits: 8}, {method: activations, adaround: true}]`, 0.2, 0.999, 0.005, 0, 0, 8},
+	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", "", 0.3, 0.999, 0, 0, 0, 6},
 	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}, {method: shorten}]`, "",
-		`[{method: gptq, average: 4}, {method: adaround}]`, math.Inf(1), 0.99, 0.03, 10, 4},
+		`[{method: gptq, average: 3.8}, {method: adaround}, {method: shorten}]`, math.Inf(1), 0.99, 0.03, 0, 10, 4},
+	{"pruned, on integers", "", "", `[{method: fold}, {method: obs, sparsity: 0.47, bits: 5, images: 1000}, {method: adaround}, {method: shorten}, {method: activations, adaround: true, images: 512}]`,
+		0, 0, 0, 0.005, 10, 8},
 }
 
 func main() {
@@ -570,20 +572,20 @@ func (n *net) start(ctx context.Context) error {
 }
 
 // outcome is what a recipe comes to.
-type outcome struct{ drop, cosine, flips, ratio, bits float64 }
+type outcome struct{ drop, cosine, flips, wrong, ratio, bits float64 }
 
 // judge holds the network to the bars.
 func (n *net) judge(ctx context.Context) error {
 	for _, b := range bars {
-		if n.decides && b.flips == 0 || !method.Match(*which, b.name) {
-			continue
-		}
 		steps := b.steps
 		switch {
 		case n.truth != nil && b.psnr != "":
 			steps = b.psnr
-		case n.decides && b.decides != "":
+		case n.decides:
 			steps = b.decides
+		}
+		if steps == "" || !method.Match(*which, b.name) {
+			continue
 		}
 		o, err := n.try(ctx, b.name, steps)
 		if err != nil {
@@ -597,6 +599,8 @@ func (n *net) judge(ctx context.Context) error {
 			fmt.Printf("    %-20s %9.4f, bar %7.4g  %s\n", what, got, want, word)
 		}
 		switch {
+		case n.decides && b.wrong > 0:
+			say("% fewer right", 100*o.wrong, 100*b.wrong, o.wrong <= b.wrong)
 		case n.decides:
 			say("% flipped", 100*o.flips, 100*b.flips, o.flips <= b.flips)
 		case n.truth == nil:
@@ -604,7 +608,7 @@ func (n *net) judge(ctx context.Context) error {
 		case !math.IsInf(b.drop, 1):
 			say("dB less", o.drop, b.drop, o.drop <= b.drop)
 		}
-		if b.ratio > 0 && !n.decides {
+		if b.ratio > 0 && (!n.decides || b.ratio >= 10) {
 			say("times smaller", o.ratio, b.ratio, o.ratio >= b.ratio)
 		}
 		say("bits a weight", o.bits, b.bits, o.bits <= b.bits)
@@ -700,7 +704,7 @@ func (n *net) try(ctx context.Context, name, steps string) (o outcome, err error
 				flips++
 			}
 		}
-		o.flips = float64(flips) / float64(len(all))
+		o.flips, o.wrong = float64(flips)/float64(len(all)), n.right(n.before)-n.right(all)
 		loss = fmt.Sprintf("%.2f%% of decisions flipped, %.2f%% right", 100*o.flips, 100*n.right(all))
 	default:
 		mean, least := n.cosines(all)

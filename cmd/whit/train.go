@@ -164,7 +164,7 @@ test set, where there is one.`,
 	}
 	f := c.Flags()
 	f.StringVar(&arch, "arch", "lenet300", "architecture: "+strings.Join(zoo.Names(), ", "))
-	f.Float64Var(&width, "width", 0, "factor on the channels, of architectures that have one (MobileNet, ShuffleNet)")
+	f.Float64Var(&width, "width", 0, "factor on the channels, of architectures that have one (vgg-s, resnet20, MobileNet, ShuffleNet)")
 	f.IntVar(&size, "size", 0, "height and width of the input (default: the architecture's, or that of the arrays in an .npz)")
 	f.StringVar(&dataName, "data", "mnist", "mnist, a folder of labelled images, a folder of idx files, or an .npz")
 	f.StringVarP(&output, "output", "o", "", "model to write, .onnx or .whit (default ARCH.onnx)")
