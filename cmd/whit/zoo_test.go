@@ -42,7 +42,7 @@ func TestTrainArch(t *testing.T) {
 		t.Error(errs)
 	}
 	for args, want := range map[string]string{
-		"--arch resnet20 --width 2":            "no width",
+		"--arch resnet18 --width 2":            "no width",
 		"--arch mobilenet1 --width -1":         "width",
 		"--arch resnet20 --size -4":            "sides",
 		"--arch lenet5 --size 2 --data " + npz: "too small",

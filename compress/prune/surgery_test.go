@@ -30,9 +30,9 @@ func small(t testing.TB, name string) *graph.Graph {
 	o := zoo.Options{Classes: 7}
 	if a.Input[1] > 64 {
 		o.Input = []int{3, 64, 64}
-	}
-	if a.Width != 0 {
-		o.Width = 0.25
+		if a.Width != 0 {
+			o.Width = 0.25
+		}
 	}
 	if a, err = a.With(o); err != nil {
 		t.Fatal(err)
