@@ -72,10 +72,10 @@ var recipes = []struct{ name, steps string }{
 // steps are for cosine, psnr for PSNR where they differ.
 var bars = []struct {
 	name, steps, psnr string
-	decides           string
+	decides           string  // the steps for a classifier; "": it is left out
 	drop, cosine      float64 // at most, in dB; at least
-	flips, wrong      float64 // of a classifier: share of its decisions that change, and by how much fewer are right, at most; 0: it is not held to this
-	ratio             float64 // of the file, at least
+	flips, wrong      float64 // of a classifier: share of its decisions that change at most; or, where it is not 0, by how much fewer are right
+	ratio             float64 // of the file, at least; a classifier is held to a tenth of the size only
 	bits              float64 // on average over the weights, at most
 }{
 	{"int8 weights", `[{method: gptq, average: 6.5}, {method: adaround}, {method: shorten}]`,

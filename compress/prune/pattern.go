@@ -20,13 +20,12 @@ type unit struct {
 // units are the parts of a layer's weight that the pattern prunes as one, without those that
 // are gone already; of n:m, what goes whatever the others are.
 func units(l *method.Layer, layer int, pt fit.Pattern) ([]unit, error) {
-	w, mask := l.Weight.Data(), l.Weight.Mask
-	gone := func(i int) bool { return mask != nil && mask[i/64]>>(i%64)&1 == 0 }
+	w := l.Weight.Data()
 	var us []unit
 	if pt.M == 0 && pt.Rows <= 1 {
 		at := make([]int32, len(w))
 		for i, v := range w {
-			if at[i] = int32(i); !gone(i) {
+			if at[i] = int32(i); l.Weight.Kept(i) {
 				us = append(us, unit{layer, float64(v) * float64(v), at[i : i+1]})
 			}
 		}
@@ -42,7 +41,7 @@ func units(l *method.Layer, layer int, pt fit.Pattern) ([]unit, error) {
 				size := min(pt.M, r.K-k)
 				var in []unit
 				for j := range size {
-					if i := r.At(o, k+j); !gone(i) {
+					if i := r.At(o, k+j); l.Weight.Kept(i) {
 						in = append(in, unit{layer, float64(w[i]) * float64(w[i]), []int32{int32(i)}})
 					}
 				}
@@ -63,7 +62,7 @@ func units(l *method.Layer, layer int, pt fit.Pattern) ([]unit, error) {
 					i := r.At(g*each+j, k)
 					u.at = append(u.at, int32(i))
 					u.mag += float64(w[i]) * float64(w[i])
-					any = any || !gone(i)
+					any = any || l.Weight.Kept(i)
 				}
 				if u.mag /= float64(len(u.at)); any {
 					us = append(us, u)

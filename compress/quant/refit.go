@@ -175,8 +175,7 @@ func refitLayer(s *method.State, l *method.Layer, a method.Args, look func(fit.R
 			for k := range r.K {
 				e := r.At(g*each+o, k)
 				q.cur[o*r.K+k] = float64(l.Weight.Data()[e])
-				m := l.Weight.Mask
-				q.stay[o*r.K+k] = m == nil || m[e/64]>>(e%64)&1 == 1
+				q.stay[o*r.K+k] = l.Weight.Kept(e)
 			}
 		}
 		for i := range sums {

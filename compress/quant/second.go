@@ -106,12 +106,11 @@ func rewriteLayer(s *method.State, l *method.Layer, in *stat.Patches, damp float
 				w[o*m.K+k] = float64(was[b.at(o, k)])
 			}
 		}
-		if mask := l.Weight.Mask; mask != nil {
+		if l.Weight.Mask != nil {
 			b.keep = make([]bool, len(w))
 			for o := range each {
 				for k := range m.K {
-					e := b.at(o, k)
-					b.keep[o*m.K+k] = mask[e/64]>>(e%64)&1 == 1
+					b.keep[o*m.K+k] = l.Weight.Kept(b.at(o, k))
 				}
 			}
 		}
