@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"whit/card"
 	"whit/data"
@@ -185,6 +186,26 @@ func TestRun(t *testing.T) {
 			}
 			if r.Recipe == "" || len(r.Pareto) < 3 || r.Bytes.After >= r.Pareto[0].Bytes {
 				t.Errorf("recipe %q, %d candidates, %d bytes", r.Recipe, len(r.Pareto), r.Bytes.After)
+			}
+		}},
+		{"fine-tuning", Data{Set: blobs{n: 1500}}, Options{Budget: Budget{MaxDrop: drop(0.05)}, Batch: 32, Steps: 40}, false, func(t *testing.T, r *Result) {
+			least := map[bool]int64{false: math.MaxInt64, true: math.MaxInt64} // by whether levels were trained
+			for _, c := range r.Pareto {
+				k := strings.HasPrefix(c.Name, "levels trained")
+				least[k] = min(least[k], c.Bytes)
+			}
+			if least[true] >= least[false] || !strings.Contains(r.Recipe, "method: trained") {
+				t.Errorf("%d bytes with trained levels, %d without; chosen:\n%s", least[true], least[false], r.Recipe)
+			}
+		}},
+		{"fine-tuning in a short time", Data{Set: blobs{n: 1500}}, Options{Budget: Budget{MaxDrop: drop(0.05), Time: 300 * time.Millisecond}, Batch: 32, Optimizer: "sgd", LR: 0.05}, false, func(t *testing.T, r *Result) {
+			if i := slices.IndexFunc(r.Budgets, func(b BudgetRow) bool { return b.Name == "time" }); i < 0 || r.Bytes.After > r.Bytes.Before {
+				t.Errorf("%d bytes, budgets %+v", r.Bytes.After, r.Budgets)
+			}
+		}},
+		{"fine-tuning to a size", Data{Set: blobs{n: 1500}}, Options{Budget: Budget{TargetSize: 230}, Batch: 32, Steps: 40}, false, func(t *testing.T, r *Result) {
+			if !r.Met || r.Bytes.After > 230 || r.Bytes.After < 180 || !strings.Contains(r.Recipe, "method: trained") {
+				t.Errorf("%d bytes of 230; chosen:\n%s", r.Bytes.After, r.Recipe)
 			}
 		}},
 		{"no labels", Data{Set: blobs{n: 900, unlabel: true}}, Options{Budget: Budget{MaxDrop: drop(0.05)}, Batch: 32, Steps: 40}, false, func(t *testing.T, r *Result) {

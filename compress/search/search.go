@@ -167,13 +167,19 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	if !r.start.NoFinetune {
-		if r.may("magnitude") {
-			if err := r.prune(ctx); err != nil {
-				return err
+		for _, f := range []struct {
+			method string
+			run    func(context.Context) error
+			until  float64 // share of the time
+		}{{"magnitude", r.prune, 0.35}, {"codebook", r.shareAll, 0.5}, {"trained", r.levels, 1}} {
+			if !r.may(f.method) || r.start.NoFinetune {
+				continue
 			}
-		}
-		if r.may("codebook") && !r.start.NoFinetune {
-			if err := r.shareAll(ctx); err != nil {
+			if !r.may("trained") {
+				f.until = 1
+			}
+			r.until(f.until)
+			if err := f.run(ctx); err != nil && !errors.Is(err, errLate) {
 				return err
 			}
 		}
@@ -193,6 +199,7 @@ type runner struct {
 	limit  time.Time     // of what is done now
 	start  *method.State // as it came, with the scan
 	held   []rung        // the sparsest last
+	epoch  time.Duration // what an epoch of training takes; 0: not known yet
 }
 
 // rung is a pruned model that keeps the promise.
@@ -275,13 +282,35 @@ func (r *runner) settle(ctx context.Context, name string, next *method.State, st
 	return c, r.holds(c), nil
 }
 
-// try applies a step to a copy of a state, which has been through steps.
-func (r *runner) try(ctx context.Context, name string, from *method.State, steps []method.Step, st method.Step) (c Candidate, next *method.State, ok bool, err error) {
+// errLate says that the time was over in the middle of a step.
+var errLate = errors.New("the time was over")
+
+// apply applies steps to a state. Where something is held already, the time ends it, with errLate.
+func (r *runner) apply(ctx context.Context, name string, s *method.State, steps []method.Step) error {
+	within, end := ctx, func() {}
+	if r.chosen != 0 && !r.o.Deadline.IsZero() {
+		within, end = context.WithDeadline(ctx, r.o.Deadline)
+	}
+	defer end()
+	for _, st := range steps {
+		if err := s.Step(within, st, Methods); err != nil {
+			if within.Err() != nil && ctx.Err() == nil {
+				r.late(name)
+				return errLate
+			}
+			return fmt.Errorf("%s: %w", st.Method, err)
+		}
+	}
+	return nil
+}
+
+// try applies more to a copy of a state, which has been through steps.
+func (r *runner) try(ctx context.Context, name string, from *method.State, steps []method.Step, more ...method.Step) (c Candidate, next *method.State, ok bool, err error) {
 	next = from.Clone()
-	if err := next.Step(ctx, st, Methods); err != nil {
+	if err := r.apply(ctx, name, next, more); err != nil {
 		return c, nil, false, err
 	}
-	c, ok, err = r.settle(ctx, name, next, append(slices.Clone(steps), st))
+	c, ok, err = r.settle(ctx, name, next, slices.Concat(steps, more))
 	return c, next, ok, err
 }
 
@@ -289,19 +318,11 @@ func (r *runner) try(ctx context.Context, name string, from *method.State, steps
 // the time was over first.
 func (r *runner) tryAll(ctx context.Context, name string, base *method.State, done int, steps []method.Step) (next *method.State, ok bool, err error) {
 	next = base.Clone()
-	within, end := ctx, func() {}
-	if r.chosen != 0 && !r.o.Deadline.IsZero() { // something is held already
-		within, end = context.WithDeadline(ctx, r.o.Deadline)
-	}
-	defer end()
-	for _, st := range steps[done:] {
-		if err := next.Step(within, st, Methods); err != nil {
-			if within.Err() != nil && ctx.Err() == nil {
-				r.late(name)
-				return nil, false, nil
-			}
-			return nil, false, fmt.Errorf("%s: %w", st.Method, err)
-		}
+	switch err := r.apply(ctx, name, next, steps[done:]); {
+	case errors.Is(err, errLate):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
 	}
 	_, _, bytes := next.Bytes()
 	if _, err := next.Stage(ctx, "mix", bytes); err != nil {
@@ -468,6 +489,7 @@ func (r *runner) prune(ctx context.Context) error {
 		}
 		set := r.fit(s, map[string]any{"sparsity": share, "rounds": 1}, "final", 1)
 		st := method.Step{Method: "magnitude", Set: set}
+		began := time.Now()
 		c, next, ok, err := r.try(ctx, what, at, steps, st)
 		if errors.Is(err, train.ErrNoGradient) {
 			r.refuse("fine-tuning", err.Error())
@@ -477,6 +499,7 @@ func (r *runner) prune(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.epoch = time.Since(began) / time.Duration(set["final"].(int))
 		if !ok { // once more, longer
 			longer := map[string]any{}
 			for k, v := range set {
@@ -553,4 +576,108 @@ func (r *runner) share(ctx context.Context, base rung) (held int, err error) {
 		}
 	}
 	return held, nil
+}
+
+// levels trains few levels from the model as it came, with itself as the teacher where there is no other, in fewer and fewer bytes as long as the
+// promise holds, then in numbers of bytes between. Where there is a deadline, a fit gets a part of the time that is left.
+func (r *runner) levels(ctx context.Context) error {
+	const (
+		fits       = 6
+		first      = 0.4 // bytes of the first fit, of the smallest that hold
+		less       = 0.6 // of the next
+		near       = 1.1 // bytes that hold, of those that fail, at which it ends
+		longer     = 10  // epochs, of those of other fits
+		least      = 4
+		most       = 40
+		ofTheTime  = 0.4
+		distill    = 0.9
+		soft       = 3.0
+		levelsEach = 7
+	)
+	best := float64(r.f.Candidates[r.chosen].Bytes)
+	bytes, fails := first*best, 0.0
+	sized := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) // then what is nearest to the model within the size is wanted
+	if sized {
+		bytes = float64(r.o.Target)
+	}
+	beside, err := r.beside()
+	if err != nil {
+		return err
+	}
+	for k := 0; k < fits && (sized || !r.reached()); k++ {
+		what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
+		if r.late(what) {
+			return nil
+		}
+		set := r.fit(r.start, map[string]any{"bytes": int(math.Ceil(max(bytes/4, bytes-beside))), "levels": method.Uniform(levelsEach), "temperature": soft}, "epochs", 1)
+		set["distill"] = distill
+		if set["optimizer"] == "sgd" { // what goes first is a matter of Adam's mean of squared gradients
+			delete(set, "optimizer")
+			set["lr"] = 1e-3
+		}
+		epochs := min(longer*set["epochs"].(int), most)
+		if r.epoch > 0 && !r.o.Deadline.IsZero() {
+			left := ofTheTime * float64(time.Until(r.o.Deadline))
+			epochs = max(least, min(epochs, int(left/float64(r.epoch))))
+		}
+		set["epochs"] = epochs
+		steps := []method.Step{{Method: "trained", Set: set}}
+		if find("fold") != nil && r.may("fold") && hasNorms(r.start.Graph) {
+			steps = append(steps, method.Step{Method: "fold", Set: map[string]any{}})
+		}
+		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
+		if errors.Is(err, train.ErrNoGradient) {
+			r.refuse("fine-tuning", err.Error())
+			r.start.NoFinetune = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		beside = max(0, beside+float64(c.Bytes)-bytes)
+		if sized && c.Bytes <= r.o.Target {
+			return nil
+		}
+		if sized {
+			continue
+		}
+		if ok {
+			best = min(best, float64(c.Bytes))
+			bytes = less * best
+		} else {
+			r.refuse(what, r.why(c))
+			fails = max(fails, bytes)
+		}
+		if fails > 0 {
+			if bytes = math.Sqrt(fails * best); best < near*fails {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// beside are the bytes of the file of the model as it came that are no layer's weights or bias.
+func (r *runner) beside() (float64, error) {
+	g, err := r.start.Freeze()
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.o.Bytes(g)
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range r.start.Layers {
+		for _, h := range []*method.Held{&l.Weight, l.Bias} {
+			if h == nil {
+				continue
+			}
+			b, err := r.o.Constant(h)
+			if err != nil {
+				return 0, err
+			}
+			n -= b
+		}
+	}
+	return float64(max(0, n)), nil
 }

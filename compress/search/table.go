@@ -63,6 +63,8 @@ func (r *runner) menu() (out []way) {
 	obs(0.9, 4)
 	bits(5)
 	obs(0.7, 4)
+	obs(0.6, 5)
+	obs(0.35, 5)
 	bits(2)
 	for _, b := range []float64{5, 4, 3, 2, 6} {
 		add(fmt.Sprintf("codebook of %v bits", b), "codebook", map[string]any{"bits": b, "train": false})
