@@ -179,7 +179,11 @@ func (r *runner) run(ctx context.Context) error {
 				f.until = 1
 			}
 			r.until(f.until)
-			if err := f.run(ctx); err != nil && !errors.Is(err, errLate) {
+			switch err := f.run(ctx); {
+			case errors.Is(err, train.ErrNoGradient):
+				r.refuse("fine-tuning", err.Error())
+				r.start.NoFinetune = true
+			case err != nil && !errors.Is(err, errLate):
 				return err
 			}
 		}
@@ -491,11 +495,6 @@ func (r *runner) prune(ctx context.Context) error {
 		st := method.Step{Method: "magnitude", Set: set}
 		began := time.Now()
 		c, next, ok, err := r.try(ctx, what, at, steps, st)
-		if errors.Is(err, train.ErrNoGradient) {
-			r.refuse("fine-tuning", err.Error())
-			r.start.NoFinetune = true
-			return nil
-		}
 		if err != nil {
 			return err
 		}
@@ -558,11 +557,6 @@ func (r *runner) share(ctx context.Context, base rung) (held int, err error) {
 		}
 		st := method.Step{Method: "codebook", Set: set}
 		c, _, ok, err := r.try(ctx, name, from, steps, st)
-		if errors.Is(err, train.ErrNoGradient) {
-			r.refuse("fine-tuning", err.Error())
-			r.start.NoFinetune = true
-			return held, nil
-		}
 		if err != nil {
 			return held, err
 		}
@@ -626,11 +620,6 @@ func (r *runner) levels(ctx context.Context) error {
 			steps = append(steps, method.Step{Method: "fold", Set: map[string]any{}})
 		}
 		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
-		if errors.Is(err, train.ErrNoGradient) {
-			r.refuse("fine-tuning", err.Error())
-			r.start.NoFinetune = true
-			return nil
-		}
 		if err != nil {
 			return err
 		}
