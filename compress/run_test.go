@@ -293,6 +293,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// What cannot be trained is compressed without training, and the result says why.
+func TestSearchWithoutGradient(t *testing.T) {
+	g := mlp(t)
+	x := g.Add("", "Mul", nil, g.Outputs[0], g.NewConst("hundred", tensor.From([]float32{100}, 1)))
+	g.Outputs[0] = g.Add("", "Round", nil, x)
+	o := Options{Budget: Budget{MaxDrop: drop(0.05)}, Batch: 32, Steps: 40, Threads: 1, Out: filepath.Join(t.TempDir(), "out.whit"), Model: "mlp.onnx"}
+	r, err := Run(context.Background(), g, card.Card{}, Data{Set: blobs{n: 1500}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(r.Refused, func(x Refusal) bool { return x.What == "fine-tuning" }) {
+		t.Errorf("refused %v", r.Refused)
+	}
+	if 2*r.Bytes.After > r.Bytes.Before || strings.Contains(r.Recipe, "epochs") {
+		t.Errorf("%d of %d bytes by\n%s", r.Bytes.After, r.Bytes.Before, r.Recipe)
+	}
+}
+
 // The test set is opened once, after the last fit and the last measurement on the
 // choice split, and nothing that searches can reach it.
 func TestTestSetIsOpenedOnce(t *testing.T) {

@@ -93,7 +93,7 @@ func build(g *graph.Graph, shape []int, n int, o *Options) (*built, error) {
 		}
 	}
 	if len(params) == 0 {
-		return nil, fmt.Errorf("train: the model has no params: call Promote first")
+		return nil, fmt.Errorf("train: the model has no params: Promote finds those that a gradient reaches: %w", ErrNoGradient)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.LRMult)) {
 		if byName[name] == nil {

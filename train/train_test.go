@@ -597,7 +597,7 @@ func TestErrors(t *testing.T) {
 		})
 	}
 	m := func() *graph.Graph { g := mlp(1, tensor.Float32); Promote(g); return g }
-	check("no params", mlp(1, tensor.Float32), ds, Options{}, nil)
+	check("no params", mlp(1, tensor.Float32), ds, Options{}, ErrNoGradient)
 	check("empty", m(), newBlobs(0, 4, 1, 12), Options{}, nil)
 	check("shape", m(), newBlobs(20, 4, 1, 13), Options{}, op.ErrType)
 	check("classes", m(), newBlobs(200, 9, 1, 12), Options{}, op.ErrType)
