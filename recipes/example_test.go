@@ -30,6 +30,6 @@ func Example() {
 	// record-lenet5 5 steps
 	// record-lenet5-quick 5 steps
 	// record-resnet20 6 steps
-	// record-vgg-s 6 steps
+	// record-vgg-s 4 steps
 	// record-vgg-s-quick 4 steps
 }
