@@ -112,6 +112,7 @@ func (r *runner) quick(c Candidate) bool {
 	return !r.o.Fast && r.o.TargetMs > 0 && c.Ms <= r.o.TargetMs
 }
 
+// fixes are steps of methods with their defaults, of those that are known and may be used.
 func (r *runner) fixes(names []string) (out []method.Step) {
 	for _, n := range names {
 		if find(n) != nil && r.may(n) {

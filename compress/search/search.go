@@ -603,8 +603,8 @@ func (r *runner) levels(ctx context.Context) error {
 		if r.late(what) {
 			return nil
 		}
-		set := r.fit(r.start, map[string]any{"bytes": int(math.Ceil(max(bytes/4, bytes-beside))), "levels": method.Uniform(levelsEach), "temperature": soft}, "epochs", 1)
-		set["distill"] = distill
+		set := r.fit(r.start, map[string]any{"bytes": int(math.Ceil(max(bytes/4, bytes-beside))), "levels": method.Uniform(levelsEach)}, "epochs", 1)
+		set["distill"], set["temperature"] = distill, soft
 		if set["optimizer"] == "sgd" { // what goes first is a matter of Adam's mean of squared gradients
 			delete(set, "optimizer")
 			set["lr"] = 1e-3
@@ -616,24 +616,23 @@ func (r *runner) levels(ctx context.Context) error {
 		}
 		set["epochs"] = epochs
 		steps := []method.Step{{Method: "trained", Set: set}}
-		if find("fold") != nil && r.may("fold") && hasNorms(r.start.Graph) {
-			steps = append(steps, method.Step{Method: "fold", Set: map[string]any{}})
+		if hasNorms(r.start.Graph) {
+			steps = append(steps, r.fixes([]string{"fold"})...)
 		}
 		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
 		if err != nil {
 			return err
 		}
 		beside = max(0, beside+float64(c.Bytes)-bytes)
-		if sized && c.Bytes <= r.o.Target {
+		switch {
+		case sized && c.Bytes <= r.o.Target:
 			return nil
-		}
-		if sized {
+		case sized: // once more, now that the bytes beside levels are known
 			continue
-		}
-		if ok {
+		case ok:
 			best = min(best, float64(c.Bytes))
 			bytes = less * best
-		} else {
+		default:
 			r.refuse(what, r.why(c))
 			fails = max(fails, bytes)
 		}
