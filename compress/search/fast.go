@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -44,7 +45,32 @@ func (r *runner) fast(ctx context.Context) error {
 		}
 		best = append(best, all...)
 	}
+	r.keep(best)
 	return r.lightest(ctx, best)
+}
+
+// keep remembers how the fastest model that holds was put on integers, for those that are held in fewer bytes afterwards, where
+// the model as it came is slower than is asked for.
+func (r *runner) keep(best []*attempt) {
+	if r.f.Candidates[0].Ms <= r.o.TargetMs || len(best) == 0 {
+		return
+	}
+	a := slices.MinFunc(best, func(a, b *attempt) int { return cmp.Compare(a.c.Ms, b.c.Ms) })
+	var slim, ints []method.Step
+	for _, st := range a.steps {
+		switch st.Method {
+		case "fold", "gptq": // the one is done anyway, levels are chosen anew
+		case "reconstruct":
+			slim = append(slim, st)
+		case "activations":
+			ints = append(ints, st)
+		default:
+			return
+		}
+	}
+	if a.ok && ints != nil {
+		r.slim, r.ints = slim, ints
+	}
 }
 
 // lightest gives the fastest of the models that keep the promise, and that bears them, fewer bits.

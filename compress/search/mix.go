@@ -48,6 +48,16 @@ func (r *runner) mix(ctx context.Context) error {
 		}
 		steps = []method.Step{fold}
 	}
+	if len(r.slim) > 0 {
+		base = base.Clone()
+		switch err := r.apply(ctx, "fewer bytes", base, r.slim); {
+		case errors.Is(err, errLate):
+			return nil
+		case err != nil:
+			return err
+		}
+		steps = slices.Concat(steps, r.slim)
+	}
 	nearest := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1)
 	share := 0.3
 	if nearest { // little else is done
@@ -270,7 +280,7 @@ func (m *mixer) lambda(ctx context.Context, base *method.State, from []method.St
 	holds, fails := 0.0, math.Inf(1) // the largest that does, the smallest that does not
 	for k := 0; k < 6 && !m.r.late("levels chosen one by one"); k++ {
 		st := method.Step{Method: "rdo", Set: map[string]any{"lambda": math.Round(lambda*1e10) / 1e10}}
-		_, ok, err := m.r.tryAll(ctx, fmt.Sprintf("%slevels by bytes, lambda %.2g", m.name, lambda), base, len(from), append(slices.Clone(from), st))
+		_, ok, err := m.r.tryAll(ctx, fmt.Sprintf("%slevels by bytes, lambda %.2g", m.name, lambda), base, len(from), slices.Concat(from, []method.Step{st}, m.r.ints))
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -487,7 +497,7 @@ func (m *mixer) front(ctx context.Context) error {
 
 // made makes a choice by its steps, and more.
 func (m *mixer) made(ctx context.Context, what string, pick []int, more ...method.Step) (bool, error) {
-	all := slices.Concat(m.steps, m.t.steps(pick), more)
+	all := slices.Concat(m.steps, m.t.steps(pick), more, m.r.ints)
 	_, ok, err := m.r.tryAll(ctx, what, m.t.base, len(m.steps), all)
 	return ok, err
 }

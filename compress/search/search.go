@@ -204,6 +204,8 @@ type runner struct {
 	start  *method.State // as it came, with the scan
 	held   []rung        // the sparsest last
 	epoch  time.Duration // what an epoch of training takes; 0: not known yet
+	// What makes models as fast as is asked for, where floats are not: channels that go, and integers, which come last.
+	slim, ints []method.Step
 }
 
 // rung is a pruned model that keeps the promise.
@@ -618,6 +620,9 @@ func (r *runner) levels(ctx context.Context) error {
 		steps := []method.Step{{Method: "trained", Set: set}}
 		if hasNorms(r.start.Graph) {
 			steps = append(steps, r.fixes([]string{"fold"})...)
+		}
+		if len(r.slim) == 0 {
+			steps = append(steps, r.ints...)
 		}
 		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
 		if err != nil {
