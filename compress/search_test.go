@@ -12,23 +12,16 @@ import (
 // Where floats are too slow and integers are not, what the search holds in fewer bytes is put on integers too: the smallest model that keeps the promise
 // is as fast as is asked for. The times are made up.
 func TestSmallAndFast(t *testing.T) {
-	ctx, o := context.Background(), Options{}
+	ctx := context.Background()
 	g := blur()
 	c, _ := g.Clone()
 	d := noisy{40}
 	s := &method.State{Graph: c, Float: g, Layers: method.FindLayers(c, ""), Train: d, Choice: d, Seed: 1, Metric: method.Cosine, NoFinetune: true}
-	ints := func(g *graph.Graph) (n int) {
-		for _, x := range g.Nodes {
-			if x.Op == "QuantizeLinear" {
-				n++
-			}
-		}
-		return n
-	}
-	r := &run{o: o, state: s}
+	ints := func(g *graph.Graph) bool { return (&method.State{Graph: g}).OnIntegers() }
+	r := &run{state: s}
 	so := search.Options{MaxDrop: 0.02, TargetMs: 0.5, Bytes: r.fileBytes, Constant: func(h *method.Held) (int64, error) { return h.FileBytes(1) }}
 	so.Millis = func(_ context.Context, g *graph.Graph) (float64, error) {
-		if ints(g) > 0 {
+		if ints(g) {
 			return 0.4, nil
 		}
 		return 1, nil
@@ -61,7 +54,7 @@ func TestSmallAndFast(t *testing.T) {
 			fast = x
 		}
 	}
-	if chosen.Ms > so.TargetMs || ints(frozen) == 0 {
+	if chosen.Ms > so.TargetMs || !ints(frozen) {
 		t.Errorf("%s takes %v ms", chosen.Name, chosen.Ms)
 	}
 	if fast.Bytes == 0 || chosen.Bytes >= fast.Bytes {

@@ -45,19 +45,19 @@ func (r *runner) fast(ctx context.Context) error {
 		}
 		best = append(best, all...)
 	}
+	slices.SortStableFunc(best, func(a, b *attempt) int { return cmp.Compare(a.c.Ms, b.c.Ms) })
 	r.keep(best)
 	return r.lightest(ctx, best)
 }
 
 // keep remembers how the fastest model that holds was put on integers, for those that are held in fewer bytes afterwards, where
-// the model as it came is slower than is asked for.
+// the model as it came is slower than is asked for. The fastest comes first.
 func (r *runner) keep(best []*attempt) {
 	if r.f.Candidates[0].Ms <= r.o.TargetMs || len(best) == 0 {
 		return
 	}
-	a := slices.MinFunc(best, func(a, b *attempt) int { return cmp.Compare(a.c.Ms, b.c.Ms) })
 	var slim, ints []method.Step
-	for _, st := range a.steps {
+	for _, st := range best[0].steps {
 		switch st.Method {
 		case "fold", "gptq": // the one is done anyway, levels are chosen anew
 		case "reconstruct":
@@ -68,23 +68,14 @@ func (r *runner) keep(best []*attempt) {
 			return
 		}
 	}
-	if a.ok && ints != nil {
+	if best[0].ok && ints != nil {
 		r.slim, r.ints = slim, ints
 	}
 }
 
-// lightest gives the fastest of the models that keep the promise, and that bears them, fewer bits.
+// lightest gives the fastest of the models that keep the promise, and that bears them, fewer bits. The fastest comes first.
 func (r *runner) lightest(ctx context.Context, best []*attempt) error {
 	// What time does not pay for, bytes may: levels in the file of the fastest that bears them.
-	slices.SortStableFunc(best, func(a, b *attempt) int {
-		switch {
-		case a.c.Ms < b.c.Ms:
-			return -1
-		case a.c.Ms > b.c.Ms:
-			return 1
-		}
-		return 0
-	})
 	for _, a := range best {
 		if done, err := r.lighter(ctx, a); done || err != nil {
 			return err
