@@ -133,7 +133,7 @@ func readArrays(file *container) (arrays []tensor.Named, places []place, gs []gr
 			for range b.count(4) {
 				arrays = append(arrays, tensor.Named{Name: b.str()})
 				d := readDesc(&b, nil)
-				if d.weight || d.kind != graph.Const {
+				if d.weight || d.kind != graph.Const || d.form == formProduct {
 					b.fail("an array is a weight")
 				}
 				places = append(places, place{d: d})

@@ -20,6 +20,7 @@ const (
 	formCodebook        // weight.Codebook
 	formSparse          // weight.Sparse, around one of formElements, formInt8, formCodebook
 	formMasked          // a tensor of any unpacked type of which many elements are zero (all bits)
+	formProduct         // the scales of a bias, which others say, see products
 	numForms
 )
 
@@ -471,6 +472,7 @@ func (d *desc) write(w *wbuf, want []int) {
 	switch d.form {
 	case formElements, formSymbols:
 		w.byte(byte(d.dtype))
+	case formProduct:
 	case formMasked:
 		w.byte(byte(d.dtype))
 		w.uint(uint64(d.n))
@@ -520,7 +522,7 @@ func readDesc(r *rbuf, want []int) *desc {
 	} else {
 		r.fail("constant of kind %d", first>>kindShift)
 	}
-	if d.form >= numForms || d.weight && !maybeWeight(d.form) || d.kind != graph.Const && (d.weight || isWeight(d.form)) {
+	if d.form >= numForms || d.weight && !maybeWeight(d.form) || d.kind != graph.Const && (d.weight || isWeight(d.form) || d.form == formProduct) {
 		r.fail("constant of form %#x", first)
 	}
 	d.weight = d.weight || isWeight(d.form)
@@ -641,6 +643,9 @@ func (d *desc) streams() (b *entropy.Block, elems []entropy.Elements) {
 		elems = append(elems, entropy.Elements{Size: size, Float: isWideFloat(d.dtype), Cols: cols,
 			N: tensor.Type{DType: d.dtype, Shape: tensor.Shape{n}}.NumBytes() / size})
 	}
+	if d.form == formProduct {
+		return nil, nil
+	}
 	if d.form != formElements {
 		b = &entropy.Block{Dims: entropy.DimsOf(d.shape), Dependent: d.form == formInt8 && d.flags&flagPath != 0}
 	}
@@ -675,16 +680,26 @@ func (d *desc) streams() (b *entropy.Block, elems []entropy.Elements) {
 	return b, elems
 }
 
+// coder is what codes the elements of a constant without symbols.
+func (d *desc) coder() string {
+	if d.form == formProduct {
+		return "product"
+	}
+	return "elements"
+}
+
 // memory bounds the bytes that building the constant takes beside its streams.
 func (d *desc) memory() int64 {
 	n := int64(d.shape.NumElements())
 	return n*int64(max(8, d.dtype.Bits()))/8 + 8*n
 }
 
-// build makes the constant from its decoded streams.
+// build makes the constant from its decoded streams; neither for a formProduct.
 func (d *desc) build(b *entropy.Block, elems []entropy.Elements) (weight.Weight, *tensor.Tensor, error) {
 	n := d.shape.NumElements()
 	switch d.form {
+	case formProduct:
+		return nil, nil, nil
 	case formElements:
 		t, err := tensor.View(tensor.Type{DType: d.dtype, Shape: d.shape}, aligned(elems[0].Data))
 		if err != nil {

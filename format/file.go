@@ -299,7 +299,7 @@ func encodeGroup(items []*item, coders []string, fast bool, w workers) ([]byte, 
 	out.b = append(slices.Concat(append([][]byte{out.b}, best...)...), e...)
 	gather(blocks, bestStreams)
 	for _, it := range items {
-		it.coder, it.bytes, it.elemBytes = "elements", 0, 0
+		it.coder, it.bytes, it.elemBytes = it.d.coder(), 0, 0
 		if it.block != nil {
 			it.bytes, it.coder = int64(blocks[0].Coded), all[number].Name()
 			blocks = blocks[1:]
@@ -706,9 +706,12 @@ func readModel(file *container) (*model, error) {
 // finish puts the constants into the graph.
 func (m *model) finish(items []*item) (*File, error) {
 	f, g := m.f, &m.g
+	left := map[*graph.Value]*item{}
 	for i, p := range g.places {
 		it := items[i]
 		switch {
+		case p.d.form == formProduct && p.value != nil:
+			it.d, left[p.value] = *p.d, it
 		case p.value == nil:
 			p.node.Attrs[p.attr] = it.t
 		case it.w != nil:
@@ -716,6 +719,13 @@ func (m *model) finish(items []*item) (*File, error) {
 		default:
 			p.value.Data, p.value.Type = it.t, it.t.Type
 		}
+	}
+	multiply(f.Graph, left)
+	for v, it := range left {
+		if it.t == nil {
+			return nil, corrupt("no product for the scales of a bias")
+		}
+		v.Data, v.Type = it.t, it.t.Type
 	}
 	if err := f.Graph.Verify(); err != nil {
 		return nil, corrupt("%v", err)
@@ -852,7 +862,7 @@ func (g group) decode(w workers, spare *sync.Pool) ([]*item, error) {
 		return nil, err
 	}
 	for i, p := range g.places {
-		it := &item{coder: "elements"}
+		it := &item{coder: p.d.coder()}
 		b, e := p.d.streams()
 		if b != nil {
 			*b = blocks[0]
@@ -961,16 +971,36 @@ func named(g *graph.Graph, depth int, value func(v *graph.Value, inFile bool), n
 }
 
 // namesOf is the text of the names chunk: the graph's name and documentation, the
-// names of values that the graph chunk does not hold, and those of nodes.
+// names of values that the graph chunk does not hold, and those of nodes. Those that levelNames gives are empty.
 func namesOf(g *graph.Graph) []byte {
+	usual := map[*graph.Value]string{}
+	named(g, 0, func(*graph.Value, bool) {}, func(n *graph.Node) {
+		if r := levelled(n); r != nil {
+			levelNames(n, r.Name, func(v *graph.Value, name string) {
+				if _, twice := usual[v]; !twice {
+					usual[v] = name
+				}
+			})
+		}
+	})
 	var w, nodes wbuf
 	w.str(g.Name)
 	w.str(g.Doc)
 	named(g, 0, func(v *graph.Value, inFile bool) {
-		if !inFile {
+		switch {
+		case inFile:
+		case usual[v] == v.Name:
+			w.str("")
+		default:
 			w.str(v.Name)
 		}
-	}, func(n *graph.Node) { nodes.str(n.Name) })
+	}, func(n *graph.Node) {
+		if r := levelled(n); r != nil && levelNames(n, r.Name, func(*graph.Value, string) {}) == n.Name {
+			nodes.str("")
+			return
+		}
+		nodes.str(n.Name)
+	})
 	return append(w.b, nodes.b...)
 }
 
@@ -985,6 +1015,20 @@ func (g *graphReader) readNames(out *graph.Graph, b []byte) error {
 	}
 	for _, n := range g.nodes {
 		n.Name = r.str()
+	}
+	for _, n := range g.nodes {
+		r := levelled(n)
+		if r == nil || r.Name == "" {
+			continue
+		}
+		own := levelNames(n, r.Name, func(v *graph.Value, name string) {
+			if v.Name == "" {
+				v.Name, g.names[name] = name, true
+			}
+		})
+		if n.Name == "" {
+			n.Name = own
+		}
 	}
 	return r.end("names")
 }

@@ -505,7 +505,7 @@ func TestDamageWithChecksumsRecomputed(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, file := range []*File{tiny(), zoo(), grouped(), onPaths()} {
+	for _, file := range []*File{tiny(), zoo(), grouped(), onPaths(), onLevels(.3, []float32{.5, .25}, times(.3, []float32{.5, .25}, 2))} {
 		for _, o := range []Options{{}, {Profile: Fast}, {Coder: "relative"}, {Chunks: true}} {
 			b, _ := write(f, file, o)
 			f.Add(b)

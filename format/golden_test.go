@@ -84,6 +84,7 @@ func TestFilesOfThisVersion(t *testing.T) {
 		model("small", tiny(), Options{}), model("stripped", lenet5(3, 5, 11), Options{Strip: true}), model("all", zoo(), Options{}),
 		model("grouped", grouped(), Options{}), model("grouped-fast", grouped(), Options{Profile: Fast}),
 		model("dependent", onPaths(), Options{}), model("dependent-fast", onPaths(), Options{Profile: Fast}), model("dependent-rans", onPaths(), Options{Coder: "rans"}),
+		model("levels", onLevels(0.3, []float32{.5, .25}, times(0.3, []float32{.5, .25}, 2)), Options{}),
 		model("chunks", zoo(), Options{Chunks: true}), model("fast", tiny(), Options{Profile: Fast}),
 		model("rans", lenet5(3, 5, 11), Options{Coder: "rans"}), model("relative", lenet5(3, 5, 11), Options{Coder: "relative"}),
 		model("huffman", lenet5(3, 5, 11), Options{Coder: "huffman"}), model("raw", tiny(), Options{Coder: "raw"}),

@@ -88,6 +88,10 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 	w.byte(flags)
 	number := map[*graph.Value]int{}
 	known := shapes{}
+	var product map[*graph.Value]*tensor.Tensor
+	if !g.raw {
+		product = products(src)
+	}
 	w.uint(uint64(len(src.Inputs)))
 	for _, v := range src.Inputs {
 		number[v] = len(number)
@@ -109,6 +113,10 @@ func (g *graphWriter) graph(src *graph.Graph, sub bool) error {
 		w.uint(1)
 		number[v] = len(number)
 		return g.constant(v.Name, want, func() (*item, error) {
+			if t := product[v]; t != nil && v.Kind == graph.Const && v.Weight == nil && sameTensor(v.Data, t) {
+				known.constant(v, t.Shape)
+				return &item{t: v.Data, d: desc{form: formProduct, shape: t.Shape, axis: -1}}, nil
+			}
 			it, err := describe(v.Weight, v.Data, v.Kind, g.raw)
 			if err == nil {
 				known.constant(v, it.d.shape)
@@ -485,7 +493,7 @@ func (g *graphReader) attr(n *graph.Node, depth int) {
 		a = s
 	case tag == attrTensor:
 		d := readDesc(r, nil)
-		if d.weight || d.kind != graph.Const {
+		if d.weight || d.kind != graph.Const || d.form == formProduct {
 			r.fail("attribute %q is a weight", name)
 		}
 		g.places = append(g.places, place{d: d, node: n, attr: name})

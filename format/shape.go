@@ -110,7 +110,7 @@ func (s shapes) expect(n *graph.Node) []int {
 		want = []int{unknown, last}
 	case (n.Op == "Gemm" || n.Op == "MatMul") && i == 1:
 		want = []int{last, unknown}
-	case n.Op == "Add" && i == 1:
+	case n.Op == "Add" && i == 1, n.Op == "DequantizeLinear" && i == 1 && len(x) == 1:
 		want = []int{last}
 	}
 	free := 0

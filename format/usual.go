@@ -2,6 +2,7 @@ package format
 
 import (
 	"strconv"
+	"strings"
 
 	"whit/graph"
 )
@@ -42,6 +43,14 @@ func usualNames(g *graph.Graph) (values map[*graph.Value]string, nodes map[*grap
 	}
 	count := map[string]int{}
 	for _, n := range g.Nodes {
+		if r := levelled(n); r != nil && (values[r] != "" || held[r]) {
+			name := values[r]
+			if name == "" {
+				name = r.Name
+			}
+			nodes[n] = levelNames(n, name, call)
+			continue
+		}
 		u, ok := usualNodes[n.Op]
 		if !ok || n.Domain != "" {
 			continue
@@ -65,6 +74,32 @@ func usualNames(g *graph.Graph) (values map[*graph.Value]string, nodes map[*grap
 		}
 	}
 	return values, nodes
+}
+
+// levelled is what a node makes levels of, or values of again; nil: it does another thing.
+func levelled(n *graph.Node) *graph.Value {
+	if n.Domain == "" && (n.Op == "QuantizeLinear" || n.Op == "DequantizeLinear") && len(n.In) > 0 {
+		return n.In[0]
+	}
+	return nil
+}
+
+// levelNames are the usual names about such a node, after that of what it reads: call takes those of values, its own is returned.
+func levelNames(n *graph.Node, name string, call func(v *graph.Value, name string)) string {
+	name = strings.TrimSuffix(name, "_quantized")
+	for i, suffix := range []string{"", "_scale", "_zero_point"} {
+		if i > 0 && i < len(n.In) && n.In[i] != nil && n.In[i].Kind != graph.Computed && n.In[i].Kind != graph.Input {
+			call(n.In[i], name+suffix)
+		}
+	}
+	own := name + "_dequantized"
+	if n.Op == "QuantizeLinear" {
+		own = name + "_quantized"
+	}
+	if len(n.Out) == 1 && n.Out[0] != nil {
+		call(n.Out[0], own)
+	}
+	return own
 }
 
 // archMeta is the key of the metadata whose value is a graph's usual name.

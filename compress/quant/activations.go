@@ -571,6 +571,7 @@ func (g Grid) zeroPoint() *tensor.Tensor {
 // biasInt is a bias held as int32.
 type biasInt struct {
 	node   *graph.Node
+	name   string       // of the bias that it was
 	value  *graph.Value // the constant, nil: the product has no bias or a float one
 	scales []float32
 }
@@ -655,7 +656,7 @@ func (p *placement) hold(s *method.State, n *graph.Node, l *method.Layer, spec S
 	if v := n.Input(2); v != nil {
 		name = v.Name
 	}
-	b.value = p.g.NewConst(p.g.NewName(name+"_quantized"), q)
+	b.name, b.value = name, p.g.NewConst(p.g.NewName(name), q)
 	if l.Node == n {
 		l.Bias = nil
 	}
@@ -675,20 +676,50 @@ func fits(w weight.Int8, x Grid, bias []float64) bool {
 	return true
 }
 
+// names gives what the nodes of levels read and compute the names that a file need not hold.
+type names struct {
+	g     *graph.Graph
+	taken map[string]bool
+}
+
+func namesOf(g *graph.Graph) names {
+	n := names{g, map[string]bool{}}
+	for _, v := range g.Values() {
+		n.taken[v.Name] = true
+	}
+	return n
+}
+
+func (n names) free(name string) string {
+	if n.taken[name] {
+		return n.g.NewName(name)
+	}
+	n.taken[name] = true
+	return name
+}
+
+// node makes a node of one output that is called as its output.
+func (n names) node(op, name string, attrs map[string]any, in ...*graph.Value) *graph.Node {
+	node := n.g.NewNode("", op, attrs, 1, in...)
+	node.Name = n.free(name)
+	node.Out[0].Name = node.Name
+	return node
+}
+
 // both are new nodes, in no order yet, that take v to the grid's levels and back.
-func (r Grid) both(g *graph.Graph, v *graph.Value) (q, dq *graph.Node) {
-	scale, zero := g.NewConst(g.NewName(v.Name+"_scale"), tensor.Scalar(r.Scale)), g.NewConst(g.NewName(v.Name+"_zero_point"), r.zeroPoint())
-	q = g.NewNode("", "QuantizeLinear", nil, 1, v, scale, zero)
-	return q, g.NewNode("", "DequantizeLinear", nil, 1, q.Out[0], scale, zero)
+func (n names) both(r Grid, v *graph.Value) (q, dq *graph.Node) {
+	scale, zero := n.g.NewConst(n.free(v.Name+"_scale"), tensor.Scalar(r.Scale)), n.g.NewConst(n.free(v.Name+"_zero_point"), r.zeroPoint())
+	q = n.node("QuantizeLinear", v.Name+"_quantized", nil, v, scale, zero)
+	return q, n.node("DequantizeLinear", v.Name+"_dequantized", nil, q.Out[0], scale, zero)
 }
 
 // insert puts the nodes in.
 func (p *placement) insert() {
 	g := p.g
-	after := map[*graph.Value]*graph.Value{} // what a value is after both
+	after, call := map[*graph.Value]*graph.Value{}, namesOf(g) // after: what a value is after both
 	var nodes []*graph.Node
 	both := func(v *graph.Value) {
-		q, dq := p.ranges[p.class(v)].both(g, v)
+		q, dq := call.both(p.ranges[p.class(v)], v)
 		nodes = append(nodes, q, dq)
 		after[v] = dq.Out[0]
 	}
@@ -712,8 +743,9 @@ func (p *placement) insert() {
 			}
 		}
 		if b := bias[n]; b != nil && b.value != nil {
-			scale := g.NewConst(g.NewName(b.value.Name+"_scale"), tensor.From(b.scales, len(b.scales)))
-			dq := g.NewNode("", "DequantizeLinear", map[string]any{"axis": int64(0)}, 1, b.value, scale)
+			b.value.Name = call.free(b.name + "_quantized")
+			scale := g.NewConst(call.free(b.name+"_scale"), tensor.From(b.scales, len(b.scales)))
+			dq := call.node("DequantizeLinear", b.name+"_dequantized", map[string]any{"axis": int64(0)}, b.value, scale)
 			nodes = append(nodes, dq)
 			n.In = append(slices.Clone(n.In[:2]), dq.Out[0])
 		}

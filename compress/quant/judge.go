@@ -135,10 +135,10 @@ func worst(far []float64) float64 { return slices.Max(append([]float64{0}, far..
 // through is a copy of g in which the values named go through the levels of a grid before anyone reads them.
 func through(g *graph.Graph, names []string, r Grid) *graph.Graph {
 	c, _ := g.Clone()
-	uses := c.Uses()
+	uses, call := c.Uses(), namesOf(c)
 	for _, name := range names {
 		v := c.Find(name)
-		q, dq := r.both(c, v)
+		q, dq := call.both(r, v)
 		var first *graph.Node
 		for _, u := range uses[v] {
 			if u.Node == nil {
