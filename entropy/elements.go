@@ -1,6 +1,9 @@
 package entropy
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Elements is an array of fixed-size little-endian elements whose bytes are coded as
 // they are: floats and wide integers.
@@ -344,9 +347,13 @@ func (m *byteModel) array(rc *rangeCoder, e Elements, planes [][]byte) {
 // centroids and scales, and near ones not alike.
 const maxShort = 512
 
+// maxZeros is how many zeros at their end short floats are freed of at most: of 8 bits of mantissa one is left.
+const maxZeros = 7
+
 // shortTables are the counters of short floats.
 type shortTables struct {
 	is   [1]counter // whether an array is short
+	more []counter  // whether the bits end in more zeros, by their number so far
 	sign []counter  // by the sign before, 2 at first
 	same []counter  // by whether the sign changed
 	way  []counter  // the distance's sign, by the sign, and the way before, 2 at first
@@ -362,12 +369,12 @@ func once(rc *rangeCoder, c *counter, y int) int {
 }
 
 // shorts codes a float32 array, or decodes it, if all of its elements are short: 8 bits
-// of mantissa and no more, as bfloat16. Their bits but the sign are 128 times a
+// of mantissa and no more, as bfloat16, or fewer: zeros that all of them end in are left out. Their bits but the sign are 128 times a
 // logarithm, nearly, and each is coded as its distance from the one before: centroids
 // are sorted, and scales alike. false: they are not, and nothing but that was coded.
 func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 	if m.short == nil {
-		m.short = &shortTables{is: [1]counter{counterHalf}, sign: newCounters(3), same: newCounters(2), way: newCounters(6), length: newCounters(32), top: newCounters(64)}
+		m.short = &shortTables{is: [1]counter{counterHalf}, more: newCounters(maxZeros), sign: newCounters(3), same: newCounters(2), way: newCounters(6), length: newCounters(32), top: newCounters(64)}
 	}
 	t := m.short
 	y := 0
@@ -383,9 +390,27 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 	if once(rc, &t.is[0], y) == 0 {
 		return false
 	}
-	lastSign, way, last := 2, 2, 120<<7 // 2^-7
+	zeros := 0
+	if rc.dec == 0 && e.N >= 4 { // of fewer they are chance
+		any := 0
+		for i := range e.N {
+			any |= int(planes[0][i])<<7 | int(planes[1][i])>>1
+		}
+		zeros = bits.TrailingZeros(uint(any | 1<<maxZeros))
+	}
+	left := zeros
+	for zeros = 0; zeros < maxZeros; zeros++ {
+		y := 0
+		if left > zeros {
+			y = 1
+		}
+		if once(rc, &t.more[zeros], y) == 0 {
+			break
+		}
+	}
+	lastSign, way, last := 2, 2, 120<<7>>zeros // 2^-7
 	for i := range e.N {
-		sign, k := int(planes[3][i]), int(planes[0][i])<<7|int(planes[1][i])>>1
+		sign, k := int(planes[3][i]), (int(planes[0][i])<<7|int(planes[1][i])>>1)>>zeros
 		sign = once(rc, &t.sign[lastSign], sign)
 		change := 0
 		if sign != lastSign {
@@ -432,9 +457,10 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 				d = -v
 			}
 		}
-		k = (last + d) & 0x7fff
-		planes[0][i], planes[1][i], planes[2][i], planes[3][i] = byte(k>>7), byte(k<<1), 0, byte(sign)
+		k = (last + d) & (0x7fff >> zeros)
 		lastSign, last = sign, k
+		k <<= zeros
+		planes[0][i], planes[1][i], planes[2][i], planes[3][i] = byte(k>>7), byte(k<<1), 0, byte(sign)
 	}
 	return true
 }

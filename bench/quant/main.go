@@ -85,7 +85,7 @@ var bars = []struct {
 		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`,
 		`[{method: gptq, bits: 8}, {method: activations, adaround: true}]`, 0.2, 0.999, 0.005, 0, 0, 8},
 	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", "", 0.3, 0.999, 0, 0, 0, 6},
-	{"4 bits on average", `[{method: gptq, average: 3.6}, {method: adaround}, {method: shorten}]`, "",
+	{"4 bits on average", `[{method: gptq, average: 3.6, images: 192}, {method: shorten, bits: 5}, {method: adaround, scales: false, images: 192}, {method: shorten, bits: 6}]`, "",
 		`[{method: gptq, average: 3.8}, {method: adaround}, {method: shorten}]`, math.Inf(1), 0.99, 0.03, 0, 10, 4},
 	{"pruned, on integers", "", "", `[{method: fold}, {method: obs, sparsity: 0.47, bits: 5, images: 1000}, {method: adaround}, {method: shorten}, {method: activations, adaround: true, images: 512}]`,
 		0, 0, 0, 0.005, 10, 8},

@@ -22,7 +22,7 @@ var Shorten = &method.Method{
 	Doc:  "rounds scales, biases and slopes to few bits of mantissa",
 	Params: []method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "whose scales and biases: globs, joined by commas; slopes, factors and terms between layers are rounded by *"},
-		{Name: "bits", Kind: method.Int, Default: 8, Min: 2, Max: 24, Doc: "bits of mantissa, the first one counted; to 8 files hold them best"},
+		{Name: "bits", Kind: method.Int, Default: 8, Min: 2, Max: 24, Doc: "bits of mantissa, the first one counted; from 8 on down a file takes the fewer the less"},
 	},
 	Apply: shorten,
 }
