@@ -80,7 +80,7 @@ var bars = []struct {
 }{
 	{"int8 weights", `[{method: gptq, average: 6.5}, {method: adaround}, {method: shorten}]`,
 		`[{method: gptq, bits: 8, images: 48, rows: 16384}, {method: adaround, images: 48}]`,
-		`[{method: gptq, bits: 8}, {method: adaround}]`, 0.05, 0.999, 0.001, 0, 5, 8},
+		`[{method: gptq, bits: 8}, {method: adaround}, {method: correct}]`, 0.05, 0.999, 0.001, 0, 5, 8},
 	{"int8", `[{method: gptq, average: 7}, {method: shorten}, {method: activations, adaround: true, range: outputs, budget: 0.0012, crossing: 0}]`,
 		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`,
 		`[{method: gptq, bits: 8}, {method: activations, adaround: true}]`, 0.2, 0.999, 0.005, 0, 0, 8},

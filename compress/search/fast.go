@@ -50,6 +50,14 @@ func (r *runner) fast(ctx context.Context) error {
 	return r.lightest(ctx, best)
 }
 
+// reserved is the share of what integers lose alone that a choice made on floats is to leave them: not all that one loses, the other does.
+const reserved = 0.5
+
+// last are the steps that come after all others: what is left of floats in fewer bits, then integers where floats are too slow.
+func (r *runner) last() []method.Step {
+	return slices.Concat(r.fixes([]string{"shorten"}), r.ints)
+}
+
 // keep remembers how the fastest model that holds was put on integers, for those that are held in fewer bytes afterwards, where
 // the model as it came is slower than is asked for. The fastest comes first.
 func (r *runner) keep(best []*attempt) {
@@ -62,14 +70,17 @@ func (r *runner) keep(best []*attempt) {
 		case "fold", "gptq": // the one is done anyway, levels are chosen anew
 		case "reconstruct":
 			slim = append(slim, st)
-		case "activations":
-			ints = append(ints, st)
+		case "activations": // whose levels are few then
+			ints = append(ints, method.Step{Method: st.Method, Set: with(st.Set, "adaround", true)})
 		default:
 			return
 		}
 	}
 	if best[0].ok && ints != nil {
 		r.slim, r.ints = slim, ints
+		if slim == nil {
+			r.reserve = reserved * max(0, best[0].c.Drop)
+		}
 	}
 }
 

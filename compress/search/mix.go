@@ -280,7 +280,7 @@ func (m *mixer) lambda(ctx context.Context, base *method.State, from []method.St
 	holds, fails := 0.0, math.Inf(1) // the largest that does, the smallest that does not
 	for k := 0; k < 6 && !m.r.late("levels chosen one by one"); k++ {
 		st := method.Step{Method: "rdo", Set: map[string]any{"lambda": math.Round(lambda*1e10) / 1e10}}
-		_, ok, err := m.r.tryAll(ctx, fmt.Sprintf("%slevels by bytes, lambda %.2g", m.name, lambda), base, len(from), slices.Concat(from, []method.Step{st}, m.r.ints))
+		_, ok, err := m.r.tryAll(ctx, fmt.Sprintf("%slevels by bytes, lambda %.2g", m.name, lambda), base, len(from), slices.Concat(from, []method.Step{st}, m.r.last()))
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -324,7 +324,7 @@ func (m *mixer) try(ctx context.Context, pick []int) (*trial, error) {
 		return nil, err
 	}
 	x := &trial{pick: slices.Clone(pick), cost: m.t.cost(pick), eval: e}
-	x.ok = m.r.holds(Candidate{Eval: e, Drop: m.r.base.Value - e.Value})
+	x.ok = m.r.holds(Candidate{Eval: e, Drop: m.r.base.Value - e.Value + m.r.reserve})
 	m.seen[key] = x
 	if x.ok && (m.best == nil || x.cost < m.best.cost) {
 		m.best = x
@@ -497,8 +497,12 @@ func (m *mixer) front(ctx context.Context) error {
 
 // made makes a choice by its steps, and more.
 func (m *mixer) made(ctx context.Context, what string, pick []int, more ...method.Step) (bool, error) {
-	all := slices.Concat(m.steps, m.t.steps(pick), more, m.r.ints)
+	all := slices.Concat(m.steps, m.t.steps(pick), more, m.r.last())
 	_, ok, err := m.r.tryAll(ctx, what, m.t.base, len(m.steps), all)
+	if err != nil && ctx.Err() == nil && len(m.r.ints) > 0 {
+		m.r.refuse(what, err.Error())
+		return false, nil
+	}
 	return ok, err
 }
 
@@ -511,10 +515,13 @@ func (m *mixer) finish(ctx context.Context, hurry bool) error {
 	name := m.name + "a mix of ways"
 	// What is put together and what the steps make may differ: a dearer choice then.
 	f := allocate(m.t.options(m.mult), m.t.most(), nil)
-	pick := m.best.pick
+	pick, dearer := m.best.pick, 1.1
+	if len(m.r.ints) > 0 { // which always differ
+		dearer = 1.04
+	}
 	for k := range 5 {
 		if k > 0 {
-			if pick = f.within(int64(float64(m.best.cost) * math.Pow(1.1, float64(k)))); pick == nil {
+			if pick = f.within(int64(float64(m.best.cost) * math.Pow(dearer, float64(k)))); pick == nil {
 				break
 			}
 		}

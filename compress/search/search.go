@@ -172,7 +172,7 @@ func (r *runner) run(ctx context.Context) error {
 			run    func(context.Context) error
 			until  float64 // share of the time
 		}{{"magnitude", r.prune, 0.35}, {"codebook", r.shareAll, 0.5}, {"trained", r.levels, 1}} {
-			if !r.may(f.method) || r.start.NoFinetune {
+			if !r.may(f.method) || r.start.NoFinetune || len(r.ints) > 0 && f.method != "trained" && r.may("trained") { // those end in floats
 				continue
 			}
 			if !r.may("trained") {
@@ -206,6 +206,7 @@ type runner struct {
 	epoch  time.Duration // what an epoch of training takes; 0: not known yet
 	// What makes models as fast as is asked for, where floats are not: channels that go, and integers, which come last.
 	slim, ints []method.Step
+	reserve    float64 // of the promise, for integers
 }
 
 // rung is a pruned model that keeps the promise.
@@ -611,8 +612,12 @@ func (r *runner) levels(ctx context.Context) error {
 			delete(set, "optimizer")
 			set["lr"] = 1e-3
 		}
-		epochs := min(longer*set["epochs"].(int), most)
-		if r.epoch > 0 && !r.o.Deadline.IsZero() {
+		epochs, short := min(longer*set["epochs"].(int), most), false
+		switch {
+		case r.o.Deadline.IsZero():
+		case r.epoch == 0: // a short fit tells
+			epochs, short = least, epochs > least
+		default:
 			left := ofTheTime * float64(time.Until(r.o.Deadline))
 			epochs = max(least, min(epochs, int(left/float64(r.epoch))))
 		}
@@ -622,21 +627,28 @@ func (r *runner) levels(ctx context.Context) error {
 			steps = append(steps, r.fixes([]string{"fold"})...)
 		}
 		if len(r.slim) == 0 {
-			steps = append(steps, r.ints...)
+			steps = append(steps, r.last()...)
 		}
+		began := time.Now()
 		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
 		if err != nil {
 			return err
 		}
+		if r.epoch == 0 {
+			r.epoch = time.Since(began) / time.Duration(epochs)
+		}
 		beside = max(0, beside+float64(c.Bytes)-bytes)
 		switch {
-		case sized && c.Bytes <= r.o.Target:
+		case sized && !short && c.Bytes <= r.o.Target:
 			return nil
 		case sized: // once more, now that the bytes beside levels are known
 			continue
 		case ok:
 			best = min(best, float64(c.Bytes))
 			bytes = less * best
+		case short: // once more, longer
+			r.refuse(what, r.why(c))
+			continue
 		default:
 			r.refuse(what, r.why(c))
 			fails = max(fails, bytes)
