@@ -19,7 +19,7 @@ const retrainRecipe = `recipe: 1
 name: retrain
 steps:
   - {method: fisher, keep: 120, epochs: 6, batch: 32, lr: 0.005, ema: 0.9, price: bits, grow: 0.2, every: 0.25, distill: 0.5}
-  - {method: trained, levels: {fc1: 3, "*": 4}, bytes: 70, epochs: 8, batch: 32, lr: 0.005, ema: 0.9, distill: 0.5}
+  - {method: trained, levels: {fc1: 3, "*": 4}, coarse: true, bytes: 70, epochs: 8, batch: 32, lr: 0.005, ema: 0.9, distill: 0.5}
   - {method: order, tries: 30}
   - {method: descend, lambda: 0.1, images: 200, rounds: 2, distill: 0.5, temperature: 1}
 `

@@ -26,6 +26,15 @@ import (
 // training of deep neural networks, 2019) with the coder's prices instead of a first-order entropy. lambda rises; where bytes are asked for, it is what
 // meets a schedule of bytes that falls like a cubic.
 //
+// With coarse, steps follow the price of bytes too: whenever weights go, each layer takes the step at which
+//
+//	½ h (value - level step)² + lambda bits(level)
+//
+// is least over what is left of it. What is left of a layer of which a tenth is left is large: steps that were right for all of it
+// would tell its large values apart at three bits each, while others go to zero for want of bytes. This is the entropy-constrained quantiser
+// of P. A. Chou, T. Lookabaugh, R. M. Gray (Entropy-constrained vector quantization, 1989) in one dimension, and uniform, which loses little (G. J. Sullivan:
+// Efficient scalar quantization of exponential and Laplacian random variables, 1996).
+//
 // Then more and more values are rounded for good, the most sensitive first, and the rest makes good what
 // these are off by (A. Zhou, A. Yao, Y. Guo, L. Xu, Y. Chen: Incremental network quantization, 2017, section 2, where the largest are first). In the end
 // steps alone are trained.
@@ -40,6 +49,7 @@ var Trained = &method.Method{
 	Params: append([]method.Param{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 		{Name: "levels", Kind: method.PerLayer, Default: method.Uniform(5), Min: 1, Max: 127, Doc: "largest level of weights on both sides of zero, by layer or for all"},
+		{Name: "coarse", Kind: method.Bool, Default: false, Doc: "let steps grow, by layer, to what is best at the price of bytes"},
 		{Name: "bias_levels", Kind: method.Int, Default: 15, Min: 1, Max: 127, Doc: "largest level of biases"},
 		{Name: "lambda", Kind: method.Float, Default: 0.003, Min: 0, Max: 1e3, Doc: "nats of loss that a kilobyte is worth"},
 		{Name: "bytes", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "bytes that the layers' code is to take, about, instead of lambda; 0: lambda says"},
@@ -61,11 +71,11 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 		return errors.New("trained: epochs is 0")
 	}
 	t := &training{layers: layers, levels: a.PerLayer("levels"), biasLevels: a.Int("bias_levels"), lambda: a.Float("lambda"), bytes: a.Int("bytes"),
-		until: a.Float("until"), freeze: a.Float("freeze"), every: a.Float("every")}
+		coarse: a.Bool("coarse"), until: a.Float("until"), freeze: a.Float("freeze"), every: a.Float("every")}
 	if t.freeze < t.until {
 		return fmt.Errorf("trained: all is rounded after %v of the training, and rounding begins after %v", t.freeze, t.until)
 	}
-	key := fmt.Sprintf("trained %q %v %d %v %d %v %v %v", a.String("layers"), t.levels, t.biasLevels, t.lambda, t.bytes, t.until, t.freeze, t.every)
+	key := fmt.Sprintf("trained %q %v %v %d %v %d %v %v %v", a.String("layers"), t.levels, t.coarse, t.biasLevels, t.lambda, t.bytes, t.until, t.freeze, t.every)
 	live, err := s.Live(ctx, "train levels", o, method.Rewrite{Key: key, Slow: a.Float("slow"), Step: t.step, Begin: t.begin, After: t.after, Note: t.note})
 	if err != nil {
 		return fmt.Errorf("trained: %w", err)
@@ -76,9 +86,10 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 		if c.p.StepAverage != nil {
 			step = c.p.StepAverage[0]
 		}
-		levels := make([]int8, len(c.p.Elems))
-		for i, x := range c.p.Elems {
-			levels[i] = int8(x)
+		step *= c.unit[0]
+		levels := make([]int8, len(c.level))
+		for i, q := range c.level {
+			levels[i] = int8(q)
 		}
 		if step < 0 { // the coder does not mind, readers might
 			step = -step
@@ -95,6 +106,7 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 type training struct {
 	layers               []*method.Layer
 	levels               method.LayerValues
+	coarse               bool
 	biasLevels           int
 	lambda               float64
 	bytes                int
@@ -116,6 +128,7 @@ const (
 type trainedPart struct {
 	p     *method.Part
 	top   int       // the largest level
+	unit  []float32 // one number: levels are its multiples, in steps as they were at first
 	level []float32 // what the value is, or would be, rounded to
 	fixed []uint8   // 1: the level is what it computes with
 }
@@ -174,10 +187,11 @@ func (t *training) begin(l *method.Live) error {
 		if p.Step == nil {
 			continue
 		}
-		level, fixed := tensor.New(tensor.Float32, len(p.Elems)), tensor.New(tensor.Uint8, len(p.Elems))
+		level, fixed, unit := tensor.New(tensor.Float32, len(p.Elems)), tensor.New(tensor.Uint8, len(p.Elems)), tensor.From([]float32{1}, 1)
+		l.Keep("unit:"+p.Held.Value.Name, unit)
 		l.Keep("level:"+p.Held.Value.Name, level)
 		l.Keep("fixed:"+p.Held.Value.Name, fixed)
-		c := &trainedPart{p, t.most(p.Layer, p.Held), tensor.Of[float32](level), tensor.Of[uint8](fixed)}
+		c := &trainedPart{p, t.most(p.Layer, p.Held), tensor.Of[float32](unit), tensor.Of[float32](level), tensor.Of[uint8](fixed)}
 		for i, x := range p.Elems {
 			if x == 0 && !p.Bias {
 				c.fixed[i] = 1
@@ -253,9 +267,12 @@ func (t *training) prune(x, scale float64) {
 	}
 	const rounds = 4 // prices change as neighbours go
 	for _, c := range t.coded {
+		if t.coarse && !c.p.Bias && t.now[0] > 0 {
+			c.choose(t.now[0]/8000, scale)
+		}
 		c.nearest()
 	}
-	for range rounds {
+	for round, far := 0, 0; round < rounds; {
 		var items []item
 		bits := t.walk(func(c *trainedPart, i int, cost *entropy.Cost) {
 			if c.p.Bias || c.fixed[i] != 0 {
@@ -274,6 +291,12 @@ func (t *training) prune(x, scale float64) {
 			}
 			left := 1 - x
 			over, lambda = bits-8*(float64(t.bytes)+(t.now[1]-float64(t.bytes))*float64(left*left)*left), math.Inf(1)
+		}
+		if t.bytes > 0 && over > bits/20 && far < 8 { // zeros make others cheaper than they are now: half of the way, then prices anew
+			over /= 2
+			far++
+		} else {
+			round++
 		}
 		slices.SortStableFunc(items, func(a, b item) int { return cmp.Compare(a.worth, b.worth) })
 		gone := 0
@@ -294,30 +317,68 @@ func (t *training) prune(x, scale float64) {
 
 // hold makes what is fixed its level, and keeps the rest within reach of the levels.
 func (c *trainedPart) hold() {
-	edge := float32(c.top) + 0.49
+	edge := (float32(c.top) + 0.49) * c.unit[0]
 	for i, f := range c.fixed {
 		if f != 0 {
-			c.p.Elems[i] = c.level[i]
+			c.p.Elems[i] = c.level[i] * c.unit[0]
 		} else {
 			c.p.Elems[i] = min(max(c.p.Elems[i], -edge), edge)
 		}
 	}
 }
 
-// nearest finds the levels next to the values that are still trained; weights among these are not rounded to zero.
+// to is the level next to a value, in units; not 0 for a weight, which would be rounded to zero.
+func (c *trainedPart) to(x, unit float32) float32 {
+	q := float32(math.RoundToEven(float64(x / unit)))
+	if q == 0 && !c.p.Bias {
+		if q = 1; x < 0 {
+			q = -1
+		}
+	}
+	return min(max(q, float32(-c.top)), float32(c.top))
+}
+
+// nearest finds the levels next to the values that are still trained.
 func (c *trainedPart) nearest() {
 	for i, f := range c.fixed {
-		if f != 0 {
-			continue
+		if f == 0 {
+			c.level[i] = c.to(c.p.Elems[i], c.unit[0])
 		}
-		q := float32(math.RoundToEven(float64(c.p.Elems[i])))
-		if q == 0 && !c.p.Bias {
-			if q = 1; c.p.Elems[i] < 0 {
-				q = -1
+	}
+}
+
+// choose sets the unit to what is best for the values that are left where a bit is worth lambda nats. scale makes
+// curvatures of means of squared gradients.
+func (c *trainedPart) choose(lambda, scale float64) {
+	const ways, finer = 33, -2 // a quarter of an octave apart, from two octaves below on
+	quarters := [4]float64{1, 1.189207115002721, 1.4142135623730951, 1.681792830507429}
+	least, best := math.Inf(1), c.unit[0]
+	count := make([]int, 2*c.top+1)
+	for k := range ways {
+		unit := float32(math.Ldexp(quarters[k%4], k/4+finer))
+		clear(count)
+		off, n := 0.0, 0
+		for i, f := range c.fixed {
+			if f != 0 {
+				continue
+			}
+			q := c.to(c.p.Elems[i], unit)
+			d := float64(c.p.Elems[i] - float32(q*unit))
+			off += float64(float64(d*d) * float64(c.p.Second[i]))
+			count[int(q)+c.top]++
+			n++
+		}
+		bits := 0.0
+		for _, m := range count {
+			if m > 0 {
+				bits += float64(m) * math.Log2(float64(n)/float64(m))
 			}
 		}
-		c.level[i] = q
+		if cost := scale*off/2 + lambda*bits; cost < least {
+			least, best = cost, unit
+		}
 	}
+	c.unit[0] = best
 }
 
 // round rounds values for good, the most sensitive first, until a share of those that are not zero is left.
@@ -335,6 +396,6 @@ func (c *trainedPart) round(left float64) {
 	}
 	slices.SortStableFunc(free, func(a, b int) int { return cmp.Compare(c.p.Second[b], c.p.Second[a]) })
 	for _, i := range free[:max(0, len(free)-int(left*float64(total)))] {
-		c.fixed[i], c.p.Elems[i] = 1, c.level[i]
+		c.fixed[i], c.p.Elems[i] = 1, c.level[i]*c.unit[0]
 	}
 }

@@ -1,0 +1,62 @@
+package quant
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"whit/compress/method"
+)
+
+// What is left of a layer of which most is gone takes the coarser steps the more a bit is worth, and what the choice minimises is never
+// more than at the steps that it had.
+func TestChoose(t *testing.T) {
+	const n, top = 2000, 7
+	rng := rand.New(rand.NewPCG(1, 2))
+	p := &method.Part{Elems: make([]float32, n), Second: make([]float32, n)}
+	c := &trainedPart{p: p, top: top, unit: []float32{1}, level: make([]float32, n), fixed: make([]uint8, n)}
+	for i := range n {
+		if p.Elems[i], p.Second[i] = float32(2*rng.NormFloat64()), 1; math.Abs(float64(p.Elems[i])) < 3 {
+			p.Elems[i], c.fixed[i] = 0, 1
+		}
+	}
+	cost := func(lambda, unit float64) (sum float64, used int) {
+		count := map[float32]int{}
+		left := 0
+		for i, x := range p.Elems {
+			if c.fixed[i] == 0 {
+				q := c.to(x, float32(unit))
+				count[q]++
+				left++
+				sum += math.Pow(float64(x)-float64(q)*unit, 2) / 2
+			}
+		}
+		for _, m := range count {
+			sum += lambda * float64(m) * math.Log2(float64(left)/float64(m))
+		}
+		return sum, len(count)
+	}
+	was := 0.0
+	for _, lambda := range []float64{1e-3, 0.1, 0.5, 2} {
+		c.unit[0] = 1
+		c.choose(lambda, 1)
+		unit := float64(c.unit[0])
+		now, used := cost(lambda, unit)
+		before, had := cost(lambda, 1)
+		t.Logf("lambda %v: unit %.3g, %d levels instead of %d, cost %.4g instead of %.4g", lambda, unit, used, had, now, before)
+		if unit < was || now > before*(1+1e-6) {
+			t.Errorf("lambda %v: unit %v after %v, cost %v instead of %v", lambda, unit, was, now, before)
+		}
+		was = unit
+	}
+	if was < 3 {
+		t.Errorf("unit %v where bits are dear", was)
+	}
+	c.nearest()
+	c.round(0)
+	for i, x := range p.Elems {
+		if c.fixed[i] != 1 || x != c.level[i]*c.unit[0] {
+			t.Fatalf("element %d is %v, level %v of unit %v", i, x, c.level[i], c.unit[0])
+		}
+	}
+}
