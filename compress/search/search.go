@@ -606,7 +606,7 @@ func (r *runner) levels(ctx context.Context) error {
 		if r.late(what) {
 			return nil
 		}
-		set := r.fit(r.start, map[string]any{"bytes": int(math.Ceil(max(bytes/4, bytes-beside))), "levels": method.Uniform(levelsEach), "coarse": true}, "epochs", 1)
+		set := r.fit(r.start, map[string]any{"bytes": int(math.Ceil(max(bytes/4, bytes-beside))), "levels": method.Uniform(levelsEach)}, "epochs", 1)
 		set["distill"], set["temperature"] = distill, soft
 		if set["optimizer"] == "sgd" { // what goes first is a matter of Adam's mean of squared gradients
 			delete(set, "optimizer")
