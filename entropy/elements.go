@@ -390,16 +390,16 @@ func (m *byteModel) shorts(rc *rangeCoder, e Elements, planes [][]byte) bool {
 	if once(rc, &t.is[0], y) == 0 {
 		return false
 	}
-	zeros := 0
+	left := 0
 	if rc.dec == 0 && e.N >= 4 { // of fewer they are chance
 		any := 0
 		for i := range e.N {
 			any |= int(planes[0][i])<<7 | int(planes[1][i])>>1
 		}
-		zeros = bits.TrailingZeros(uint(any | 1<<maxZeros))
+		left = bits.TrailingZeros(uint(any | 1<<maxZeros))
 	}
-	left := zeros
-	for zeros = 0; zeros < maxZeros; zeros++ {
+	zeros := 0
+	for ; zeros < maxZeros; zeros++ {
 		y := 0
 		if left > zeros {
 			y = 1

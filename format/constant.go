@@ -472,7 +472,6 @@ func (d *desc) write(w *wbuf, want []int) {
 	switch d.form {
 	case formElements, formSymbols:
 		w.byte(byte(d.dtype))
-	case formProduct:
 	case formMasked:
 		w.byte(byte(d.dtype))
 		w.uint(uint64(d.n))

@@ -710,7 +710,7 @@ func (m *model) finish(items []*item) (*File, error) {
 	for i, p := range g.places {
 		it := items[i]
 		switch {
-		case p.d.form == formProduct && p.value != nil:
+		case p.d.form == formProduct:
 			it.d, left[p.value] = *p.d, it
 		case p.value == nil:
 			p.node.Attrs[p.attr] = it.t
@@ -973,10 +973,10 @@ func named(g *graph.Graph, depth int, value func(v *graph.Value, inFile bool), n
 // namesOf is the text of the names chunk: the graph's name and documentation, the
 // names of values that the graph chunk does not hold, and those of nodes. Those that levelNames gives are empty.
 func namesOf(g *graph.Graph) []byte {
-	usual := map[*graph.Value]string{}
+	usual, own := map[*graph.Value]string{}, map[*graph.Node]string{}
 	named(g, 0, func(*graph.Value, bool) {}, func(n *graph.Node) {
 		if r := levelled(n); r != nil {
-			levelNames(n, r.Name, func(v *graph.Value, name string) {
+			own[n] = levelNames(n, r.Name, func(v *graph.Value, name string) {
 				if _, twice := usual[v]; !twice {
 					usual[v] = name
 				}
@@ -995,7 +995,7 @@ func namesOf(g *graph.Graph) []byte {
 			w.str(v.Name)
 		}
 	}, func(n *graph.Node) {
-		if r := levelled(n); r != nil && levelNames(n, r.Name, func(*graph.Value, string) {}) == n.Name {
+		if own[n] == n.Name {
 			nodes.str("")
 			return
 		}

@@ -65,7 +65,7 @@ func usualNames(g *graph.Graph) (values map[*graph.Value]string, nodes map[*grap
 		}
 		nodes[n] = name
 		for i, suffix := range u.consts {
-			if suffix != "" && i < len(n.In) && n.In[i] != nil && n.In[i].Kind != graph.Computed && n.In[i].Kind != graph.Input {
+			if suffix != "" && constant(n, i) {
 				call(n.In[i], name+"."+suffix)
 			}
 		}
@@ -74,6 +74,12 @@ func usualNames(g *graph.Graph) (values map[*graph.Value]string, nodes map[*grap
 		}
 	}
 	return values, nodes
+}
+
+// constant reports whether a node's input i is there, and neither computed nor given.
+func constant(n *graph.Node, i int) bool {
+	v := n.Input(i)
+	return v != nil && v.Kind != graph.Computed && v.Kind != graph.Input
 }
 
 // levelled is what a node makes levels of, or values of again; nil: it does another thing.
@@ -87,8 +93,8 @@ func levelled(n *graph.Node) *graph.Value {
 // levelNames are the usual names about such a node, after that of what it reads: call takes those of values, its own is returned.
 func levelNames(n *graph.Node, name string, call func(v *graph.Value, name string)) string {
 	name = strings.TrimSuffix(name, "_quantized")
-	for i, suffix := range []string{"", "_scale", "_zero_point"} {
-		if i > 0 && i < len(n.In) && n.In[i] != nil && n.In[i].Kind != graph.Computed && n.In[i].Kind != graph.Input {
+	for i, suffix := range []string{1: "_scale", 2: "_zero_point"} {
+		if suffix != "" && constant(n, i) {
 			call(n.In[i], name+suffix)
 		}
 	}
