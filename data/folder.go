@@ -232,6 +232,20 @@ func scan(root, dir string) (tree, error) {
 	return t, nil
 }
 
+// Loose reports whether the folder dir holds pictures outside of class folders, by
+// their names: no picture is opened.
+func Loose(dir string) (bool, error) {
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false, err
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		return false, err
+	}
+	t, err := scan(root, root)
+	return len(t.loose) > 0, err
+}
+
 func walk(root, dir string, depth int, list *[]string, n *int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s: %w: folders nest deeper than %d", filepath.Base(dir), ErrTooLarge, maxDepth)

@@ -191,6 +191,9 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := f.checkTest(sets); err != nil {
+		return err
+	}
 	d, images, err := f.dataOf(ctx, m, sets)
 	if err != nil {
 		return err
@@ -431,6 +434,25 @@ func readRecipe(name string) (*compress.Recipe, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 	}
 	return rec, nil
+}
+
+// checkTest refuses a folder of test pictures without classes where those to compress
+// by have them, before hours of work rather than after. It looks at names only.
+func (f *compressFlags) checkTest(sets data.Sets) error {
+	d := sets.All
+	if d == nil {
+		d = sets.Train
+	}
+	if st, err := os.Stat(f.test); err != nil || !st.IsDir() || d == nil || len(d.Labels()) == 0 {
+		return nil
+	}
+	switch loose, err := data.Loose(f.test); {
+	case err != nil:
+		return fmt.Errorf("--test: %w", err)
+	case loose:
+		return fmt.Errorf("--test %s: %w: its pictures lie in no class folders, those of --data do", filepath.Base(f.test), data.ErrLabels)
+	}
+	return nil
 }
 
 // dataOf gives the sets to compress, the test set behind a door that opens once,

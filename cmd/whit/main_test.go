@@ -89,6 +89,8 @@ func TestFlags(t *testing.T) {
 	if code, _, errs := contract(t, "encode", in("d.npz"), in("d.bin")); code != exitOK {
 		t.Fatal(errs)
 	}
+	loose := t.TempDir()
+	put(t, filepath.Join(loose, "a.png"), nil)
 	compress := func(args ...string) []string {
 		return append(list("compress", in("m.onnx"), "--data", in("d.npz"), "-o", in("o.whit")), args...)
 	}
@@ -142,6 +144,9 @@ func TestFlags(t *testing.T) {
 	}
 	if code, _, errs := contract(t, "compress", trained, "--data", in("d.npz"), "-o", in("o.whit"), "--keep", "*"); code != exitFailed || !strings.Contains(errs, "keeps every layer") {
 		t.Errorf("all kept: exit %d, %q", code, errs)
+	}
+	if code, _, errs := contract(t, "compress", trained, "--data", in("d.npz"), "-o", in("o.whit"), "--test", loose); code != exitFailed || !strings.Contains(errs, "no class folders") {
+		t.Errorf("a test set without classes: exit %d, %q", code, errs)
 	}
 	q := graph.New("quantised")
 	w := q.Add("", "DequantizeLinear", nil, q.NewConst("w", tensor.New(tensor.Int8, 784, 10)), q.NewConst("s", tensor.From([]float32{1}, 1)))
