@@ -3,11 +3,8 @@ package compress
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -334,7 +331,7 @@ func (r *run) start(ctx context.Context) error {
 	if r.metric != method.Top1 || st.Choice.N < 50 {
 		return nil
 	}
-	classes, err := r.classes(ctx)
+	classes, err := r.classes(ctx, r.g)
 	if err != nil {
 		return err
 	}
@@ -346,9 +343,7 @@ func (r *run) start(ctx context.Context) error {
 }
 
 // classes is the number of logits.
-func (r *run) classes(ctx context.Context) (int, error) { return r.classesOf(ctx, r.g) }
-
-func (r *run) classesOf(ctx context.Context, g *graph.Graph) (int, error) {
+func (r *run) classes(ctx context.Context, g *graph.Graph) (int, error) {
 	e, err := train.Evaluate(ctx, g, method.First(r.state.Choice, 1), train.EvalOptions{Threads: r.o.Threads, Logits: true})
 	return e.Classes, err
 }
@@ -358,12 +353,12 @@ func (r *run) teachers(ctx context.Context) error {
 	if len(r.o.Teachers) == 0 {
 		return nil
 	}
-	want, err := r.classes(ctx)
+	want, err := r.classes(ctx, r.g)
 	if err != nil {
 		return err
 	}
 	for _, t := range r.o.Teachers {
-		if n, err := r.classesOf(ctx, t); err != nil {
+		if n, err := r.classes(ctx, t); err != nil {
 			return fmt.Errorf("a teacher: %w", err)
 		} else if n != want {
 			return fmt.Errorf("a teacher of %d logits, want %d", n, want)
@@ -481,7 +476,7 @@ const (
 
 // over is what the file of a state takes in fresh processes, as a multiple of what is asked for.
 func (r *run) over(ctx context.Context, s *method.State) (float64, error) {
-	g, err := s.Freeze()
+	b, _, err := r.encode(s)
 	if err != nil {
 		return 0, err
 	}
@@ -490,10 +485,7 @@ func (r *run) over(ctx context.Context, s *method.State) (float64, error) {
 		return 0, err
 	}
 	defer remove()
-	if err := safefile.Write(path, func(w io.Writer) error {
-		_, err := format.Write(w, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
-		return err
-	}); err != nil {
+	if err := safefile.WriteBytes(path, b); err != nil {
 		return 0, err
 	}
 	m, err := r.o.Measure(ctx, r.g, path)
@@ -524,111 +516,15 @@ func (r *run) file(g *graph.Graph) *format.File {
 	return &format.File{Graph: g, Card: r.card}
 }
 
-// millis times one inference of g: the median of its runs' ratios to runs of the model as it came, in turn, so that
-// what else the machine does weighs less.
-func (r *run) millis(ctx context.Context, g *graph.Graph) (float64, error) {
-	s, err := r.session(ctx, g)
+// encode is the file of a state, and what its parts take.
+func (r *run) encode(s *method.State) ([]byte, format.Sizes, error) {
+	g, err := s.Freeze()
 	if err != nil {
-		return 0, err
+		return nil, format.Sizes{}, err
 	}
-	return r.beside(ctx, func(int) (time.Duration, error) {
-		t := time.Now()
-		err := s.Run(ctx)
-		return time.Since(t), err
-	})
-}
-
-// beside is the median of what now takes, in ms, in turn with the model as it came.
-func (r *run) beside(ctx context.Context, now func(k int) (time.Duration, error)) (float64, error) {
-	var err error
-	if r.dense == nil {
-		if r.dense, err = r.session(ctx, r.g); err != nil {
-			return 0, err
-		}
-	}
-	var ratios []float64
-	began := time.Now()
-	for k := 0; k < 5 || time.Since(began) < 400*time.Millisecond && k < 200; k++ {
-		t := time.Now()
-		if err := r.dense.Run(ctx); err != nil {
-			return 0, err
-		}
-		dense := time.Since(t)
-		d, err := now(k)
-		if err != nil {
-			return 0, err
-		}
-		if k > 1 { // the first runs pack
-			ratios = append(ratios, float64(d)/float64(dense))
-			r.denseMs = append(r.denseMs, float64(dense)/float64(time.Millisecond))
-		}
-	}
-	return median(ratios) * median(r.denseMs), nil
-}
-
-// session runs g on one sample.
-func (r *run) session(ctx context.Context, g *graph.Graph) (*plan.Session, error) {
-	p, err := plan.NewProgram(g, plan.Options{Threads: r.o.Threads})
-	if err != nil {
-		return nil, err
-	}
-	in := g.Inputs[0]
-	t := tensor.Type{DType: tensor.Float32, Shape: append(tensor.Shape{1}, r.state.Train.Shape()...)}
-	pl, err := p.Plan(map[string]tensor.Type{in.Name: t})
-	if err != nil {
-		return nil, err
-	}
-	s, err := pl.NewSession()
-	if err != nil {
-		return nil, err
-	}
-	return s, r.state.Train.Read(ctx, []int{0}, tensor.Of[float32](s.Input(in.Name)), nil)
-}
-
-// nodes times the nodes of g: the least of some runs, scaled so that they sum to what the whole takes.
-func (r *run) nodes(ctx context.Context, g *graph.Graph) (search.NodeTimes, error) {
-	nt := search.NodeTimes{Ms: map[string]float64{}}
-	s, err := r.session(ctx, g)
-	if err != nil {
-		return nt, err
-	}
-	infos := s.Plan().Nodes()
-	least, now := make([]time.Duration, len(infos)), make([]time.Duration, len(infos))
-	all, err := r.beside(ctx, func(k int) (time.Duration, error) {
-		clear(now)
-		if err := s.RunTimed(ctx, now); err != nil {
-			return 0, err
-		}
-		total := time.Duration(0)
-		for i, d := range now {
-			if total += d; k < 3 || d < least[i] { // the first runs pack
-				least[i] = d
-			}
-		}
-		return total, nil
-	})
-	if err != nil {
-		return nt, err
-	}
-	sum := time.Duration(0)
-	for _, d := range least {
-		sum += d
-	}
-	turns := 0
-	for i, n := range infos {
-		ms := all * float64(least[i]) / float64(max(1, sum))
-		nt.Ms[n.Node] += ms
-		if n.Op == "QuantizeLinear" || n.Op == "DequantizeLinear" {
-			nt.Turn, turns = nt.Turn+ms, turns+1
-		}
-	}
-	nt.Turn /= float64(max(1, turns))
-	return nt, nil
-}
-
-func median(x []float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	return s[len(s)/2]
+	var b bytes.Buffer
+	sizes, err := format.Write(&b, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
+	return b.Bytes(), sizes, err
 }
 
 // fileBytes is the size of the file that g would make.
@@ -642,432 +538,10 @@ type counter int64
 
 func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
 
-// finish writes the file, reads it back and, for the first and only time, opens the test split.
-func (r *run) finish(ctx context.Context, started time.Time) error {
-	res := r.res
-	for _, x := range r.state.Refused {
-		res.Refused = append(res.Refused, Refusal{x.What, x.Why})
-	}
-	g, err := r.state.Freeze()
-	if err != nil {
-		return err
-	}
-	var buf bytes.Buffer
-	sizes, err := format.Write(&buf, r.file(g), format.Options{Strip: r.o.Strip, Threads: r.o.Threads})
-	if err != nil {
-		return err
-	}
-	// The file gets its name when the verdict is known; until then it is measured
-	// where work is kept.
-	work := ""
-	if r.o.WorkDir != "" || r.o.Out != "" || r.o.Measure != nil {
-		var remove func()
-		if work, remove, err = r.place(); err != nil {
-			return err
-		}
-		defer remove()
-	}
-	var after *format.File
-	if work != "" {
-		if err := safefile.WriteBytes(work, buf.Bytes()); err != nil {
-			return err
-		}
-		after, err = format.ReadFile(work)
-	} else {
-		after, err = format.Read(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
-	}
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(buf.Bytes())
-	res.SHA256 = hex.EncodeToString(sum[:])
-	res.Bytes = Bytes{Before: method.DenseBytes(r.g), After: int64(buf.Len())}
-	res.Bytes.Ratio = float64(res.Bytes.Before) / float64(res.Bytes.After)
-	r.tell("measure", "the written file on the test split")
-	if err := r.test(ctx, after.Graph); err != nil {
-		return err
-	}
-	if r.o.Measure != nil {
-		m, err := r.o.Measure(ctx, r.g, work)
-		if err != nil {
-			return err
-		}
-		if m != nil {
-			res.Latency, res.Memory = m.Latency, m.Memory
-			res.Nodes = append(res.Nodes, m.Nodes...)
-		}
-	}
-	r.layers(sizes)
-	r.curves()
-	r.histograms()
-	r.budgets()
-	res.Seconds = time.Since(started).Seconds()
-	r.path = r.o.Out
-	if len(r.missed) > 0 && r.o.Out != "" {
-		r.path = strings.TrimSuffix(r.o.Out, ".whit") + ".unmet.whit"
-		res.Unmet = base(r.path)
-	}
-	res.Met = len(r.missed) == 0
-	r.verdict()
-	if r.path != "" {
-		return safefile.WriteBytes(r.path, buf.Bytes())
-	}
-	return nil
-}
-
 func (r *run) tell(stage, msg string) {
 	if r.o.Progress != nil {
 		r.o.Progress(Event{Stage: stage, Message: msg})
 	}
-}
-
-// test opens the test split and measures on it the model as it came, the written
-// file, and the stages between.
-func (r *run) test(ctx context.Context, after *graph.Graph) error {
-	res := r.res
-	ds, err := r.open(ctx)
-	if err != nil {
-		return fmt.Errorf("test split: %w", err)
-	}
-	if ds.Len() == 0 {
-		return errors.New("test split: it is empty")
-	}
-	res.Splits = append(res.Splits, Split{"test", "the final figures, once", ds.Len(), splitHash(ds)})
-	c, err := Compare(ctx, r.g, after, ds, string(r.metric), r.labels, r.o.Threads)
-	if err != nil {
-		return fmt.Errorf("test split: %w", err)
-	}
-	res.Metric, res.Flips, res.Classes, res.Groups, res.Verification = c.Metric, c.Flips, c.Classes, c.Groups, c.Verification
-	for k := range res.Flips {
-		if k >= r.o.Images || r.o.Image == nil {
-			break
-		}
-		if res.Flips[k].PNG, err = r.o.Image(res.Flips[k].Index); err != nil {
-			return err
-		}
-	}
-	return r.stages(ctx, ds, c.truth, c.Metric)
-}
-
-// maxFlips bounds the list of decisions that flipped.
-const maxFlips = 500
-
-func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metric) error {
-	res := r.res
-	weights := 0
-	for _, l := range r.state.Layers {
-		weights += l.Weight.Len()
-	}
-	var paper *method.Paper
-	if r.o.Recipe != nil {
-		paper = r.o.Recipe.Paper
-	}
-	if paper != nil {
-		res.PaperCited = paper.Source
-	}
-	add := func(name string, s Stage) {
-		s.Name = name
-		s.Ratio = float64(res.Bytes.Before) / float64(s.Bytes)
-		if p, ok := paper.Stage(name); ok {
-			if p.Ratio > 0 {
-				s.PaperRatio = &p.Ratio
-			}
-			if p.Error >= 0 {
-				s.PaperError = &p.Error
-			}
-		}
-		res.Stages = append(res.Stages, s)
-	}
-	errRate := func(wrong, n int) ErrorRate { return ErrorRate{rate(wrong, n), n} }
-	var kept float64
-	all := r.state.Stages
-	for i, st := range all {
-		if i+1 < len(all) && all[i+1].Name == st.Name {
-			continue // a rung on the way; the candidates show it
-		}
-		kept = float64(st.Stored) / float64(weights)
-		s := Stage{Bytes: st.Bytes, Kept: kept, Choice: errRate(int(math.Round(st.Choice.Error*float64(st.Choice.N))), st.Choice.N)}
-		same := i > 0 && all[i-1].Graph == st.Graph
-		switch {
-		case !r.metric.Decides():
-			s.Choice = ErrorRate{}
-		case i == 0:
-			s.Test = errRate(m.N-int(math.Round(m.Before.Value*float64(m.N))), m.N)
-		case same:
-			s.Test = res.Stages[len(res.Stages)-1].Test
-		default:
-			got, err := decisions(ctx, st.Graph, ds, r.o.Threads, r.metric.Top())
-			if err != nil {
-				return err
-			}
-			if r.metric == method.Agreement {
-				got.right = agree(got.class, truth)
-			}
-			wrong, n := 0, 0
-			for k, y := range truth {
-				if y >= 0 {
-					n++
-					if !got.right[k] {
-						wrong++
-					}
-				}
-			}
-			s.Test = errRate(wrong, n)
-		}
-		add(st.Name, s)
-	}
-	file := Stage{Bytes: res.Bytes.After, Kept: kept}
-	if r.metric.Decides() {
-		file.Test = errRate(m.N-int(math.Round(m.After.Value*float64(m.N))), m.N)
-	}
-	add(".whit file", file)
-	return nil
-}
-
-func (r *run) layers(sizes format.Sizes) {
-	// The file lists its constants in the order in which nodes read them, and may have dropped their names.
-	at := map[*graph.Value]int64{}
-	k := 0
-	for _, v := range constants(r.state.Graph) {
-		if k < len(sizes.Weights) {
-			at[v] = sizes.Weights[k].Bytes
-		}
-		k++
-	}
-	if k != len(sizes.Weights) {
-		at = nil
-	}
-	for _, l := range r.state.Layers {
-		p := l.SizeOf()
-		row := Layer{Name: l.Name, Op: l.Node.OpName(), Shape: l.Weight.Value.Type.Shape, Weights: p.Weights, Stored: p.Stored, Encoding: "dense",
-			Codebook: len(l.Weight.Centroids), Bits: p.Bits, IndexBits: p.IndexBits, CodeBits: p.CodeBits, GapBits: p.GapBits,
-			Pruned: p.Pruned, Quantised: p.Quantised, Huffman: p.Huffman, Dense: 4 * int64(p.Weights), File: at[l.Weight.Value]}
-		switch {
-		case l.Weight.As != nil:
-			row.Encoding = l.Weight.As.Kind()
-		case l.Weight.Step != 0:
-			row.Encoding = "int8"
-		case l.Weight.Mask != nil && l.Weight.Centroids != nil:
-			row.Encoding = "sparse(codebook)"
-		case l.Weight.Mask != nil:
-			row.Encoding = "sparse(dense)"
-		case l.Weight.Centroids != nil:
-			row.Encoding = "codebook"
-		}
-		if l.Bias != nil {
-			row.Dense += 4 * int64(l.Bias.Len())
-			row.File += at[l.Bias.Value]
-		}
-		r.res.Layers = append(r.res.Layers, row)
-	}
-}
-
-// constants lists a graph's constants in the order in which nodes read them.
-func constants(g *graph.Graph) (out []*graph.Value) {
-	for _, v := range g.Values() {
-		if v.Kind == graph.Const {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-func (r *run) curves() {
-	for _, c := range r.state.Curves {
-		k := Curve{Layer: c.Layer, Granularity: c.Granularity, Method: c.Method}
-		for _, p := range c.Points {
-			q := CurvePoint{Fraction: p.Fraction, Error: p.Error, Loss: p.Loss, MSE: p.MSE, Saved: p.Saved}
-			if r.metric.Decides() {
-				q.KL = &p.Far
-			}
-			k.Points = append(k.Points, q)
-		}
-		for _, l := range r.state.Layers {
-			if l.Name == c.Layer && c.Granularity == "weight" && c.Method == method.Zeroed {
-				k.Chosen = 1 - float64(l.Weight.Stored())/float64(l.Weight.Len())
-			}
-		}
-		r.res.Curves = append(r.res.Curves, k)
-	}
-}
-
-const histBins = 48
-
-func (r *run) histograms() {
-	before := map[string]*graph.Value{}
-	for _, v := range constants(r.g) {
-		before[v.Name] = v
-	}
-	for _, l := range r.state.Layers {
-		old := before[l.Weight.Value.Name]
-		if old == nil {
-			continue
-		}
-		a, b := tensor.Of[float32](old.Tensor()), l.Weight.Data()
-		h := Histogram{Layer: l.Name, Before: make([]int, histBins), After: make([]int, histBins), Marks: []float64{}}
-		lo, hi := float32(0), float32(0)
-		for _, x := range [][]float32{a, b} {
-			for _, v := range x {
-				lo, hi = min(lo, v), max(hi, v)
-			}
-		}
-		if lo == hi {
-			hi = lo + 1
-		}
-		h.Min, h.Max = float64(lo), float64(hi)
-		bin := func(v float32) int {
-			return min(int(float64(v-lo)/float64(hi-lo)*histBins), histBins-1)
-		}
-		for _, v := range a {
-			h.Before[bin(v)]++
-		}
-		used := map[uint16]bool{}
-		for i, v := range b {
-			if l.Weight.Kept(i) {
-				h.After[bin(v)]++
-				if l.Weight.Centroids != nil {
-					used[l.Weight.Index[i]] = true
-				}
-			}
-		}
-		for k, c := range l.Weight.Centroids {
-			if used[uint16(k)] {
-				h.Marks = append(h.Marks, float64(c))
-			}
-		}
-		r.res.Histograms = append(r.res.Histograms, h)
-	}
-}
-
-// budgets compares promises with the figures.
-func (r *run) budgets() {
-	res, b := r.res, r.o.Budget
-	rows := []BudgetRow{}
-	miss := func(name, by string) { r.missed = append(r.missed, Budgeted{name, by}) }
-	if b.MaxDrop != nil {
-		m := &res.Metric
-		scale, unit, digits := 100.0, "points", 2
-		switch r.metric {
-		case method.PSNR:
-			scale, unit, digits = 1, "dB", 3
-		case method.Cosine:
-			scale, unit, digits = 1, "of cosine", 5
-		}
-		row := BudgetRow{Name: "max drop", Unit: unit, Promise: scale * *b.MaxDrop, Measured: scale * m.Drop.Value, Met: m.Drop.Value <= *b.MaxDrop}
-		res.Certified = m.Bound <= *b.MaxDrop
-		switch {
-		case !row.Met:
-			by := fmt.Sprintf("%.*f %s", digits, row.Measured-row.Promise, unit)
-			row.Note = "by " + by
-			miss("max drop", by)
-		case res.Certified:
-			row.Note = "certified: with 95% confidence at most " + fmt.Sprintf("%.*f %s", digits, scale*m.Bound, unit)
-		case !r.metric.Decides():
-			if s := (m.Bound - m.Drop.Value) / (*b.MaxDrop - m.Drop.Value); s > 1 && s < 1e4 {
-				m.NeedN = int(math.Ceil(float64(m.N)*s*s)) + 1
-			}
-			row.Note = "not certified"
-			if m.NeedN > 0 {
-				row.Note += fmt.Sprintf(": that takes about %d images", m.NeedN)
-			}
-		default:
-			if m.NeedN = needed(m.Drop.Value, float64(m.Lost+m.Gained)/float64(m.N), *b.MaxDrop); m.NeedN > 0 {
-				m.NeedN = max(m.NeedN, m.N+m.N/10+1) // the interval is a little wider than the estimate
-			}
-			row.Note = "not certified"
-			if m.NeedN > 0 {
-				row.Note += fmt.Sprintf(": that takes about %d images", m.NeedN)
-			}
-		}
-		rows = append(rows, row)
-	}
-	if b.TargetSize > 0 {
-		row := BudgetRow{Name: "target size", Unit: "bytes", Promise: float64(b.TargetSize), Measured: float64(res.Bytes.After), Met: res.Bytes.After <= b.TargetSize}
-		if !row.Met {
-			by := fmt.Sprintf("%d bytes", res.Bytes.After-b.TargetSize)
-			row.Note = "by " + by
-			miss("target size", by)
-		}
-		rows = append(rows, row)
-	}
-	if b.TargetLatency > 0 {
-		want := float64(b.TargetLatency) / float64(time.Millisecond)
-		row := BudgetRow{Name: "target latency", Unit: "ms", Promise: want}
-		if res.Latency != nil {
-			row.Measured = res.Latency.After.Value
-			row.Met = row.Measured <= want
-			row.Note = ""
-			if !row.Met {
-				row.Note = fmt.Sprintf("by %.3g ms", row.Measured-want)
-			}
-		} else {
-			row.Note = "not measured"
-		}
-		if !row.Met {
-			miss("target latency", strings.TrimPrefix(row.Note, "by "))
-		}
-		rows = append(rows, row)
-	}
-	res.Budgets = append(rows, res.Budgets...)
-}
-
-// verdict is the sentence that the report opens with.
-func (r *run) verdict() {
-	res := r.res
-	name := res.Model
-	if name == "" {
-		name = "The model"
-	}
-	m := res.Metric
-	what := "accuracy"
-	switch m.Name {
-	case "agreement":
-		what = "agreement with the float model"
-	case "top5":
-		what = "top-5 accuracy"
-	}
-	pts := 100 * m.Drop.Value
-	var drop string
-	switch {
-	case r.metric == method.PSNR:
-		drop = fmt.Sprintf("loses %.3f dB", m.Drop.Value)
-		if m.Drop.Value < 0 {
-			drop = fmt.Sprintf("gains %.3f dB", -m.Drop.Value)
-		}
-	case r.metric == method.Verification:
-		drop = fmt.Sprintf("verifies %.2f%% of pairs, %.2f%% before,", 100*m.After.Value, 100*m.Before.Value)
-	case r.metric == method.Cosine:
-		drop = fmt.Sprintf("keeps a cosine of %.5f to its outputs", m.After.Value)
-	case r.metric == method.Recall:
-		drop = fmt.Sprintf("finds %.2f%% of what it found", 100*m.After.Value)
-	case math.Abs(pts) < 0.005:
-		drop = "keeps its " + what
-	case pts > 0:
-		drop = fmt.Sprintf("loses %.2f points of %s", pts, what)
-	default:
-		drop = fmt.Sprintf("gains %.2f points of %s", -pts, what)
-	}
-	if m.Name == "agreement" {
-		drop = fmt.Sprintf("decides as before on %.2f%%", 100*m.After.Value)
-		res.Verdict = fmt.Sprintf("%s is %.1f times smaller and %s of %s test images.", name, res.Bytes.Ratio, drop, thousands(m.N))
-	} else {
-		res.Verdict = fmt.Sprintf("%s is %.1f times smaller and %s on %s test images.", name, res.Bytes.Ratio, drop, thousands(m.N))
-	}
-	if len(r.missed) > 0 {
-		var by []string
-		for _, b := range r.missed {
-			by = append(by, b.Name+" by "+b.By)
-		}
-		res.Verdict = "A budget was missed (" + strings.Join(by, ", ") + "): " + res.Verdict
-	}
-}
-
-func thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 func base(name string) string {
