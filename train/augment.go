@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strconv"
@@ -159,4 +160,22 @@ func warpRow(dst, src []float32, w, h int, bx, by, ax, ay float32) {
 		b := r1[ix] + float32(fx*(r1[jx]-r1[ix]))
 		dst[i] = t + float32(fy*(b-t))
 	}
+}
+
+// Augmented is a dataset of images [C,H,W] as an epoch of training with o.Augment and o.Seed may see them: one version of each.
+func Augmented(ds Dataset, o Options) (Dataset, error) {
+	if _, err := parseAugment(o.Augment); err != nil {
+		return nil, err
+	}
+	o.Batch = 1
+	return augmentedSet{ds, newBatches(ds, &o)}, nil
+}
+
+type augmentedSet struct {
+	Dataset
+	b *batches
+}
+
+func (a augmentedSet) Read(ctx context.Context, idx []int, x []float32, y []int32) error {
+	return a.b.load(ctx, idx, 0, x, y, make([]float32, len(a.b.tmp)))
 }

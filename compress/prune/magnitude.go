@@ -43,7 +43,7 @@ func magnitude(ctx context.Context, s *method.State, a method.Args) error {
 		return fmt.Errorf("magnitude: by %s takes one sparsity for all layers", by)
 	}
 	if by == "scan" {
-		if sparsity, err = Share(s.Curves, layers, sparsity[0].Value); err != nil {
+		if sparsity, err = share(s.Curves, layers, sparsity[0].Value); err != nil {
 			return err
 		}
 		s.Chosen = sparsity

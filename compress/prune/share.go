@@ -68,11 +68,11 @@ func fractionAt(ps []method.CurvePoint, loss float64) float64 {
 	return at
 }
 
-// Share chooses each layer's sparsity from the curves by weight so that the
+// share chooses each layer's sparsity from the curves by weight so that the
 // layers together reach the target: every layer gives up as much as raises the
 // model's loss by one and the same amount. Where even the curves' last fractions do
 // not reach the target, what is kept shrinks evenly.
-func Share(curves []method.Curve, layers []*method.Layer, target float64) (method.LayerValues, error) {
+func share(curves []method.Curve, layers []*method.Layer, target float64) (method.LayerValues, error) {
 	var cs [][]method.CurvePoint
 	total := 0.0
 	for _, l := range layers {

@@ -33,7 +33,7 @@ func TestShare(t *testing.T) {
 	for _, target := range []float64{0, 0.2, 0.5, 0.7, 0.9, 0.95, 0.99, 0.999} {
 		t.Run(fmt.Sprint(target), func(t *testing.T) {
 			ls := layers(900, 100)
-			s, err := Share(curves, ls, target)
+			s, err := share(curves, ls, target)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +50,7 @@ func TestShare(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Share(curves, layers(1, 1, 1), 0.5); err == nil {
+	if _, err := share(curves, layers(1, 1, 1), 0.5); err == nil {
 		t.Error("a layer without a curve by weight")
 	}
 }

@@ -129,9 +129,6 @@ const slack = 0.7
 // foretell: a test split of its size is off by as much again.
 const foretold = 0.35
 
-// rungs are the overall sparsities that are tried one after the other.
-var rungs = []float64{0.5, 0.7, 0.8, 0.87, 0.91, 0.94, 0.955, 0.967, 0.976, 0.983, 0.988, 0.992}
-
 // Run searches from the state s, which is not changed.
 func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
 	base, err := s.Measure(ctx, s.Graph)
@@ -166,32 +163,10 @@ func (r *runner) run(ctx context.Context) error {
 			return nil
 		}
 	}
-	if !r.start.NoFinetune {
-		for _, f := range []struct {
-			method string
-			run    func(context.Context) error
-			until  float64 // share of the time
-		}{{"magnitude", r.prune, 0.35}, {"codebook", r.shareAll, 0.5}, {"trained", r.levels, 1}} {
-			if !r.may(f.method) || r.start.NoFinetune || len(r.ints) > 0 && f.method != "trained" && r.may("trained") { // those end in floats
-				continue
-			}
-			if !r.may("trained") {
-				f.until = 1
-			}
-			r.until(f.until)
-			switch err := f.run(ctx); {
-			case errors.Is(err, train.ErrNoGradient):
-				r.refuse("fine-tuning", err.Error())
-				r.start.NoFinetune = true
-			case err != nil && !errors.Is(err, errLate):
-				return err
-			}
-		}
-	}
-	if r.start.NoFinetune { // from the beginning, or since training turned out to be impossible
+	if r.start.NoFinetune || !r.may("trained") {
 		return r.mix(ctx)
 	}
-	return nil
+	return r.finetune(ctx)
 }
 
 type runner struct {
@@ -201,19 +176,10 @@ type runner struct {
 	chosen int // among the candidates
 	began  time.Time
 	limit  time.Time     // of what is done now
-	start  *method.State // as it came, with the scan
-	held   []rung        // the sparsest last
-	epoch  time.Duration // what an epoch of training takes; 0: not known yet
+	start  *method.State // as it came
 	// What makes models as fast as is asked for, where floats are not: channels that go, and integers, which come last.
 	slim, ints []method.Step
 	reserve    float64 // of the promise, for integers
-}
-
-// rung is a pruned model that keeps the promise.
-type rung struct {
-	name  string
-	state *method.State
-	steps []method.Step
 }
 
 func (r *runner) may(name string) bool {
@@ -369,10 +335,12 @@ func (r *runner) better(a, b Candidate) bool {
 	return a.Bytes < b.Bytes
 }
 
-// holds reports whether a candidate keeps the promise on the choice split with
-// room: for the best of many looking better than it is, for half a standard error of
-// the paired difference, and, where the split is small, for what its margins foretell.
-func (r *runner) holds(c Candidate) bool {
+// holds reports whether a candidate keeps the promise on the choice split with room.
+func (r *runner) holds(c Candidate) bool { return r.strain(c) <= 1 }
+
+// strain is what a candidate takes of what the promise allows on the choice split, 1: all of it. There is room left for the best of many looking
+// better than it is, for half a standard error of the paired difference, and, where the split is small, for what its margins foretell.
+func (r *runner) strain(c Candidate) float64 {
 	flips := 0
 	for i, ok := range c.Eval.Correct {
 		if ok != r.base.Correct[i] {
@@ -389,8 +357,9 @@ func (r *runner) holds(c Candidate) bool {
 		}
 		se = math.Sqrt(ss/float64(n-1)) / math.Sqrt(float64(n))
 	}
-	return c.Drop <= slack*r.o.MaxDrop+1e-12 && c.Drop+se/2 <= r.o.MaxDrop+1e-12 &&
-		expectedLoss(r.base, c.Eval) <= foretold*r.o.MaxDrop+1e-12
+	of := func(x, allowed float64) float64 { return max(0, x-1e-12) / max(allowed, 1e-300) }
+	most := r.o.MaxDrop
+	return max(of(c.Drop, slack*most), of(c.Drop+se/2, most), of(expectedLoss(r.base, c.Eval), foretold*most))
 }
 
 // expectedLoss is the share of images, 0..1, that a candidate is expected to get wrong
@@ -442,247 +411,4 @@ func (r *runner) why(c Candidate) string {
 
 func (r *runner) reached() bool {
 	return r.o.Target > 0 && r.f.Candidates[r.chosen].Bytes <= r.o.Target
-}
-
-// fit is the arguments of training for a step.
-func (r *runner) fit(s *method.State, set map[string]any, epochs string, scale float64) map[string]any {
-	o := r.o.Fit
-	batch := o.Batch
-	if batch == 0 {
-		batch = 128
-	}
-	steps := r.o.Steps
-	if steps == 0 {
-		steps = 400
-	}
-	perEpoch := max(1, (s.Train.Len()+batch-1)/batch)
-	set[epochs] = min(max(2, (steps+perEpoch-1)/perEpoch), 40)
-	set["lr"] = 1e-3 * scale
-	if o.LR > 0 {
-		set["lr"] = o.LR * scale
-	}
-	set["batch"] = batch
-	if o.Optimizer != "" {
-		set["optimizer"] = o.Optimizer
-	}
-	if o.Augment != "" {
-		set["augment"] = o.Augment
-	}
-	if len(s.Teachers) > 0 {
-		set["distill"] = 0.5
-	}
-	return set
-}
-
-// prune climbs the rungs.
-func (r *runner) prune(ctx context.Context) error {
-	s := r.f.State
-	scan := method.Step{Method: "scan", Set: map[string]any{"granularity": []string{"weight"}, "images": 2000}}
-	if err := s.Step(ctx, scan, Methods); err != nil {
-		return err
-	}
-	at, steps := s, []method.Step(nil)
-	for _, target := range rungs {
-		what := fmt.Sprintf("%.1f%% sparsity", 100*target)
-		if r.late("pruning to "+what) || r.reached() {
-			return nil
-		}
-		share, err := prune.Share(s.Curves, s.Layers, target)
-		if err != nil {
-			return err
-		}
-		for k := range share { // short numbers: they end up in a recipe
-			share[k].Value = math.Round(share[k].Value*1e4) / 1e4
-		}
-		set := r.fit(s, map[string]any{"sparsity": share, "rounds": 1}, "final", 1)
-		st := method.Step{Method: "magnitude", Set: set}
-		began := time.Now()
-		c, next, ok, err := r.try(ctx, what, at, steps, st)
-		if err != nil {
-			return err
-		}
-		r.epoch = time.Since(began) / time.Duration(set["final"].(int))
-		if !ok { // once more, longer
-			longer := map[string]any{}
-			for k, v := range set {
-				longer[k] = v
-			}
-			longer["final"] = 3 * set["final"].(int)
-			st.Set = longer
-			if c, next, ok, err = r.try(ctx, what+", trained longer", at, steps, st); err != nil {
-				return err
-			}
-		}
-		if !ok {
-			r.refuse("pruning to "+what, r.why(c))
-			return nil
-		}
-		steps = append(append([]method.Step{}, steps...), st)
-		at = next
-		r.held = append(r.held, rung{r.f.Candidates[len(r.f.Candidates)-1].Name, next, steps})
-	}
-	return nil
-}
-
-// shareAll shares the weights of the sparsest model that keeps the promise, and
-// where that leaves no room for codebooks, of the ones before it.
-func (r *runner) shareAll(ctx context.Context) error {
-	from := append([]rung{{state: r.start}}, r.held...)
-	if r.f.State != from[len(from)-1].state { // found between rungs
-		from = append(from, rung{r.f.Candidates[r.chosen].Name, r.f.State, r.f.Steps})
-	}
-	for i := len(from) - 1; i >= 0; i-- {
-		n, err := r.share(ctx, from[i])
-		if err != nil {
-			return err
-		}
-		// The next sparser model can be smaller with more bits; two that allow codebooks are enough.
-		if n > 0 && i < len(from)-1 || n > 2 {
-			return nil
-		}
-	}
-	return nil
-}
-
-// share takes bits away while the promise holds, and returns how often it did.
-func (r *runner) share(ctx context.Context, base rung) (held int, err error) {
-	from, steps, pruned := base.state, base.steps, base.name
-	failed := 0
-	for _, bits := range []int{8, 6, 5, 4, 3, 2} {
-		what := fmt.Sprintf("codebooks of %d bits", bits)
-		if r.late(what) || r.reached() {
-			return held, nil
-		}
-		set := r.fit(from, map[string]any{"bits": method.Uniform(float64(bits)), "bias_bits": max(bits, 4)}, "epochs", 0.5)
-		name := what
-		if len(steps) > 0 {
-			name = pruned + ", " + what
-		}
-		st := method.Step{Method: "codebook", Set: set}
-		c, _, ok, err := r.try(ctx, name, from, steps, st)
-		if err != nil {
-			return held, err
-		}
-		if ok {
-			held++
-		} else {
-			r.refuse(what, r.why(c))
-			if failed++; failed > 1 || bits < 5 {
-				return held, nil
-			}
-		}
-	}
-	return held, nil
-}
-
-// levels trains few levels from the model as it came, with itself as the teacher where there is no other, in fewer and fewer bytes as long as the
-// promise holds, then in numbers of bytes between. Where there is a deadline, a fit gets a part of the time that is left.
-func (r *runner) levels(ctx context.Context) error {
-	const (
-		fits       = 6
-		first      = 0.4 // bytes of the first fit, of the smallest that hold
-		less       = 0.6 // of the next
-		near       = 1.1 // bytes that hold, of those that fail, at which it ends
-		longer     = 10  // epochs, of those of other fits
-		least      = 4
-		most       = 40
-		ofTheTime  = 0.4
-		distill    = 0.9
-		soft       = 3.0
-		levelsEach = 7
-	)
-	best := float64(r.f.Candidates[r.chosen].Bytes)
-	bytes, fails := first*best, 0.0
-	sized := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) // then what is nearest to the model within the size is wanted
-	if sized {
-		bytes = float64(r.o.Target)
-	}
-	beside, err := r.beside()
-	if err != nil {
-		return err
-	}
-	for k := 0; k < fits && (sized || !r.reached()); k++ {
-		what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
-		if r.late(what) {
-			return nil
-		}
-		set := r.fit(r.start, map[string]any{"bytes": int(math.Ceil(max(bytes/4, bytes-beside))), "levels": method.Uniform(levelsEach)}, "epochs", 1)
-		set["distill"], set["temperature"] = distill, soft
-		if set["optimizer"] == "sgd" { // what goes first is a matter of Adam's mean of squared gradients
-			delete(set, "optimizer")
-			set["lr"] = 1e-3
-		}
-		epochs, short := min(longer*set["epochs"].(int), most), false
-		switch {
-		case r.o.Deadline.IsZero():
-		case r.epoch == 0: // a short fit tells
-			epochs, short = least, epochs > least
-		default:
-			left := ofTheTime * float64(time.Until(r.o.Deadline))
-			epochs = max(least, min(epochs, int(left/float64(r.epoch))))
-		}
-		set["epochs"] = epochs
-		steps := []method.Step{{Method: "trained", Set: set}}
-		if hasNorms(r.start.Graph) {
-			steps = append(steps, r.fixes([]string{"fold"})...)
-		}
-		if len(r.slim) == 0 {
-			steps = append(steps, r.last()...)
-		}
-		began := time.Now()
-		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
-		if err != nil {
-			return err
-		}
-		if r.epoch == 0 {
-			r.epoch = time.Since(began) / time.Duration(epochs)
-		}
-		beside = max(0, beside+float64(c.Bytes)-bytes)
-		switch {
-		case sized && !short && c.Bytes <= r.o.Target:
-			return nil
-		case sized: // once more, now that the bytes beside levels are known
-			continue
-		case ok:
-			best = min(best, float64(c.Bytes))
-			bytes = less * best
-		case short: // once more, longer
-			r.refuse(what, r.why(c))
-			continue
-		default:
-			r.refuse(what, r.why(c))
-			fails = max(fails, bytes)
-		}
-		if fails > 0 {
-			if bytes = math.Sqrt(fails * best); best < near*fails {
-				return nil
-			}
-		}
-	}
-	return nil
-}
-
-// beside are the bytes of the file of the model as it came that are no layer's weights or bias.
-func (r *runner) beside() (float64, error) {
-	g, err := r.start.Freeze()
-	if err != nil {
-		return 0, err
-	}
-	n, err := r.o.Bytes(g)
-	if err != nil {
-		return 0, err
-	}
-	for _, l := range r.start.Layers {
-		for _, h := range []*method.Held{&l.Weight, l.Bias} {
-			if h == nil {
-				continue
-			}
-			b, err := r.o.Constant(h)
-			if err != nil {
-				return 0, err
-			}
-			n -= b
-		}
-	}
-	return float64(max(0, n)), nil
 }

@@ -1,0 +1,284 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+	"time"
+
+	"whit/compress/method"
+	"whit/train"
+)
+
+// finetune looks for the smallest model with training: first what can be had without, in a part of the time, then levels that
+// are trained from the model as it came, in fewer and fewer bytes.
+func (r *runner) finetune(ctx context.Context) error {
+	const (
+		untrained = 0.25 // share of the time that is not for training
+		slowest   = 0.1  // share of the time that an epoch may take
+	)
+	epoch, err := r.epoch(ctx, slowest)
+	if errors.Is(err, train.ErrNoGradient) || errors.Is(err, errLate) {
+		r.refuse("fine-tuning", err.Error())
+		return r.mix(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	all := r.o.Deadline
+	if !all.IsZero() {
+		r.o.Deadline = r.began.Add(time.Duration(untrained * float64(all.Sub(r.began))))
+	}
+	err = r.mix(ctx)
+	r.o.Deadline, r.limit, r.f.TimedOut = all, all, false
+	if err != nil && !errors.Is(err, errLate) {
+		return err
+	}
+	return r.levels(ctx, epoch)
+}
+
+// epoch is what an epoch of training takes, 0 where nobody asks, since there is no deadline. It is an error where no gradient reaches
+// a weight, and errLate where it takes more than a share of the time.
+func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error) {
+	s := r.start.Clone()
+	s.Memo = nil
+	set := r.fit(s)
+	set["epochs"] = 1
+	within, end := ctx, func() {}
+	if r.o.Deadline.IsZero() { // whether it can be done at all
+		s.Train = method.First(s.Train, 1)
+	} else {
+		within, end = context.WithTimeout(ctx, time.Duration(share*float64(time.Until(r.o.Deadline))))
+	}
+	defer end()
+	began := time.Now()
+	switch err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods); {
+	case err != nil && within.Err() != nil && ctx.Err() == nil:
+		return 0, fmt.Errorf("an epoch of training takes more than %.0f%% of the time: %w", 100*share, errLate)
+	case err != nil:
+		return 0, err
+	case r.o.Deadline.IsZero():
+		return 0, nil
+	}
+	return time.Since(began), nil
+}
+
+// fit is the arguments of training levels.
+func (r *runner) fit(s *method.State) map[string]any {
+	const (
+		steps   = 4000 // about, where the data are few
+		most    = 40   // epochs
+		each    = 7    // levels
+		distill = 0.9
+		soft    = 3.0
+	)
+	o := r.o.Fit
+	set := map[string]any{"levels": method.Uniform(each), "lr": 1e-3, "batch": 128, "distill": distill, "temperature": soft}
+	if o.Batch > 0 {
+		set["batch"] = o.Batch
+	}
+	if o.LR > 0 && o.Optimizer != "sgd" { // what goes first is a matter of Adam's mean of squared gradients
+		set["lr"] = o.LR
+	}
+	if o.Augment != "" {
+		set["augment"] = o.Augment
+	}
+	n := 10 * r.o.Steps
+	if n == 0 {
+		n = steps
+	}
+	batches := max(1, s.Train.Len()/set["batch"].(int))
+	set["epochs"] = min(max(20, n/batches), most)
+	return set
+}
+
+// levels trains few levels from the model as it came, with itself as the teacher where there is no other, in fewer and fewer bytes as long as the
+// promise holds, then in numbers of bytes between. Where there is a deadline, what is left of the time is divided among few fits.
+func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
+	const (
+		fits  = 6
+		few   = 2   // fits, where there is no time for more
+		less  = 0.4 // bytes of the first fit, of the smallest that hold; where few epochs may be trained, more
+		more  = 0.6
+		near  = 1.1 // bytes that hold, of those that fail, at which it ends
+		least = 4   // epochs
+		most  = 6   // epochs where there is time, of what they are without a deadline
+	)
+	set := r.fit(r.start)
+	if r.o.Fit.Augment == "" {
+		a, err := r.augment(ctx)
+		if err != nil {
+			return err
+		}
+		set["augment"] = a
+	}
+	full, planned, first := set["epochs"].(int), fits, less
+	left := func() int { return int(time.Until(r.o.Deadline) / max(1, epoch)) } // epochs
+	if !r.o.Deadline.IsZero() {
+		if planned = min(max(left()/full, few), fits); left()/planned < full/2 {
+			first = more
+		}
+	}
+	best := float64(r.f.Candidates[r.chosen].Bytes)
+	bytes, fails := first*best, 0.0
+	sized := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) // then what is nearest to the model within the size is wanted
+	if sized {
+		bytes = float64(r.o.Target)
+	}
+	beside, err := r.beside()
+	if err != nil {
+		return err
+	}
+	for k := 0; k < planned && (sized || !r.reached()); k++ {
+		what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
+		if r.late(what) {
+			return nil
+		}
+		epochs, short := full, false
+		if !r.o.Deadline.IsZero() {
+			share := 1 / float64(planned-k)
+			if sized { // a short fit tells what is beside levels
+				share, short = 0.75, k == 0
+			}
+			if epochs = min(most*full, int(share*float64(left()))); short {
+				epochs = min(epochs, least)
+			}
+			if epochs < least {
+				r.refuse(what, fmt.Sprintf("the time that is left is that of %d epochs, of which %d are the least", left(), least))
+				return nil
+			}
+		}
+		set := maps.Clone(set)
+		set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-beside)))
+		steps := []method.Step{{Method: "trained", Set: set}}
+		if hasNorms(r.start.Graph) {
+			steps = append(steps, r.fixes([]string{"fold"})...)
+		}
+		if len(r.slim) == 0 {
+			steps = append(steps, r.last()...)
+		}
+		began := time.Now()
+		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
+		if errors.Is(err, errLate) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		epoch = max(epoch, time.Since(began)/time.Duration(epochs))
+		beside = max(0, beside+float64(c.Bytes)-bytes)
+		switch {
+		case sized && !short && c.Bytes <= r.o.Target:
+			return nil
+		case sized: // once more, now that the bytes beside levels are known
+			continue
+		case ok:
+			best = min(best, float64(c.Bytes))
+		default:
+			r.refuse(what, r.why(c))
+			fails = max(fails, float64(c.Bytes))
+		}
+		if best < near*fails {
+			return nil
+		}
+		bytes = r.promising(c)
+		if bytes <= fails || bytes >= best {
+			bytes = math.Sqrt(fails * best)
+		}
+	}
+	return nil
+}
+
+// promising is in how many bytes a model is likely to keep the promise, just, as one in some bytes strains it.
+func (r *runner) promising(c Candidate) float64 {
+	const (
+		aim    = 0.85
+		power  = 1.5 // what is lost falls with bytes to the power of this, about
+		fewest = 0.4
+		most   = 1.8
+	)
+	x := math.Pow(r.strain(c)/aim, 1/power)
+	if x < 1 {
+		return float64(c.Bytes) * min(max(x, fewest), 0.92)
+	}
+	return float64(c.Bytes) * min(max(x, 1.08), most)
+}
+
+// augment is what may be done to images without the model minding much: what it decides about them falls by a little at most.
+// What a model was not trained on it need not learn while it is made small.
+func (r *runner) augment(ctx context.Context) (string, error) {
+	const (
+		little = 0.02 // of the metric
+		images = 2048
+		eighth = 8 // of the width
+	)
+	s := r.start.Clone()
+	s.Memo = nil
+	shape := s.Choice.Shape()
+	if len(shape) != 3 || shape[0] != 1 && shape[0] != 3 {
+		return "none", nil
+	}
+	ds := some(s.Choice, images)
+	value := func(augment string) (float64, error) {
+		a, err := train.Augmented(ds, train.Options{Augment: augment, Seed: s.Seed})
+		if err != nil {
+			return 0, err
+		}
+		s.Choice = a
+		e, err := s.Measure(ctx, s.Graph)
+		return e.Value, err
+	}
+	plain, err := value("none")
+	if err != nil {
+		return "", err
+	}
+	var out []string
+	tried := []string{"flip"}
+	for p := shape[2] / eighth; p > 0; p /= 2 {
+		tried = append(tried, fmt.Sprintf("shift%d", p))
+	}
+	for _, a := range tried {
+		x, err := value(a)
+		if err != nil {
+			return "", err
+		}
+		if x < plain-little {
+			continue
+		}
+		if out = append(out, a); a != "flip" {
+			break
+		}
+	}
+	if out == nil {
+		return "none", nil
+	}
+	return strings.Join(out, ","), nil
+}
+
+// beside are the bytes of the file of the model as it came that are no layer's weights or bias.
+func (r *runner) beside() (float64, error) {
+	g, err := r.start.Freeze()
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.o.Bytes(g)
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range r.start.Layers {
+		for _, h := range []*method.Held{&l.Weight, l.Bias} {
+			if h == nil {
+				continue
+			}
+			b, err := r.o.Constant(h)
+			if err != nil {
+				return 0, err
+			}
+			n -= b
+		}
+	}
+	return float64(max(0, n)), nil
+}

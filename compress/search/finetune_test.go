@@ -1,0 +1,100 @@
+package search
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"testing"
+	"time"
+
+	"whit/compress/method"
+	"whit/graph"
+	"whit/tensor"
+)
+
+// halves are images [1,8,8] of noise, one half of which is brighter: above, or on the left, of class 1.
+type halves struct{ left bool }
+
+func (halves) Len() int     { return 400 }
+func (halves) Shape() []int { return []int{1, 8, 8} }
+
+func (halves) Hash(i int) [32]byte {
+	return sha256.Sum256(binary.LittleEndian.AppendUint32(nil, uint32(i)))
+}
+
+func (h halves) Read(_ context.Context, idx []int, x []float32, y []int32) error {
+	for k, i := range idx {
+		hash := h.Hash(i)
+		y[k] = int32(i % 2)
+		for p := range 64 {
+			at := p / 8
+			if h.left {
+				at = p % 8
+			}
+			x[64*k+p] = float32(hash[p%32]) / 1024
+			if at < 4 == (y[k] == 1) {
+				x[64*k+p]++
+			}
+		}
+	}
+	return nil
+}
+
+// decides is a state whose model tells the halves apart.
+func (h halves) decides() *method.State {
+	w := tensor.New(tensor.Float32, 64, 2)
+	for p := range 64 {
+		at := p / 8
+		if h.left {
+			at = p % 8
+		}
+		tensor.Of[float32](w)[2*p+at/4] = -1
+		tensor.Of[float32](w)[2*p+1-at/4] = 1
+	}
+	g := graph.New("halves")
+	y := g.Add("", "MatMul", nil, g.Add("", "Flatten", nil, g.AddInput("x", tensor.Float32, -1, 1, 8, 8)), g.NewConst("w", w))
+	y.Name, g.Outputs = "y", []*graph.Value{y}
+	return &method.State{Graph: g, Float: g, Layers: method.FindLayers(g, ""), Train: h, Choice: h, Metric: method.Top1, Threads: 1}
+}
+
+// TestAugment: images are changed only in ways that the model does not mind.
+func TestAugment(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		h    halves
+		want string
+	}{
+		{"halves above and below", halves{}, "flip,shift1"},
+		{"halves on the left and on the right", halves{left: true}, "shift1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &runner{start: c.h.decides()}
+			if got, err := r.augment(t.Context()); err != nil || got != c.want {
+				t.Errorf("%q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+// TestEpoch: an epoch that takes more than its share of the time is given up.
+func TestEpoch(t *testing.T) {
+	s := halves{}.decides()
+	for _, c := range []struct {
+		name  string
+		time  time.Duration
+		share float64
+		late  bool
+	}{{"no deadline", 0, 0.1, false}, {"enough", time.Hour, 0.1, false}, {"too little", time.Second, 1e-6, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &runner{start: s}
+			if c.time > 0 {
+				r.o.Deadline = time.Now().Add(c.time)
+			}
+			d, err := r.epoch(t.Context(), c.share)
+			if late := errors.Is(err, errLate); late != c.late || !late && err != nil || (d > 0) != (c.time > 0 && !c.late) {
+				t.Errorf("%v, %v", d, err)
+			}
+		})
+	}
+}
