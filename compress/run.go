@@ -130,7 +130,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	if r.labelled, err = labelled(ctx, d.Set); err != nil {
 		return nil, err
 	}
-	if r.metric, err = chooseMetric(ctx, o.Metric, c.Task, g, tr, r.labelled, o.Threads); err != nil {
+	if r.metric, err = chooseMetric(ctx, o.Metric, c.Task, r.g, tr, r.labelled, o.Threads); err != nil {
 		return nil, err
 	}
 	most := 1.0

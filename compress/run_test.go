@@ -18,8 +18,10 @@ import (
 
 	"whit/card"
 	"whit/data"
+	"whit/format"
 	"whit/graph"
 	"whit/op"
+	"whit/plan"
 	"whit/recipes"
 	"whit/tensor"
 	"whit/train"
@@ -495,6 +497,34 @@ func TestRedundantChannels(t *testing.T) {
 			first = b
 		} else if !slices.Equal(first, b) {
 			t.Error("two threads give other bytes")
+		}
+	}
+}
+
+// TestFixedBatch: a model that was exported for four images at once is compressed as any other, and runs on any number afterwards.
+func TestFixedBatch(t *testing.T) {
+	g := mlp(t)
+	for _, v := range []*graph.Value{g.Inputs[0], g.Outputs[0]} {
+		if len(v.Decl.Dims) > 0 {
+			v.Decl.Dims[0].Size = 4
+		}
+	}
+	out := filepath.Join(t.TempDir(), "out.whit")
+	max := 0.05
+	if _, err := Run(t.Context(), g, card.Card{}, Data{Set: blobs{n: 300}}, Options{Out: out, Budget: Budget{MaxDrop: &max}, NoFinetune: true, Threads: 1}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := format.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, 3} {
+		p, err := plan.NewProgram(f.Graph, plan.Options{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Plan(map[string]tensor.Type{f.Graph.Inputs[0].Name: {DType: tensor.Float32, Shape: tensor.Shape{n, features}}}); err != nil {
+			t.Errorf("%d images: %v", n, err)
 		}
 	}
 }

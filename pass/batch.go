@@ -7,7 +7,7 @@ import (
 
 // FreeBatch lets a model that was exported for a fixed number of images run on any: where a constant
 // shape of a Reshape begins with that number, and so does its input's, it begins with 0 then, "as
-// it is". shape is one sample's. What it does not understand stays.
+// it is", and more than one image that was declared, also of outputs, is any number. shape is one sample's. What it does not understand stays.
 func FreeBatch(g *graph.Graph, shape []int) {
 	if len(g.Inputs) != 1 {
 		return
@@ -38,5 +38,14 @@ func FreeBatch(g *graph.Graph, shape []int) {
 		}
 		to = append([]int64{0}, to[1:]...)
 		r.In[1] = g.NewConst("", tensor.Ints(to...))
+	}
+	if n == 1 {
+		return
+	}
+	d.Dims[0].Size = -1
+	for _, o := range g.Outputs {
+		if d := o.Decl.Dims; len(d) > 0 && d[0].Size == n {
+			d[0].Size = -1
+		}
 	}
 }

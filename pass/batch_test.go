@@ -28,6 +28,9 @@ func TestFreeBatch(t *testing.T) {
 			if got := tensor.Of[int64](g.Nodes[0].In[1].Tensor())[0]; got != tc.want {
 				t.Errorf("begins with %d, want %d", got, tc.want)
 			}
+			if got := x.Decl.Dims[0].Size; (got == -1) != (tc.batch != 1) {
+				t.Errorf("%d images are declared", got)
+			}
 		})
 	}
 }

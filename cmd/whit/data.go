@@ -63,6 +63,7 @@ func classesOf(f *modelfile.File, in []int) int {
 		return 0
 	}
 	g, _ := f.Graph.Clone()
+	pass.FreeBatch(g, in)
 	b, err := pass.Bind(g, map[string]tensor.Type{g.Inputs[0].Name: {DType: tensor.Float32, Shape: append(tensor.Shape{1}, in...)}}, nil)
 	if err != nil {
 		return 0
