@@ -133,10 +133,6 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		return err
 	}
 	for k := 0; k < planned && (sized || !r.reached()); k++ {
-		what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
-		if r.late(what) {
-			return nil
-		}
 		epochs, short := full, false
 		if !r.o.Deadline.IsZero() {
 			share := 1 / float64(planned-k)
@@ -146,10 +142,25 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 			if epochs = min(most*full, int(share*float64(left()))); short {
 				epochs = min(epochs, least)
 			}
-			if epochs < least {
-				r.refuse(what, fmt.Sprintf("the time that is left is that of %d epochs, of which %d are the least", left(), least))
-				return nil
-			}
+		}
+		was := r.start.Memo.Key("levels").Add(k, r.o.MaxDrop, r.o.Target, r.o.TargetMs, fmt.Sprint(set))
+		begun := struct {
+			Bytes  float64
+			Epochs int
+		}{bytes, epochs}
+		if r.start.Memo.Get(was, &begun) { // a search that was stopped goes on with what it did
+			bytes, epochs = begun.Bytes, begun.Epochs
+		}
+		what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
+		if r.late(what) {
+			return nil
+		}
+		if epochs < least {
+			r.refuse(what, fmt.Sprintf("the time that is left is that of %d epochs, of which %d are the least", left(), least))
+			return nil
+		}
+		if err := r.start.Memo.Put(was, begun); err != nil {
+			return err
 		}
 		set := maps.Clone(set)
 		set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-beside)))

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,5 +98,33 @@ func TestEpoch(t *testing.T) {
 				t.Errorf("%v, %v", d, err)
 			}
 		})
+	}
+}
+
+// TestLevelsGoOn: a search that is resumed trains what it trained, though the clock says something else.
+func TestLevelsGoOn(t *testing.T) {
+	dir := t.TempDir()
+	fits := func(epoch time.Duration) (out []string) {
+		s := halves{}.decides()
+		s.Memo = &method.Memo{Dir: dir, Salt: "salt"}
+		base, err := s.Measure(t.Context(), s.Graph)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Options{MaxDrop: 0.1, Steps: 30, Deadline: time.Now().Add(time.Hour),
+			Bytes:    func(g *graph.Graph) (int64, error) { return method.DenseBytes(g), nil },
+			Constant: func(h *method.Held) (int64, error) { return int64(4 * h.Len()), nil }}
+		r := &runner{o: o, base: base, f: &Found{State: s, Candidates: []Candidate{{Bytes: 512}}}, start: s, limit: o.Deadline}
+		if err := r.levels(t.Context(), epoch); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range r.f.Candidates[1:] {
+			out = append(out, fmt.Sprint(c.Steps[0].Set["bytes"], c.Steps[0].Set["epochs"]))
+		}
+		return out
+	}
+	first := fits(time.Minute)
+	if again := fits(5 * time.Minute); len(first) == 0 || len(again) < len(first) || !slices.Equal(first, again[:len(first)]) {
+		t.Errorf("bytes and epochs %v, then %v", first, again)
 	}
 }
