@@ -107,7 +107,14 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		least = 4   // epochs
 		most  = 6   // epochs where there is time, of what they are without a deadline
 	)
-	set := r.fit(r.start)
+	base, through, err := r.thin(ctx, false)
+	if errors.Is(err, errLate) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	set := r.fit(base)
 	if r.o.Fit.Augment == "" {
 		a, err := r.augment(ctx)
 		if err != nil {
@@ -128,7 +135,7 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 	if sized {
 		bytes = float64(r.o.Target)
 	}
-	beside, err := r.beside()
+	beside, err := r.beside(base)
 	if err != nil {
 		return err
 	}
@@ -165,14 +172,12 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		set := maps.Clone(set)
 		set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-beside)))
 		steps := []method.Step{{Method: "trained", Set: set}}
-		if hasNorms(r.start.Graph) {
-			steps = append(steps, r.fixes([]string{"fold"})...)
+		if hasNorms(base.Graph) {
+			steps = append(steps, fold)
 		}
-		if len(r.slim) == 0 {
-			steps = append(steps, r.last()...)
-		}
+		steps = append(steps, r.last()...)
 		began := time.Now()
-		c, _, ok, err := r.try(ctx, what, r.start, nil, steps...)
+		c, _, ok, err := r.try(ctx, what, base, through, steps...)
 		if errors.Is(err, errLate) {
 			return nil
 		}
@@ -269,9 +274,9 @@ func (r *runner) augment(ctx context.Context) (string, error) {
 	return strings.Join(out, ","), nil
 }
 
-// beside are the bytes of the file of the model as it came that are no layer's weights or bias.
-func (r *runner) beside() (float64, error) {
-	g, err := r.start.Freeze()
+// beside are the bytes of a state's file that are no layer's weights or bias.
+func (r *runner) beside(s *method.State) (float64, error) {
+	g, err := s.Freeze()
 	if err != nil {
 		return 0, err
 	}
@@ -279,7 +284,7 @@ func (r *runner) beside() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, l := range r.start.Layers {
+	for _, l := range s.Layers {
 		for _, h := range []*method.Held{&l.Weight, l.Bias} {
 			if h == nil {
 				continue

@@ -40,23 +40,12 @@ type mixer struct {
 // Where one knapsack over ways and channels says that removing some is worth more than ways are, the same is done without them.
 // The best choices are then made anew by the steps that a recipe holds, and repaired.
 func (r *runner) mix(ctx context.Context) error {
-	base, steps := r.start, []method.Step(nil)
-	if fold := (method.Step{Method: "fold", Set: map[string]any{}}); hasNorms(base.Graph) {
-		base = base.Clone()
-		if err := base.Step(ctx, fold, Methods); err != nil {
-			return err
-		}
-		steps = []method.Step{fold}
+	base, steps, err := r.thin(ctx, true)
+	if errors.Is(err, errLate) {
+		return nil
 	}
-	if len(r.slim) > 0 {
-		base = base.Clone()
-		switch err := r.apply(ctx, "fewer bytes", base, r.slim); {
-		case errors.Is(err, errLate):
-			return nil
-		case err != nil:
-			return err
-		}
-		steps = slices.Concat(steps, r.slim)
+	if err != nil {
+		return err
 	}
 	nearest := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1)
 	share := 0.3
@@ -115,6 +104,23 @@ func (r *runner) mix(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// fold is done of every model that has norms; no choice of methods is asked.
+var fold = method.Step{Method: "fold", Set: map[string]any{}}
+
+// thin is the model as it came, without the channels that have to go for it to be as fast as is asked for, and the steps that made it:
+// BatchNormalization is folded then, and where folded says so.
+func (r *runner) thin(ctx context.Context, folded bool) (*method.State, []method.Step, error) {
+	var steps []method.Step
+	if hasNorms(r.start.Graph) && (folded || len(r.slim) > 0) {
+		steps = append(steps, fold)
+	}
+	if steps = slices.Concat(steps, r.slim); len(steps) == 0 {
+		return r.start, nil, nil
+	}
+	base := r.start.Clone()
+	return base, steps, r.apply(ctx, "fewer channels", base, steps)
 }
 
 // mixer makes the table of a model, which steps made.

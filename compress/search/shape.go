@@ -51,7 +51,7 @@ type shaper struct {
 // shaper times the model as it came, on floats and on integers, by layer.
 func (r *runner) shaper(ctx context.Context) (*shaper, error) {
 	s := &shaper{thinning: thinning{base: r.start.Clone()}, r: r, pruned: map[string]*method.State{}, over: 1.02, onInts: math.Inf(1)}
-	if fold := (method.Step{Method: "fold", Set: map[string]any{}}); hasNorms(s.base.Graph) {
+	if hasNorms(s.base.Graph) {
 		if err := s.base.Step(ctx, fold, Methods); err != nil {
 			return nil, err
 		}
