@@ -160,7 +160,9 @@ func (s *State) trainable() (*graph.Graph, []bind, error) {
 				mt := tensor.New(tensor.Float32, v.Type.Shape...)
 				x := tensor.Of[float32](mt)
 				for i := range x {
-					x[i] = float32(h.Mask[i/64] >> (i % 64) & 1)
+					if h.Kept(i) {
+						x[i] = 1
+					}
 				}
 				add("Mul", nil, now, g.NewConst(v.Name+":mask", mt))
 			}

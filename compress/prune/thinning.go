@@ -99,7 +99,9 @@ func (f *thinning) begin(l *method.Live) error {
 		w := &thinned{p, tensor.Of[uint8](t)}
 		for i := range w.mask {
 			if w.mask[i] = 1; p.Held.Mask != nil {
-				w.mask[i] = uint8(p.Held.Mask[i/64] >> (i % 64) & 1)
+				if p.Held.Kept(i) {
+					w.mask[i] = 1
+				}
 			}
 		}
 		l.Keep("mask:"+p.Held.Value.Name, t)

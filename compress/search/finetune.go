@@ -21,7 +21,7 @@ func (r *runner) finetune(ctx context.Context) error {
 		slowest   = 0.1  // share of the time that an epoch may take
 	)
 	epoch, err := r.epoch(ctx, slowest)
-	if errors.Is(err, train.ErrNoGradient) || errors.Is(err, errLate) {
+	if errors.Is(err, train.ErrNoGradient) || errors.Is(err, errSlow) {
 		r.refuse("fine-tuning", err.Error())
 		return r.mix(ctx)
 	}
@@ -40,8 +40,11 @@ func (r *runner) finetune(ctx context.Context) error {
 	return r.levels(ctx, epoch)
 }
 
+// errSlow says that training takes too long.
+var errSlow = errors.New("there is no time for training")
+
 // epoch is what an epoch of training takes, 0 where nobody asks, since there is no deadline. It is an error where no gradient reaches
-// a weight, and errLate where it takes more than a share of the time.
+// a weight, and errSlow where it takes more than a share of the time.
 func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error) {
 	s := r.start.Clone()
 	s.Memo = nil
@@ -57,7 +60,7 @@ func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error
 	began := time.Now()
 	switch err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods); {
 	case err != nil && within.Err() != nil && ctx.Err() == nil:
-		return 0, fmt.Errorf("an epoch of training takes more than %.0f%% of the time: %w", 100*share, errLate)
+		return 0, fmt.Errorf("%w: an epoch takes more than %.0f%% of what there is", errSlow, 100*share)
 	case err != nil:
 		return 0, err
 	case r.o.Deadline.IsZero():

@@ -86,7 +86,7 @@ func TestEpoch(t *testing.T) {
 		name  string
 		time  time.Duration
 		share float64
-		late  bool
+		slow  bool
 	}{{"no deadline", 0, 0.1, false}, {"enough", time.Hour, 0.1, false}, {"too little", time.Second, 1e-6, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &runner{start: s}
@@ -94,7 +94,7 @@ func TestEpoch(t *testing.T) {
 				r.o.Deadline = time.Now().Add(c.time)
 			}
 			d, err := r.epoch(t.Context(), c.share)
-			if late := errors.Is(err, errLate); late != c.late || !late && err != nil || (d > 0) != (c.time > 0 && !c.late) {
+			if slow := errors.Is(err, errSlow); slow != c.slow || !slow && err != nil || (d > 0) != (c.time > 0 && !c.slow) {
 				t.Errorf("%v, %v", d, err)
 			}
 		})
