@@ -26,6 +26,28 @@ func step(t *testing.T, s *method.State, src string) error {
 	return s.Step(context.Background(), parse(t, "recipe: 1\nname: one\nsteps:\n  - "+src).Steps[0], search.Methods)
 }
 
+// TestPrunedStaysPruned: what was pruned before a method prunes while it trains does not come back, in layers that it prunes and in others.
+func TestPrunedStaysPruned(t *testing.T) {
+	for _, src := range []string{"{method: movement, layers: fc2, sparsity: 0.5, epochs: 2}", "{method: movement, sparsity: 0.7, epochs: 2}"} {
+		s := blobState(t, mlp(t))
+		if err := step(t, s, "{method: magnitude, sparsity: 0.5, rounds: 1, final: 0, epochs: 0}"); err != nil {
+			t.Fatal(err)
+		}
+		var left []int
+		for _, l := range s.Layers {
+			left = append(left, l.Weight.Stored())
+		}
+		if err := step(t, s, src); err != nil {
+			t.Fatal(err)
+		}
+		for k, l := range s.Layers {
+			if n := l.Weight.Stored(); n > left[k] {
+				t.Errorf("%s: layer %s: %d weights, %d before", src, l.Name, n, left[k])
+			}
+		}
+	}
+}
+
 // TestPrunedWithinTraining holds of methods that prune while they train that they leave as many weights as
 // they were asked for, of a network that still decides right, and the same ones for any number of threads.
 func TestPrunedWithinTraining(t *testing.T) {

@@ -98,10 +98,8 @@ func (f *thinning) begin(l *method.Live) error {
 		t := tensor.New(tensor.Uint8, len(p.Elems))
 		w := &thinned{p, tensor.Of[uint8](t)}
 		for i := range w.mask {
-			if w.mask[i] = 1; p.Held.Mask != nil {
-				if p.Held.Kept(i) {
-					w.mask[i] = 1
-				}
+			if p.Held.Kept(i) {
+				w.mask[i] = 1
 			}
 		}
 		l.Keep("mask:"+p.Held.Value.Name, t)
