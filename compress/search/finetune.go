@@ -220,7 +220,7 @@ func (r *runner) promising(c Candidate) float64 {
 		most   = 1.8
 	)
 	x := math.Pow(r.strain(c)/aim, 1/power)
-	if x < 1 {
+	if r.holds(c) {
 		return float64(c.Bytes) * min(max(x, fewest), 0.92)
 	}
 	return float64(c.Bytes) * min(max(x, 1.08), most)

@@ -128,3 +128,15 @@ func TestLevelsGoOn(t *testing.T) {
 		t.Errorf("bytes and epochs %v, then %v", first, again)
 	}
 }
+
+// TestPromising: what keeps the promise is followed by fewer bytes, also where it strains it, what does not by more.
+func TestPromising(t *testing.T) {
+	r := &runner{o: Options{MaxDrop: 0.01}}
+	for _, c := range []struct{ drop, from, to float64 }{
+		{-0.001, 400, 400}, {0, 400, 400}, {0.0035, 600, 800}, {slack * 0.01, 900, 930}, {0.0072, 1080, 1150}, {0.02, 1500, 1800}, {0.9, 1800, 1800},
+	} {
+		if got := r.promising(Candidate{Bytes: 1000, Drop: c.drop}); got < c.from || got > c.to {
+			t.Errorf("1000 bytes with a drop of %v: %.0f next, want %v to %v", c.drop, got, c.from, c.to)
+		}
+	}
+}
