@@ -28,16 +28,24 @@ func (r *runner) finetune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := r.o.Deadline
-	if !all.IsZero() {
-		r.o.Deadline = r.began.Add(time.Duration(untrained * float64(all.Sub(r.began))))
-	}
-	err = r.mix(ctx)
-	r.o.Deadline, r.limit, r.f.TimedOut = all, all, false
-	if err != nil && !errors.Is(err, errLate) {
+	if err := r.part(ctx, untrained, r.mix); err != nil && !errors.Is(err, errLate) {
 		return err
 	}
 	return r.levels(ctx, epoch)
+}
+
+// part does something in a share of the time that is left.
+func (r *runner) part(ctx context.Context, share float64, do func(context.Context) error) error {
+	began, all := r.began, r.o.Deadline
+	if !all.IsZero() {
+		r.began = time.Now()
+		r.o.Deadline = r.began.Add(time.Duration(share * float64(time.Until(all))))
+		r.limit = r.o.Deadline
+	}
+	err := do(ctx)
+	r.began, r.o.Deadline, r.limit = began, all, all
+	r.f.TimedOut = !all.IsZero() && !time.Now().Before(all)
+	return err
 }
 
 // errSlow says that training takes too long.

@@ -155,15 +155,18 @@ func Run(ctx context.Context, s *method.State, o Options) (*Found, error) {
 }
 
 func (r *runner) run(ctx context.Context) error {
+	trains := !r.start.NoFinetune && r.may("trained")
 	if r.timed() {
-		if err := r.fast(ctx); err != nil {
+		only := r.o.Fast || r.o.Target == 0 && math.IsInf(r.o.MaxDrop, 1) // no other bytes are asked for
+		share := 1.0
+		if trains && !only {
+			share = 0.4
+		}
+		if err := r.part(ctx, share, r.fast); err != nil || only {
 			return err
 		}
-		if r.o.Fast || r.o.Target == 0 && math.IsInf(r.o.MaxDrop, 1) { // then no other bytes are asked for
-			return nil
-		}
 	}
-	if r.start.NoFinetune || !r.may("trained") {
+	if !trains {
 		return r.mix(ctx)
 	}
 	return r.finetune(ctx)
