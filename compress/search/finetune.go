@@ -91,8 +91,13 @@ func (r *runner) fit(s *method.State) map[string]any {
 	if o.Batch > 0 {
 		set["batch"] = o.Batch
 	}
-	if o.LR > 0 && o.Optimizer != "sgd" { // what goes first is a matter of Adam's mean of squared gradients
-		set["lr"] = o.LR
+	if o.Optimizer != "sgd" { // what goes first is a matter of Adam's mean of squared gradients
+		if o.Optimizer != "" {
+			set["optimizer"] = o.Optimizer
+		}
+		if o.LR > 0 {
+			set["lr"] = o.LR
+		}
 	}
 	if o.Augment != "" {
 		set["augment"] = o.Augment
