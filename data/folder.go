@@ -235,15 +235,21 @@ func scan(root, dir string) (tree, error) {
 // Loose reports whether the folder dir holds pictures outside of class folders, by
 // their names: no picture is opened.
 func Loose(dir string) (bool, error) {
-	root, err := filepath.EvalSymlinks(dir)
+	root, err := rooted(dir)
 	if err != nil {
-		return false, err
-	}
-	if root, err = filepath.Abs(root); err != nil {
 		return false, err
 	}
 	t, err := scan(root, root)
 	return len(t.loose) > 0, err
+}
+
+// rooted is the folder that dir is, with no link on the way.
+func rooted(dir string) (string, error) {
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(root)
 }
 
 func walk(root, dir string, depth int, list *[]string, n *int) error {
@@ -399,11 +405,8 @@ func few(s []string) string {
 // openFolder makes the datasets of a folder of pictures.
 func openFolder(ctx context.Context, dir string, c *card.Card, in []int, opt Options) (Sets, error) {
 	base := filepath.Base(dir)
-	root, err := filepath.EvalSymlinks(dir)
+	root, err := rooted(dir)
 	if err != nil {
-		return Sets{}, err
-	}
-	if root, err = filepath.Abs(root); err != nil {
 		return Sets{}, err
 	}
 	dirs := []string{root}

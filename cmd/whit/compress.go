@@ -191,11 +191,11 @@ func runCompress(c *cobra.Command, model string, f *compressFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.checkTest(sets); err != nil {
-		return err
-	}
 	d, images, err := f.dataOf(ctx, m, sets)
 	if err != nil {
+		return err
+	}
+	if err := f.checkTest(d.Set); err != nil {
 		return err
 	}
 	o.Image = images
@@ -438,12 +438,8 @@ func readRecipe(name string) (*compress.Recipe, error) {
 
 // checkTest refuses a folder of test pictures without classes where those to compress
 // by have them, before hours of work rather than after. It looks at names only.
-func (f *compressFlags) checkTest(sets data.Sets) error {
-	d := sets.All
-	if d == nil {
-		d = sets.Train
-	}
-	if st, err := os.Stat(f.test); err != nil || !st.IsDir() || d == nil || len(d.Labels()) == 0 {
+func (f *compressFlags) checkTest(d data.Dataset) error {
+	if st, err := os.Stat(f.test); err != nil || !st.IsDir() || len(d.Labels()) == 0 {
 		return nil
 	}
 	switch loose, err := data.Loose(f.test); {
