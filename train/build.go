@@ -30,14 +30,13 @@ type built struct {
 	g       *graph.Graph
 	input   string
 	dropout bool     // has the input nameStep
-	soft    bool     // has the input nameSoft
 	params  []string // trained ones, in the graph's order
 	classes int
 }
 
 // build makes the graph of one training step from the model graph g: forward,
-// loss, backward, updates. shape is one sample's, n how many there are.
-func build(g *graph.Graph, shape []int, n int, o *Options) (*built, error) {
+// loss, backward, updates. shape is one sample's.
+func build(g *graph.Graph, shape []int, o *Options) (*built, error) {
 	if len(g.Inputs) != 1 || len(g.Outputs) == 0 {
 		return nil, fmt.Errorf("train: the model has %d inputs and %d outputs, want one input and logits", len(g.Inputs), len(g.Outputs))
 	}
@@ -102,15 +101,9 @@ func build(g *graph.Graph, shape []int, n int, o *Options) (*built, error) {
 	}
 	total := loss
 	if o.Distill > 0 {
-		var soft *graph.Value
-		if b.soft = o.keepsTargets(n, b.classes); b.soft {
-			soft = c.AddInput(nameSoft, tensor.Float32, -1, b.classes)
-			soft.Type = tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{batch, b.classes}}
-		}
-		d, err := distillation(c, in, logits, labels, soft, o)
-		if err != nil {
-			return nil, err
-		}
+		soft := c.AddInput(nameSoft, tensor.Float32, -1, b.classes)
+		soft.Type = tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{batch, b.classes}}
+		d := distillation(c, logits, labels, soft, o)
 		share := func(v *graph.Value, x float64) *graph.Value {
 			return c.Add("", "Mul", nil, v, c.NewConst("", tensor.Scalar(float32(x))))
 		}

@@ -14,21 +14,14 @@ import (
 //
 //	T² · Σ_i -Σ_c q_ic·log p_ic / N      p = softmax(logits / T)
 //
-// with q the mean of the teachers' softmax(logits / T). The teachers see the batch as it is
-// augmented: within the same graph, or once for each version of an image (targets). It deviates
-// from the paper in that several teachers' softened decisions are averaged arithmetically, as
-// section 5 leaves open. soft is q, or nil: teachers are made part of c.
-func distillation(c *graph.Graph, in, logits, labels, soft *graph.Value, o *Options) (*graph.Value, error) {
-	if soft == nil {
-		var err error
-		if soft, err = softened(c, in, o); err != nil {
-			return nil, err
-		}
-	}
+// with q the mean of the teachers' softmax(logits / T), which is soft. The teachers see the batch as it is
+// augmented (targets). It deviates from the paper in that several teachers' softened decisions are averaged
+// arithmetically, as section 5 leaves open.
+func distillation(c *graph.Graph, logits, labels, soft *graph.Value, o *Options) *graph.Value {
 	number := func(x float64) *graph.Value { return c.NewConst("", tensor.Scalar(float32(x))) }
 	cool := c.Add("", "Mul", nil, logits, number(1/o.Temperature))
 	loss := c.AddN(graph.Domain, "SoftmaxXent", map[string]any{"alpha": float32(1)}, 2, cool, labels, soft)[0]
-	return c.Add("", "Mul", nil, loss, number(float64(o.Temperature*o.Temperature))), nil
+	return c.Add("", "Mul", nil, loss, number(float64(o.Temperature*o.Temperature)))
 }
 
 // softened appends the teachers to c, reading in, and the mean of their softened decisions.
@@ -57,20 +50,19 @@ func softened(c *graph.Graph, in *graph.Value, o *Options) (*graph.Value, error)
 // maxTargets is the most bytes of teachers' decisions that are kept.
 const maxTargets = 256 << 20
 
-// keepsTargets reports whether teachers' decisions on n samples are kept.
-func (o *Options) keepsTargets(n, classes int) bool {
-	_, views := o.augmented()
-	return o.Distill > 0 && views > 0 && views*n <= maxTargets/4/max(1, classes)
-}
-
-// targets are the teachers' softened decisions, by version of the images and by sample.
+// targets are the teachers' softened decisions. Teachers are inference, with all that makes it fast: they are not part of the graph of
+// a step. What they say about a version of an image is kept where there are few of those.
 type targets struct {
-	g    *graph.Graph
-	opt  EvalOptions
-	soft [][]float32 // by version, nil: not seen yet
+	g        *graph.Graph
+	opt      EvalOptions
+	soft     [][]float32           // by version, nil: not seen yet; of none where nothing is kept
+	prog     *plan.Program         // where nothing is kept
+	sessions map[int]*plan.Session // by the samples of a batch
+	classes  int
 }
 
-func newTargets(shape []int, versions, classes int, o *Options) (*targets, error) {
+// newTargets prepares the decisions of o's teachers among classes on n samples of a shape.
+func newTargets(shape []int, n, classes int, o *Options) (*targets, error) {
 	g := graph.New("teachers")
 	in := g.AddInput("x", tensor.Float32, append([]int{-1}, shape...)...)
 	soft, err := softened(g, in, o)
@@ -83,7 +75,46 @@ func newTargets(shape []int, versions, classes int, o *Options) (*targets, error
 	if want := (tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{2, classes}}); !soft.Bound() || !soft.Type.Equal(want) {
 		return nil, fmt.Errorf("train: a teacher decides by %v, want %v", soft.Type, want)
 	}
-	return &targets{g: g, opt: EvalOptions{Threads: o.Threads, Logits: true, Plan: &plan.Options{CPU: o.CPU}}, soft: make([][]float32, versions)}, nil
+	soft.Name = "soft"
+	t := &targets{g: g, opt: EvalOptions{Threads: o.Threads, Logits: true, Plan: &plan.Options{CPU: o.CPU}}, classes: classes}
+	if _, views := o.augmented(); views > 0 && views*n <= maxTargets/4/max(1, classes) {
+		t.soft = make([][]float32, views)
+		return t, nil
+	}
+	t.sessions = map[int]*plan.Session{}
+	t.prog, err = plan.NewProgram(g, plan.Options{Threads: o.Threads, CPU: o.CPU})
+	return t, err
+}
+
+// fill puts the decisions on a batch, of a version of the images, into q.
+func (t *targets) fill(ctx context.Context, q []float32, b *batches, x *batch, version int) error {
+	if t.prog == nil {
+		soft, err := t.of(ctx, b, version)
+		if err != nil {
+			return err
+		}
+		for i, k := range x.idx {
+			copy(q[i*t.classes:(i+1)*t.classes], soft[k*t.classes:])
+		}
+		return nil
+	}
+	s := t.sessions[x.n]
+	if s == nil {
+		pl, err := t.prog.Plan(map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: append(tensor.Shape{x.n}, b.ds.Shape()...)}})
+		if err != nil {
+			return fmt.Errorf("train: a teacher: %w", err)
+		}
+		if s, err = pl.NewSession(); err != nil {
+			return err
+		}
+		t.sessions[x.n] = s
+	}
+	copy(tensor.Of[float32](s.Input("x")), x.x)
+	if err := s.Run(ctx); err != nil {
+		return fmt.Errorf("train: a teacher: %w", err)
+	}
+	copy(q, tensor.Of[float32](s.Output("soft")))
+	return nil
 }
 
 // of is the decisions on a version of all samples. They are made for all at once, in the

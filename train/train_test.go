@@ -17,7 +17,6 @@ import (
 	"whit/internal/cpu"
 	"whit/internal/optest"
 	"whit/op"
-	"whit/plan"
 	"whit/tensor"
 )
 
@@ -648,31 +647,30 @@ func TestTargets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if kept.targets == nil {
-				t.Fatal("no targets are kept")
+			if kept.targets.prog != nil {
+				t.Fatal("no decisions are kept")
 			}
-			within, err := New(g, ds, o)
+			live, err := New(g, ds, o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if within.built, err = build(g, ds.Shape(), 1<<40, &within.opt); err != nil {
+			if live.targets, err = newTargets(ds.Shape(), 1<<40, 4, &live.opt); err != nil {
 				t.Fatal(err)
 			}
-			if within.prog, err = plan.NewProgram(within.built.g, plan.Options{Training: true}); err != nil {
-				t.Fatal(err)
+			if live.targets.prog == nil {
+				t.Fatal("the decisions on 2^40 samples are kept")
 			}
-			within.targets, within.sessions = nil, map[int]*plan.Session{}
 			for !kept.Done() {
 				a, err := kept.Step(ctx)
 				if err != nil {
 					t.Fatal(err)
 				}
-				b, err := within.Step(ctx)
+				b, err := live.Step(ctx)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if math.Abs(a.Loss-b.Loss) > 1e-4*b.Loss {
-					t.Fatalf("loss %v with targets that are kept, %v without", a.Loss, b.Loss)
+					t.Fatalf("loss %v with decisions that are kept, %v without", a.Loss, b.Loss)
 				}
 			}
 			first, err := New(g, ds, o)

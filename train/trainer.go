@@ -21,7 +21,7 @@ type Trainer struct {
 	prog     *plan.Program
 	sessions map[int]*plan.Session
 	data     *batches
-	targets  *targets                  // nil: no teachers, or they run in the step itself
+	targets  *targets                  // nil: no teachers
 	kept     map[string]*tensor.Tensor // see Keep
 	id       [32]byte
 
@@ -60,7 +60,7 @@ func New(g *graph.Graph, ds Dataset, o Options) (*Trainer, error) {
 		return nil, errors.New("train: the dataset is empty")
 	}
 	o.Batch = min(o.Batch, ds.Len())
-	b, err := build(g, ds.Shape(), ds.Len(), &o)
+	b, err := build(g, ds.Shape(), &o)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,8 @@ func New(g *graph.Graph, ds Dataset, o Options) (*Trainer, error) {
 	if t.id, err = identity(g, ds, &o); err != nil {
 		return nil, err
 	}
-	if b.soft {
-		if t.targets, err = newTargets(ds.Shape(), t.data.views, b.classes, &o); err != nil {
+	if o.Distill > 0 {
+		if t.targets, err = newTargets(ds.Shape(), ds.Len(), b.classes, &o); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +97,7 @@ func (t *Trainer) session(n int) (*plan.Session, error) {
 	if t.built.dropout {
 		in[nameStep] = tensor.Type{DType: tensor.Int64}
 	}
-	if t.built.soft {
+	if t.targets != nil {
 		in[nameSoft] = tensor.Type{DType: tensor.Float32, Shape: tensor.Shape{n, t.built.classes}}
 	}
 	pl, err := t.prog.Plan(in)
@@ -177,13 +177,8 @@ func (t *Trainer) Step(ctx context.Context) (Step, error) {
 	copy(tensor.Of[float32](s.Input(t.built.input)), b.x)
 	copy(tensor.Of[int32](s.Input(nameLabels)), b.y)
 	if t.targets != nil {
-		soft, err := t.targets.of(ctx, t.data, t.data.version(t.epoch))
-		if err != nil {
+		if err := t.targets.fill(ctx, tensor.Of[float32](s.Input(nameSoft)), t.data, b, t.data.version(t.epoch)); err != nil {
 			return Step{}, err
-		}
-		q, c := tensor.Of[float32](s.Input(nameSoft)), t.built.classes
-		for i, k := range b.idx {
-			copy(q[i*c:(i+1)*c], soft[k*c:])
 		}
 	}
 	global := t.epoch*t.data.steps + t.step
