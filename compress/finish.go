@@ -73,6 +73,7 @@ func (r *run) finish(ctx context.Context, started time.Time) error {
 	r.curves()
 	r.histograms()
 	r.budgets()
+	r.notes()
 	res.Seconds = time.Since(started).Seconds()
 	r.path = r.o.Out
 	if len(r.missed) > 0 && r.o.Out != "" {

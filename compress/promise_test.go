@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"whit/card"
+	"whit/data"
 	"whit/graph"
 	"whit/tensor"
 )
@@ -128,5 +129,23 @@ func TestSeveralInputs(t *testing.T) {
 	_, err := Run(context.Background(), g, card.Card{}, Data{Set: noisy{40}}, Options{Metric: "cosine"})
 	if err == nil || !strings.Contains(err.Error(), "2 inputs") {
 		t.Error(err)
+	}
+}
+
+// TestNotes holds that a model that does better on the images that choices are made by than on the test images is spoken of.
+func TestNotes(t *testing.T) {
+	g := mlp(t)
+	for name, hard := range map[string]bool{"alike": false, "harder": true} {
+		t.Run(name, func(t *testing.T) {
+			test := blobs{n: 300, from: 2000, shuffled: hard}
+			d := Data{Set: blobs{n: 900}, Test: func(context.Context) (data.Dataset, error) { return test, nil }}
+			res, err := Run(context.Background(), g, card.Card{}, d, Options{Budget: Budget{MaxDrop: drop(0.05)}, NoFinetune: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(res.Notes) == 1 && strings.Contains(res.Notes[0], "trained on"); got != hard || !hard && len(res.Notes) > 0 {
+				t.Errorf("%q", res.Notes)
+			}
+		})
 	}
 }

@@ -39,6 +39,8 @@ type Result struct {
 	Latency *Latency    `json:"latency_ms,omitempty"`
 	Memory  *Memory     `json:"memory_bytes,omitempty"`
 	Budgets []BudgetRow `json:"budgets"`
+	// Notes are sentences on what to mind about these figures.
+	Notes []string `json:"notes"`
 
 	Splits  []Split   `json:"splits"`
 	Card    string    `json:"card,omitempty"` // as YAML

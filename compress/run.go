@@ -147,7 +147,7 @@ func newRun(ctx context.Context, g *graph.Graph, c card.Card, d Data, o Options)
 	r.o = o
 	r.res = &Result{Schema: Schema, Tool: o.Tool, Model: base(o.Model), Output: base(o.Out), Seed: o.Seed, Replay: o.Replay,
 		Card: string(r.card), Machine: Machine{CPU: o.CPU, OS: runtime.GOOS, Arch: runtime.GOARCH, Threads: o.Threads},
-		Budgets: []BudgetRow{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Table: []Way{}, Histograms: []Histogram{}, Flips: []Flip{}, Classes: []Part{}, Groups: []Part{}, Nodes: []NodeTime{}}
+		Budgets: []BudgetRow{}, Notes: []string{}, Refused: []Refusal{}, Stages: []Stage{}, Layers: []Layer{}, Curves: []Curve{}, Pareto: []Candidate{}, Table: []Way{}, Histograms: []Histogram{}, Flips: []Flip{}, Classes: []Part{}, Groups: []Part{}, Nodes: []NodeTime{}}
 	r.res.Machine.Features = strings.Fields(cpu.Detect().String())
 	if o.Threads == 0 {
 		r.res.Machine.Threads = cpu.PhysicalCores()

@@ -81,6 +81,25 @@ func (r *run) budgets() {
 	res.Budgets = append(rows, res.Budgets...)
 }
 
+// notes says so where the images that choices are made by are much easier for the model than those that it is tested on, as they are
+// where it was trained on them: it loses less on the former than on others.
+func (r *run) notes() {
+	const (
+		times = 1.5
+		apart = 0.002
+	)
+	if r.o.Recipe != nil || !r.metric.Decides() || r.metric == method.Agreement {
+		return
+	}
+	dense := r.res.Stages[0]
+	c, t := dense.Choice, dense.Test
+	if c.N == 0 || t.N == 0 || t.Low <= times*c.High+apart {
+		return
+	}
+	r.res.Notes = append(r.res.Notes, fmt.Sprintf("The model errs on %.2f%% of the images that choices were made by and on %.2f%% of the test images: it was trained on the former, probably. "+
+		"It loses less there than elsewhere, and choices are too hopeful: images that it was not trained on serve better (whit train --hold-out leaves some out).", 100*c.Value, 100*t.Value))
+}
+
 // verdict is the sentence that the report opens with.
 func (r *run) verdict() {
 	res := r.res

@@ -225,6 +225,7 @@ func (p *page) head() {
 	if m.NeedN > 0 {
 		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("To certify the promise at this drop and spread, about %s test images are needed.", group(int64(m.NeedN))))
 	}
+	p.MetricNotes = append(p.MetricNotes, r.Notes...)
 	if r.Unmet != "" {
 		p.MetricNotes = append(p.MetricNotes, fmt.Sprintf("The best candidate was kept as %s.", r.Unmet))
 	}

@@ -46,6 +46,9 @@ func Text(w io.Writer, r *compress.Result) error {
 		}
 		t.write(&b)
 	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "\n%s\n", n)
+	}
 	if len(r.Stages) > 0 {
 		b.WriteByte('\n')
 		stageTable(&b, r)

@@ -34,6 +34,14 @@ func TestTrainArch(t *testing.T) {
 	if code, _, errs := whit(t, "train", "--arch", "vgg-s", "--data", npz, "--epochs", "1", "--batch", "8", "-o", out); code != exitOK {
 		t.Fatal(errs)
 	}
+	// What whit compress chooses by, 30% of 24, is left out, and what it tests on.
+	held := filepath.Join(dir, "held.whit")
+	if code, so, errs := whit(t, "train", "--arch", "vgg-s", "--data", npz, "--epochs", "1", "--batch", "8", "--hold-out", "--json", "-o", held); code != exitOK || !strings.Contains(so, `"n":7,`) {
+		t.Errorf("%s%s", so, errs)
+	}
+	if read(t, out) == read(t, held) {
+		t.Error("trained on what was to be left out")
+	}
 	code, so, errs := whit(t, "inspect", out)
 	if code != exitOK || !strings.Contains(so, "float32[N,1,12,10]") || !strings.Contains(so, "float32[N,4]") {
 		t.Errorf("%s%s", so, errs)
