@@ -55,7 +55,7 @@ architecture's default. The same
 seed, data and options give the same bytes, whatever the number of threads. An
 interrupted run goes on with --resume from OUT.work/. The error is measured on the
 test set, where there is one. A model that is to be compressed with the same data is
-best trained with --hold-out: on images that it has seen it loses less than on others.`,
+best trained with --hold-out: what it loses on images that it has seen says little.`,
 		Example: "  whit train --arch lenet300 --data mnist -o lenet300.onnx\n  whit train --arch lenet5 --data mnist --epochs 20 --seed 7 -o lenet5.onnx --json\n  whit train --arch resnet20 --data photos/ -o photos.onnx",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
