@@ -55,6 +55,7 @@ var Trained = &method.Method{
 		{Name: "bytes", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 40, Doc: "bytes that the layers' code is to take, about, instead of lambda; 0: lambda says"},
 		{Name: "until", Kind: method.Float, Default: 0.5, Min: 0.01, Max: 1, Doc: "share of the training after which zeros are settled and rounding begins"},
 		{Name: "freeze", Kind: method.Float, Default: 0.9, Min: 0.01, Max: 1, Doc: "share of the training after which all is rounded, and steps alone are trained"},
+		{Name: "early", Kind: method.Float, Default: 1.0, Min: 0.1, Max: 10, Doc: "how early rounding comes between the two: what is left to round is the power of this of what is left of the time"},
 		{Name: "every", Kind: method.Float, Default: 0.5, Min: 0.001, Max: 1, Doc: "epochs after which bits are looked up again, and weights go or are rounded"},
 		{Name: "slow", Kind: method.Float, Default: 0.05, Min: 0, Max: 100, Doc: "learning rate of steps, as a share of that of weights"},
 	}, method.FitParams(20, 5e-4)...),
@@ -71,11 +72,11 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 		return errors.New("trained: epochs is 0")
 	}
 	t := &training{layers: layers, levels: a.PerLayer("levels"), biasLevels: a.Int("bias_levels"), lambda: a.Float("lambda"), bytes: a.Int("bytes"),
-		coarse: a.Bool("coarse"), until: a.Float("until"), freeze: a.Float("freeze"), every: a.Float("every")}
+		coarse: a.Bool("coarse"), until: a.Float("until"), freeze: a.Float("freeze"), early: a.Float("early"), every: a.Float("every")}
 	if t.freeze < t.until {
 		return fmt.Errorf("trained: all is rounded after %v of the training, and rounding begins after %v", t.freeze, t.until)
 	}
-	key := fmt.Sprintf("trained %q %v %v %d %v %d %v %v %v", a.String("layers"), t.levels, t.coarse, t.biasLevels, t.lambda, t.bytes, t.until, t.freeze, t.every)
+	key := fmt.Sprintf("trained %q %v %v %d %v %d %v %v %v %v", a.String("layers"), t.levels, t.coarse, t.biasLevels, t.lambda, t.bytes, t.until, t.freeze, t.early, t.every)
 	live, err := s.Live(ctx, "train levels", o, method.Rewrite{Key: key, Slow: a.Float("slow"), Step: t.step, Begin: t.begin, After: t.after, Note: t.note})
 	if err != nil {
 		return fmt.Errorf("trained: %w", err)
@@ -104,13 +105,14 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 
 // training is a run of the method.
 type training struct {
-	layers               []*method.Layer
-	levels               method.LayerValues
-	coarse               bool
-	biasLevels           int
-	lambda               float64
-	bytes                int
-	until, freeze, every float64
+	layers        []*method.Layer
+	levels        method.LayerValues
+	coarse        bool
+	biasLevels    int
+	lambda        float64
+	bytes         int
+	until, freeze float64
+	early, every  float64
 
 	coded []*trainedPart
 	// now is [lambda, first bytes, latest bytes, phase]: kept with the weights.
@@ -223,18 +225,23 @@ func (t *training) after(l *method.Live) error {
 		}
 	}
 	if t.now[3] == rounding && (due || share >= t.freeze) {
-		left := 0.0
-		if share < t.freeze {
-			left = (t.freeze - share) / (t.freeze - t.until)
-		} else {
-			t.now[3] = done
-		}
 		for _, c := range t.coded {
-			c.round(left)
+			c.round(t.left(share))
+		}
+		if share >= t.freeze {
+			t.now[3] = done
 		}
 		t.now[2] = t.walk(nil) / 8
 	}
 	return nil
+}
+
+// left is the share of values that are still to be rounded after a share of the training, from until on.
+func (t *training) left(share float64) float64 {
+	if share >= t.freeze {
+		return 0
+	}
+	return math.Pow((t.freeze-share)/(t.freeze-t.until), t.early)
 }
 
 func (t *training) note() string { return fmt.Sprintf("%.0f bytes, lambda %.3g", t.now[2], t.now[0]) }

@@ -60,3 +60,16 @@ func TestChoose(t *testing.T) {
 		}
 	}
 }
+
+// Between until and freeze all is rounded: evenly, or most of it early, while the rest may still move far.
+func TestRoundingEarly(t *testing.T) {
+	for _, x := range []struct{ early, share, want float64 }{
+		{1, 0.4, 1}, {1, 0.6, 0.5}, {1, 0.8, 0}, {1, 1, 0},
+		{2, 0.4, 1}, {2, 0.6, 0.25}, {2, 0.7, 0.0625}, {2, 0.8, 0},
+	} {
+		r := &training{until: 0.4, freeze: 0.8, early: x.early}
+		if got := r.left(x.share); math.Abs(got-x.want) > 1e-12 {
+			t.Errorf("early %v: %v is left after %v of the training, want %v", x.early, got, x.share, x.want)
+		}
+	}
+}
