@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -158,6 +159,30 @@ func (f *folder) warm(ctx context.Context, done func()) (broken []int, err error
 		}
 	}
 	return broken, nil
+}
+
+// mix puts the pictures in an order that says nothing of what they show, drawn from their names: whoever looks at the first so many, as
+// calibration does, sees a fair sample of them all, and not of the first class.
+func (f *folder) mix() {
+	type place struct {
+		key  [32]byte
+		file string
+		y    int32
+	}
+	places := make([]place, len(f.files))
+	for i, p := range f.files {
+		places[i] = place{key: sha256.Sum256([]byte(filepath.ToSlash(strings.TrimPrefix(p, f.dir)))), file: p}
+		if f.y != nil {
+			places[i].y = f.y[i]
+		}
+	}
+	slices.SortFunc(places, func(a, b place) int { return bytes.Compare(a.key[:], b.key[:]) })
+	for i, p := range places {
+		f.files[i] = p.file
+		if f.y != nil {
+			f.y[i] = p.y
+		}
+	}
 }
 
 // drop removes the samples idx, ascending.
@@ -475,6 +500,7 @@ func openFolder(ctx context.Context, dir string, c *card.Card, in []int, opt Opt
 				f.y = append(f.y, class[n])
 			}
 		}
+		f.mix()
 		f.cache = make([]atomic.Pointer[[]uint8], len(f.files))
 		f.hash, f.hasHash = make([][32]byte, len(f.files)), make([]bool, len(f.files))
 		out[i] = f

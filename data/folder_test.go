@@ -92,17 +92,15 @@ func TestOpenFolder(t *testing.T) {
 	if err := d.Read(ctx, []int{0, 1, 2, 3, 4}, x, y); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(y, []int32{0, 0, 0, 0, 1}) {
-		t.Error("classes", y)
-	}
-	// Sorted: a.bmp, a.jpg, a.png, a.tiff, b.PNG.
-	for i, want := range []float32{20, 10, 0, 30, 77} {
-		if got := x[i*72]; got < want-2 || got > want+2 {
-			t.Errorf("red of picture %d is %v, want %v", i, got, want)
+	n, _ := NamedOf(d)
+	want := map[string][3]float32{"cat/a.png": {0, 200}, "cat/a.jpg": {10, 200}, "cat/a.bmp": {20, 200}, "cat/a.tiff": {30, 200}, "dog/deep/b.PNG": {77, 77, 1}}
+	for i := range 5 {
+		w, ok := want[n.Name(i)]
+		red, blue := x[i*72], x[i*72+48]
+		if !ok || red < w[0]-2 || red > w[0]+2 || blue < w[1]-2 || blue > w[1]+2 || y[i] != int32(w[2]) {
+			t.Errorf("%s: red %v, blue %v, class %d, want %v", n.Name(i), red, blue, y[i], w)
 		}
-	}
-	if x[48] < 198 || x[48] > 202 {
-		t.Errorf("blue is %v", x[48])
+		delete(want, n.Name(i))
 	}
 	if d.Hash(0) == d.Hash(1) {
 		t.Error("hashes agree")
@@ -129,14 +127,19 @@ func TestNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, ok := NamedOf(Subset(s.All, []int{2, 0, 1}))
+	all, _ := NamedOf(s.All)
 	if !ok {
 		t.Fatal("no names")
 	}
 	var got []string
 	for i := range 3 {
 		got = append(got, n.Name(i)+"|"+n.Group(i))
+		if k := []int{2, 0, 1}[i]; n.Name(i) != all.Name(k) {
+			t.Errorf("sample %d of the part is %s, want %s", i, n.Name(i), all.Name(k))
+		}
 	}
-	if want := "[dog/day/deep/3.png|day/deep cat/1.png| cat/night/2.png|night]"; fmt.Sprint(got) != want {
+	slices.Sort(got)
+	if want := "[cat/1.png| cat/night/2.png|night dog/day/deep/3.png|day/deep]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s", got, want)
 	}
 }
@@ -399,14 +402,18 @@ func TestWriteImages(t *testing.T) {
 	if err := s.All.Read(ctx, all, b, yb); err != nil {
 		t.Fatal(err)
 	}
-	// Class folders sort by class, within a class by number.
-	slices.SortStableFunc(idx, func(i, j int) int {
-		y := make([]int32, 2)
-		held.Read(ctx, []int{i, j}, a, y)
-		return int(y[0]) - int(y[1])
-	})
-	if err := held.Read(ctx, idx, a, ya); err != nil || !slices.Equal(a, b) || !slices.Equal(ya, yb) {
-		t.Error("what was written reads back otherwise", ya, yb, err)
+	if err := held.Read(ctx, idx, a, ya); err != nil {
+		t.Fatal(err)
+	}
+	sorted := func(x []float32, y []int32) (out []string) {
+		for i, c := range y {
+			out = append(out, fmt.Sprint(c, x[784*i:784*i+784]))
+		}
+		slices.Sort(out)
+		return out
+	}
+	if !slices.Equal(sorted(a, ya), sorted(b, yb)) {
+		t.Error("what was written reads back otherwise", ya, yb)
 	}
 }
 
@@ -515,4 +522,39 @@ func FuzzDecode(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// The first so many samples of a folder are of all its classes, in an order that does not hang on where the folder is.
+func TestFolderIsMixed(t *testing.T) {
+	const classes, each = 8, 20
+	var orders []string
+	for range 2 {
+		dir := t.TempDir()
+		for c := range classes {
+			for i := range each {
+				put(t, encoded(t, ".png", solid(4, 4, color.Gray{uint8(c*each + i)})), dir, fmt.Sprint("class", c), fmt.Sprint(i, ".png"))
+			}
+		}
+		s, err := Open(context.Background(), dir, rawCard(), []int{3, 4, 4}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := ClassesOf(context.Background(), s.All)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := classes * 4; k <= len(y); k += classes * 4 {
+			count := make([]int, classes)
+			for _, c := range y[:k] {
+				count[c]++
+			}
+			if low, high := slices.Min(count), slices.Max(count); low < k/classes/4 || high > k/classes*3 {
+				t.Errorf("of the first %d samples, by class: %v", k, count)
+			}
+		}
+		orders = append(orders, fmt.Sprint(y))
+	}
+	if orders[0] != orders[1] {
+		t.Error("the same pictures in another folder come in another order")
+	}
 }
