@@ -82,8 +82,29 @@ func newTargets(shape []int, n, classes int, o *Options) (*targets, error) {
 		return t, nil
 	}
 	t.sessions = map[int]*plan.Session{}
-	t.prog, err = plan.NewProgram(g, plan.Options{Threads: o.Threads, CPU: o.CPU})
+	if t.prog, err = plan.NewProgram(g, plan.Options{Threads: o.Threads, CPU: o.CPU}); err != nil {
+		return nil, err
+	}
+	_, err = t.session(o.Batch) // what cannot run is known before the first step
 	return t, err
+}
+
+// session is the session for batches of n samples, where nothing is kept.
+func (t *targets) session(n int) (*plan.Session, error) {
+	if s := t.sessions[n]; s != nil {
+		return s, nil
+	}
+	in := t.g.Inputs[0]
+	pl, err := t.prog.Plan(map[string]tensor.Type{in.Name: {DType: tensor.Float32, Shape: append(tensor.Shape{n}, in.Type.Shape[1:]...)}})
+	if err != nil {
+		return nil, fmt.Errorf("train: a teacher: %w", err)
+	}
+	s, err := pl.NewSession()
+	if err != nil {
+		return nil, fmt.Errorf("train: a teacher: %w", err)
+	}
+	t.sessions[n] = s
+	return s, nil
 }
 
 // fill puts the decisions on a batch, of a version of the images, into q.
@@ -98,16 +119,9 @@ func (t *targets) fill(ctx context.Context, q []float32, b *batches, x *batch, v
 		}
 		return nil
 	}
-	s := t.sessions[x.n]
-	if s == nil {
-		pl, err := t.prog.Plan(map[string]tensor.Type{"x": {DType: tensor.Float32, Shape: append(tensor.Shape{x.n}, b.ds.Shape()...)}})
-		if err != nil {
-			return fmt.Errorf("train: a teacher: %w", err)
-		}
-		if s, err = pl.NewSession(); err != nil {
-			return err
-		}
-		t.sessions[x.n] = s
+	s, err := t.session(x.n)
+	if err != nil {
+		return err
 	}
 	copy(tensor.Of[float32](s.Input("x")), x.x)
 	if err := s.Run(ctx); err != nil {
