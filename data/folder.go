@@ -171,7 +171,7 @@ func (f *folder) mix() {
 	}
 	places := make([]place, len(f.files))
 	for i, p := range f.files {
-		places[i] = place{key: sha256.Sum256([]byte(filepath.ToSlash(strings.TrimPrefix(p, f.dir)))), file: p}
+		places[i] = place{key: sha256.Sum256([]byte("/" + f.rel(i))), file: p}
 		if f.y != nil {
 			places[i].y = f.y[i]
 		}

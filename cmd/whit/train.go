@@ -109,9 +109,9 @@ best trained with --hold-out: what it loses on images that it has seen says litt
 			}
 			on, set := "test set", testSet
 			if hold {
-				d := compress.Data{Set: trainSet}
-				if testSet != nil { // what it is does not matter here
-					d.Test = func(context.Context) (data.Dataset, error) { return testSet, nil }
+				d, _, err := (&compressFlags{data: dataName}).dataOf(ctx, nil, sets)
+				if err != nil {
+					return err
 				}
 				var choice data.Dataset
 				if trainSet, choice, err = compress.Parts(d); err != nil {
