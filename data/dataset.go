@@ -23,7 +23,8 @@ var (
 	ErrLabels = errors.New("labels do not fit")
 )
 
-// Dataset is a list of samples of one shape. All methods are safe for concurrent use.
+// Dataset is a list of samples of one shape, in an order that says nothing of what they are: calibration and the like take the first so many as a fair
+// sample of all. Open mixes folders and .npz files. All methods are safe for concurrent use.
 type Dataset interface {
 	// Len is the number of samples.
 	Len() int

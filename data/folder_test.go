@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -372,6 +373,29 @@ func TestOpenNPZ(t *testing.T) {
 	write(tensor.Named{Name: "x_train", T: x}, tensor.Named{Name: "x_test", T: x})
 	if s, err = Open(ctx, name, nil, []int{1, 2, 0}, Options{}); err != nil || s.Train.Len() != 3 || !slices.Equal(s.Test.Shape(), []int{1, 2, 1}) {
 		t.Error(s, err)
+	}
+	many, class := make([]uint8, 200), make([]int64, 100)
+	for i := range class {
+		many[2*i], class[i] = uint8(i), int64(i/10)
+	}
+	write(tensor.Named{Name: "x", T: tensor.From(many, 100, 2)}, tensor.Named{Name: "y", T: tensor.Ints(class...)})
+	if s, err = Open(ctx, name, nil, []int{2}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	first, classes := make([]float32, 20), make([]int32, 10)
+	if err := s.All.Read(ctx, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, first, classes); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := NamedOf(s.All)
+	seen := map[int32]bool{}
+	for i, y := range classes {
+		seen[y] = true
+		if at := strconv.Itoa(int(first[2*i])); int32(first[2*i])/10 != y || names.Name(i) != at {
+			t.Error("a sample lost its class or its name", i, first[2*i], y, names.Name(i))
+		}
+	}
+	if len(seen) < 4 {
+		t.Error("sorted by class, the first ten samples are of", seen)
 	}
 	write(tensor.Named{Name: "z", T: x})
 	if _, err := Open(ctx, name, nil, nil, Options{}); err == nil || !strings.Contains(err.Error(), `"z"`) {
