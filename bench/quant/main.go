@@ -80,10 +80,10 @@ var bars = []struct {
 }{
 	{"int8 weights", `[{method: gptq, average: 6.5}, {method: adaround}, {method: shorten}]`,
 		`[{method: gptq, bits: 8, images: 48, rows: 16384}, {method: adaround, images: 48}]`,
-		`[{method: gptq, bits: 8}, {method: adaround}, {method: correct}]`, 0.05, 0.999, 0.001, 0, 5, 8},
+		`[{method: gptq, bits: 8, images: 1024}, {method: adaround, images: 1024}]`, 0.05, 0.999, 0.001, 0, 5, 8},
 	{"int8", `[{method: gptq, average: 7}, {method: shorten}, {method: activations, adaround: true, range: outputs, budget: 0.0012, crossing: 0}]`,
 		`[{method: gptq, bits: 8, images: 32, rows: 16384}, {method: activations, adaround: true, budget: 1.1e-5, images: 32}]`,
-		`[{method: gptq, bits: 8}, {method: activations, adaround: true}]`, 0.2, 0.999, 0.005, 0, 0, 8},
+		`[{method: gptq, bits: 8, images: 1024}, {method: activations, adaround: true, images: 512}]`, 0.2, 0.999, 0.005, 0, 0, 8},
 	{"6 bits on average", `[{method: gptq, average: 6}, {method: adaround}]`, "", "", 0.3, 0.999, 0, 0, 0, 6},
 	{"4 bits on average", `[{method: gptq, average: 3.6, images: 192}, {method: shorten, bits: 5}, {method: adaround, scales: false, images: 192}, {method: shorten, bits: 6}]`, "",
 		`[{method: gptq, average: 3.8}, {method: adaround}, {method: shorten}]`, math.Inf(1), 0.99, 0.03, 0, 10, 4},
