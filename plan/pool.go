@@ -121,15 +121,19 @@ func spin(i int) {
 // some microseconds after a run: waking for the next one would cost it more.
 func (c *crew) work(w int, scratch []byte) {
 	const linger = 8 << 10
-	seen := uint64(0)
-	for idle := 0; idle < linger || !c.closed.Load(); {
+	seen, idle, over := uint64(0), 0, 0
+	for over < linger {
 		if open := c.open.Load(); open != seen {
 			if seen = open; c.take(w, open, scratch) {
 				idle = 0
 			}
 			continue
 		}
-		idle++
+		if idle++; c.closed.Load() { // since then it lingers: phases that it had no part in may have taken long before
+			over++
+		} else {
+			over = 0
+		}
 		spin(idle)
 	}
 }
