@@ -29,7 +29,7 @@ func Example() {
 	// record-lenet300-small 4 steps
 	// record-lenet5 5 steps
 	// record-lenet5-quick 5 steps
-	// record-resnet20 4 steps
+	// record-resnet20 5 steps
 	// record-vgg-s 4 steps
 	// record-vgg-s-quick 4 steps
 }
