@@ -151,18 +151,16 @@ func (r *runner) fixes(names []string) (out []method.Step) {
 }
 
 // integers puts the model on integers, and leaves those layers float whose part in what is lost is the
-// largest, until the promise holds. images, if few, are as many as ranges are found by.
+// largest, until the promise holds. images are as many as may be looked at.
 func (r *runner) integers(ctx context.Context, images int) (*attempt, error) {
 	m := find("activations")
 	if m == nil || !r.may("activations") || r.late("integers") {
 		return nil, nil
 	}
 	base := r.start
+	images = min(images, 512) // more say little more
 	try := func(skip []string) (*attempt, error) {
-		set := map[string]any{}
-		if images < 256 {
-			set["images"] = images
-		}
+		set := map[string]any{"images": images}
 		what := "integers"
 		if len(skip) > 0 {
 			set["skip"] = strings.Join(skip, ",")
@@ -186,7 +184,7 @@ func (r *runner) integers(ctx context.Context, images int) (*attempt, error) {
 		if r.late(what) || base.Train == nil {
 			break
 		}
-		set := map[string]any{"budget": budget, "adaround": true, "range": "outputs"}
+		set := map[string]any{"budget": budget, "adaround": true, "range": "outputs", "images": images}
 		b, err := r.attempt(ctx, what, base, 0, []method.Step{{Method: "activations", Set: set}})
 		if err != nil {
 			if ctx.Err() != nil {
