@@ -72,11 +72,13 @@ func descend(ctx context.Context, s *method.State, a method.Args) error {
 		cs = cs[:min(len(cs), a.Int("changes"))]
 		const at = 32 // changes that are tried together first
 		for k := 0; k < len(cs); k += at {
-			if err := d.try(ctx, cs[k:min(k+at, len(cs))]); err != nil {
+			end := min(k+at, len(cs))
+			if err := d.try(ctx, cs[k:end]); err != nil {
 				return fmt.Errorf("descend: %w", err)
 			}
+			done := float64(round) + float64(end)/float64(len(cs))
+			s.Tell(method.Event{Stage: "descend", Done: done, Total: float64(a.Int("rounds")), Message: fmt.Sprintf("loss %.4f, %.0f bytes", d.loss, d.bits/8)})
 		}
-		s.Tell(method.Event{Stage: "descend", Done: float64(round + 1), Total: float64(a.Int("rounds")), Message: fmt.Sprintf("loss %.4f, %.0f bytes", d.loss, d.bits/8)})
 		if d.sum >= began {
 			break
 		}
