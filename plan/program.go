@@ -22,7 +22,7 @@ var ErrTooLarge = op.ErrTooLarge
 
 // Options say how a program is compiled and run. The zero value is the default.
 type Options struct {
-	// Threads is the number of workers, 0: the physical cores. Results do not depend on it.
+	// Threads is the number of workers at most, 0: the physical cores. Results do not depend on it.
 	Threads int
 	// CPU masks the processor's features; nil: what it has.
 	CPU *cpu.Features

@@ -21,6 +21,7 @@ type Session struct {
 	plan    *Plan
 	tensors map[string]*tensor.Tensor // inputs and outputs by name
 	crew    crew
+	pace    pace
 	scratch []byte
 
 	// left is how many iterations loops may still run: own's count, or that of the
@@ -198,9 +199,18 @@ func (s *Session) RunTimed(ctx context.Context, times []time.Duration) error {
 	return s.run(ctx, times)
 }
 
-func (s *Session) run(ctx context.Context, times []time.Duration) error {
+func (s *Session) run(ctx context.Context, times []time.Duration) (err error) {
 	c := &s.crew
-	alone := len(c.slots) == 0 || !c.call()
+	alone := len(c.slots) == 0
+	if !alone {
+		began := time.Now()
+		defer func() {
+			if err == nil {
+				s.pace.took(time.Since(began))
+			}
+		}()
+		alone = s.pace.next() || !c.call()
+	}
 	defer c.closed.Store(true)
 	done := ctx.Done()
 	for i := range s.plan.steps {
