@@ -207,6 +207,17 @@ func each(n int, f func(i int)) {
 	wg.Wait()
 }
 
+// mixed is an order of n samples that says nothing of what they show, drawn from their names: whoever looks at the first so many, as
+// calibration does, sees a fair sample of them all, and not of the first class.
+func mixed(n int, name func(i int) string) []int {
+	keys, idx := make([][32]byte, n), make([]int, n)
+	for i := range idx {
+		keys[i], idx[i] = sha256.Sum256([]byte(name(i))), i
+	}
+	slices.SortFunc(idx, func(i, j int) int { return bytes.Compare(keys[i][:], keys[j][:]) })
+	return idx
+}
+
 // Split divides the samples into parts of the given fractions, which should sum to
 // at most 1 (the rest is left out). Samples of equal content stay together. The
 // order of the samples and their names have no say: samples sort by

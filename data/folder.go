@@ -1,7 +1,6 @@
 package data
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -161,26 +160,15 @@ func (f *folder) warm(ctx context.Context, done func()) (broken []int, err error
 	return broken, nil
 }
 
-// mix puts the pictures in an order that says nothing of what they show, drawn from their names: whoever looks at the first so many, as
-// calibration does, sees a fair sample of them all, and not of the first class.
+// mix puts the pictures in an order drawn from their names.
 func (f *folder) mix() {
-	type place struct {
-		key  [32]byte
-		file string
-		y    int32
-	}
-	places := make([]place, len(f.files))
-	for i, p := range f.files {
-		places[i] = place{key: sha256.Sum256([]byte("/" + f.rel(i))), file: p}
-		if f.y != nil {
-			places[i].y = f.y[i]
-		}
-	}
-	slices.SortFunc(places, func(a, b place) int { return bytes.Compare(a.key[:], b.key[:]) })
-	for i, p := range places {
-		f.files[i] = p.file
-		if f.y != nil {
-			f.y[i] = p.y
+	order := mixed(len(f.files), func(i int) string { return "/" + f.rel(i) })
+	files, y := f.files, f.y
+	f.files, f.y = nil, nil
+	for _, i := range order {
+		f.files = append(f.files, files[i])
+		if y != nil {
+			f.y = append(f.y, y[i])
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -216,9 +215,10 @@ func openNPZ(name string, c *card.Card, in []int, opt Options) (Sets, error) {
 			return Sets{}, fmt.Errorf("%s: %w", base, err)
 		}
 	}
+	mix := func(a *array) Dataset { return Subset(a, mixed(a.Len(), a.Name)) }
 	switch {
 	case got[0] != nil:
-		return Sets{All: got[0].mixed()}, nil
+		return Sets{All: mix(got[0])}, nil
 	case got[1] != nil && got[2] != nil:
 		// One list of labels for both.
 		if len(labels) == 0 {
@@ -228,27 +228,9 @@ func openNPZ(name string, c *card.Card, in []int, opt Options) (Sets, error) {
 				got[1].labels = got[2].labels
 			}
 		}
-		return Sets{Train: got[1].mixed(), Test: got[2].mixed()}, nil
+		return Sets{Train: mix(got[1]), Test: mix(got[2])}, nil
 	}
 	return Sets{}, fmt.Errorf("%s: %w: no array x (optional y), nor x_train and x_test; found %s", base, ErrCorrupt, few(names))
-}
-
-// mixed is a in an order that says nothing of what samples show, drawn from their numbers, as a folder's is from its names.
-func (a *array) mixed() Dataset {
-	type place struct {
-		key [32]byte
-		i   int
-	}
-	places := make([]place, a.Len())
-	for i := range places {
-		places[i] = place{sha256.Sum256([]byte(a.Name(i))), i}
-	}
-	slices.SortFunc(places, func(x, y place) int { return bytes.Compare(x.key[:], y.key[:]) })
-	idx := make([]int, len(places))
-	for k, p := range places {
-		idx[k] = p.i
-	}
-	return Subset(a, idx)
 }
 
 // fit is the shape in which samples enter the network: in with its unknown dimensions
