@@ -29,6 +29,7 @@ type crew struct {
 	slots  []slotOf // of helpers; the session's own scratch is apart
 	lanes  []lane   // the session's own is the first
 	shared uint64   // tiles of all phases that were shared
+	short  bool     // the run found no helper for one of the slots
 }
 
 // tileBits are the bits of the number of a tile or of a phase; the others count phases.
@@ -49,9 +50,11 @@ type slotOf struct {
 
 // helpers are goroutines parked on their channels; idle ones stand in the list.
 var pool struct {
-	mu   sync.Mutex
-	idle []chan task
-	made int
+	mu     sync.Mutex
+	idle   []chan task
+	made   int
+	none   atomic.Bool // all that there may be are away
+	wanted atomic.Bool // a run is short of one: those that linger after another's are to leave it
 }
 
 type task struct {
@@ -59,14 +62,16 @@ type task struct {
 	slot int
 }
 
-// call begins a run and fills free slots with idle helpers. It reports whether there are any.
+// call begins a run, or goes on with one that is short of helpers, and fills free slots with idle ones. It reports whether there are any.
 func (c *crew) call() bool {
 	c.closed.Store(false)
 	any := false
+	c.short = false
 	for i := range c.slots {
 		if !c.slots[i].taken.Load() {
 			ch := take()
 			if ch == nil {
+				c.short = true
 				continue
 			}
 			c.slots[i].taken.Store(true)
@@ -79,6 +84,10 @@ func (c *crew) call() bool {
 
 // take removes an idle helper, or makes one up to limit in all; nil: none. It never waits.
 func take() chan task {
+	if pool.none.Load() {
+		pool.wanted.Store(true)
+		return nil
+	}
 	pool.mu.Lock()
 	defer pool.mu.Unlock()
 	if k := len(pool.idle); k > 0 {
@@ -87,6 +96,8 @@ func take() chan task {
 		return ch
 	}
 	if pool.made >= runtime.GOMAXPROCS(0)-1 {
+		pool.none.Store(pool.made > 0) // until one comes back
+		pool.wanted.Store(true)
 		return nil
 	}
 	pool.made++
@@ -97,12 +108,32 @@ func take() chan task {
 
 func help(ch chan task) {
 	for t := range ch {
-		t.c.work(t.slot+1, t.c.slots[t.slot].scratch)
-		t.c.slots[t.slot].taken.Store(false)
-		pool.mu.Lock()
-		pool.idle = append(pool.idle, ch)
-		pool.mu.Unlock()
+		for more := true; more; {
+			away := t.c.work(t.slot+1, t.c.slots[t.slot].scratch)
+			t.c.slots[t.slot].taken.Store(false)
+			pool.mu.Lock()
+			pool.idle = append(pool.idle, ch)
+			pool.none.Store(false)
+			pool.wanted.Store(false)
+			pool.mu.Unlock()
+			if more = away; more {
+				t, more = soon(ch)
+			}
+		}
 	}
+}
+
+// soon waits for a task for a little while: a run that is short of helpers asks for them at every step.
+func soon(ch chan task) (task, bool) {
+	for i := range linger {
+		select {
+		case t := <-ch:
+			return t, true
+		default:
+			spin(i + 1)
+		}
+	}
+	return task{}, false
 }
 
 // spin is the i-th time in a row that a worker finds nothing to do. After some microseconds other
@@ -117,25 +148,28 @@ func spin(i int) {
 	}
 }
 
-// work claims tiles as worker w until the crew is closed. It spins between phases and lingers for
-// some microseconds after a run: waking for the next one would cost it more.
-func (c *crew) work(w int, scratch []byte) {
-	const linger = 8 << 10
+// linger is for how many turns a helper stays where it may be needed next, some microseconds: waking it would cost more.
+const linger = 8 << 10
+
+// work claims tiles as worker w until the crew is closed. It spins between phases and lingers
+// after a run, unless another is short of helpers: away.
+func (c *crew) work(w int, scratch []byte) (away bool) {
 	seen, idle, over := uint64(0), 0, 0
-	for over < linger {
+	for over < linger { // since the run ended: phases that it had no part in may have taken long before
 		if open := c.open.Load(); open != seen {
 			if seen = open; c.take(w, open, scratch) {
 				idle = 0
 			}
 			continue
 		}
-		if idle++; c.closed.Load() { // since then it lingers: phases that it had no part in may have taken long before
-			over++
-		} else {
+		if idle++; !c.closed.Load() {
 			over = 0
+		} else if over++; pool.wanted.Load() {
+			return true
 		}
 		spin(idle)
 	}
+	return false
 }
 
 // take runs tiles of an open phase as worker w while there are any, its own ones first; false: there were none.

@@ -202,6 +202,7 @@ func (s *Session) RunTimed(ctx context.Context, times []time.Duration) error {
 func (s *Session) run(ctx context.Context, times []time.Duration) (err error) {
 	c := &s.crew
 	alone := len(c.slots) == 0
+	c.short = false
 	if !alone {
 		began := time.Now()
 		defer func() {
@@ -224,6 +225,9 @@ func (s *Session) run(ctx context.Context, times []time.Duration) (err error) {
 				return ctx.Err()
 			default:
 			}
+		}
+		if c.short && c.call() {
+			alone = false
 		}
 		var t0 time.Time
 		if times != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -115,5 +116,48 @@ func BenchmarkSessions(b *testing.B) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// TestSessionsInTurn: a session has a helper in its runs though each begins while the helper lingers after another's.
+func TestSessionsInTurn(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("one processor")
+	}
+	g := graph.New("steps")
+	y := g.AddInput("x", tensor.Float32, 1, 32, 40, 40)
+	for i := range 4 {
+		y = g.Add("", "Conv", map[string]any{"pads": []int64{1, 1, 1, 1}}, y, g.NewConst(fmt.Sprint("w", i), optest.Rand(2, tensor.Float32, 32, 32, 3, 3)))
+	}
+	g.Outputs = []*graph.Value{y}
+	in := optest.Rand(1, tensor.Float32, 1, 32, 40, 40)
+	pl, err := tunedPlan(g, map[string]tensor.Type{"x": in.Type}, Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ss [2]*Session
+	for i := range ss {
+		if ss[i], err = pl.NewSession(); err != nil {
+			t.Fatal(err)
+		}
+		ss[i].pace = pace{run: paceKnown} // together
+		copy(ss[i].Input("x").Bytes(), in.Bytes())
+	}
+	const runs = 100
+	var helped [2]int
+	for range runs {
+		for i, s := range ss {
+			before := s.crew.lanes[1].done.Load()
+			if err := s.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s.crew.lanes[1].done.Load() > before {
+				helped[i]++
+			}
+		}
+	}
+	t.Logf("of %d runs each, %d had help", runs, helped)
+	if helped[0] == 0 || helped[1] == 0 {
+		t.Errorf("of %d runs each, %d had help", runs, helped)
 	}
 }
