@@ -211,7 +211,7 @@ func (r *runner) integers(ctx context.Context, images int) (*attempt, error) {
 			return within, nil
 		}
 		c := part.Clone()
-		if err := c.Step(ctx, method.Step{Method: "activations", Set: map[string]any{"layers": l.Name}}, Methods); err != nil {
+		if err := c.Step(ctx, alone(l, images), Methods); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -230,6 +230,11 @@ func (r *runner) integers(ctx context.Context, images int) (*attempt, error) {
 		b = within
 	}
 	return b, err
+}
+
+// alone puts a layer on integers by itself, by the look of as many images as there may be.
+func alone(l *method.Layer, images int) method.Step {
+	return method.Step{Method: "activations", Set: map[string]any{"layers": l.Name, "images": min(images, 256)}}
 }
 
 // floats looks for the layers that stay float: the fastest choice that keeps the promise. Each layer costs

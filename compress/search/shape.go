@@ -205,7 +205,7 @@ func (s *shaper) integers(ctx context.Context, far [][]float64) error {
 			far[i][1] = s.intsFar
 		default:
 			x, err := s.entry(ctx, "integers", i, 8, func(c *method.State) error {
-				return c.Step(ctx, method.Step{Method: "activations", Set: map[string]any{"layers": l.Name}}, Methods)
+				return c.Step(ctx, alone(l, s.images), Methods)
 			})
 			if err != nil {
 				if ctx.Err() != nil {
