@@ -354,7 +354,7 @@ func (m *mixer) bisect(ctx context.Context, most int64) error {
 		hi = float64(m.best.cost)
 	}
 	for range 12 {
-		if hi < lo*1.01 || m.r.late("looking for a mix") {
+		if hi < lo*1.01 || m.r.late("looking for a mix") && (m.best != nil || m.r.over()) { // as long as nothing holds, all the time there is
 			return nil
 		}
 		mid := math.Sqrt(lo * hi)

@@ -205,17 +205,24 @@ func (r *runner) late(what string) bool {
 	if r.o.Deadline.IsZero() || time.Now().Before(r.limit) {
 		return false
 	}
-	if !time.Now().Before(r.o.Deadline) && !r.f.TimedOut {
+	if r.over() && !r.f.TimedOut {
 		r.f.TimedOut = true
 		r.refuse(what, "the time was over")
 	}
 	return true
 }
 
-// until gives what follows the time up to a share of all of it.
+// over reports whether all of the time is over.
+func (r *runner) over() bool { return !r.o.Deadline.IsZero() && !time.Now().Before(r.o.Deadline) }
+
+// until gives what follows the time up to a share of all of it, and a tenth of what is left where what came before took longer than it should.
 func (r *runner) until(share float64) {
-	if !r.o.Deadline.IsZero() {
-		r.limit = r.began.Add(time.Duration(share * float64(r.o.Deadline.Sub(r.began))))
+	if r.o.Deadline.IsZero() {
+		return
+	}
+	r.limit = r.began.Add(time.Duration(share * float64(r.o.Deadline.Sub(r.began))))
+	if least := time.Now().Add(time.Until(r.o.Deadline) / 10); r.limit.Before(least) {
+		r.limit = least
 	}
 }
 

@@ -3,6 +3,7 @@ package search
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"whit/compress/method"
 )
@@ -35,5 +36,26 @@ func TestExpectedLoss(t *testing.T) {
 	}
 	if e := expectedLoss(method.Eval{}, method.Eval{}); e != 0 {
 		t.Errorf("without margins: %v", e)
+	}
+}
+
+// TestUntil: a part of the search that comes late has some of the time that is left.
+func TestUntil(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		gone, left time.Duration
+		from, to   time.Duration // of the limit from now
+	}{
+		{"in time", time.Minute, 3 * time.Minute, time.Minute - time.Second, time.Minute},
+		{"late", 3 * time.Minute, time.Minute, 5 * time.Second, 7 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := time.Now()
+			r := &runner{began: now.Add(-c.gone), o: Options{Deadline: now.Add(c.left)}}
+			r.until(0.5)
+			if d := r.limit.Sub(now); d < c.from || d > c.to {
+				t.Errorf("%v from now, want %v to %v", d, c.from, c.to)
+			}
+		})
 	}
 }
