@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,26 +112,36 @@ func (r *runner) fit(s *method.State) map[string]any {
 	return set
 }
 
-// levels trains few levels from the model as it came, with itself as the teacher where there is no other, in fewer and fewer bytes as long as the
-// promise holds, then in numbers of bytes between. Where there is a deadline, what is left of the time is divided among few fits.
+// levels trains few levels, with the model as it came as the teacher where there is no other, in fewer and fewer bytes as long as the promise holds, then
+// in numbers of bytes between. A fit goes on from the last that held, so that what it learned is not lost. Where there is a deadline, what is left of the
+// time is divided among few fits.
 func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 	const (
-		fits  = 6
-		few   = 2   // fits, where there is no time for more
-		less  = 0.4 // bytes of the first fit, of the smallest that hold; where few epochs may be trained, more
-		more  = 0.6
-		near  = 1.1 // bytes that hold, of those that fail, at which it ends
-		least = 4   // epochs
-		most  = 6   // epochs where there is time, of what they are without a deadline
+		fits    = 6
+		few     = 2   // fits, where there is no time for more; of a network that is crowded, one
+		tight   = 1   // bits that a weight takes in the smallest that holds: such a network is crowded, and takes longer to give in
+		less    = 0.4 // bytes of the first fit, of the smallest that hold; where few epochs may be trained, more
+		more    = 0.6
+		most    = 0.85 // of a network that is crowded; the fourth root of its epochs counts
+		near    = 1.1  // bytes that hold, of those that fail, at which it ends
+		least   = 4    // epochs
+		longest = 6    // epochs where there is time, of what they are without a deadline
+		spare   = 0.9  // of the time that is left is planned
 	)
-	base, through, err := r.thin(ctx, false)
+	from, through, err := r.thin(ctx, false)
+	var finish []method.Step
+	folded := from
+	if err == nil && hasNorms(from.Graph) {
+		finish, folded = append(finish, fold), from.Clone()
+		err = r.apply(ctx, "levels", folded, finish)
+	}
 	if errors.Is(err, errLate) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	set := r.fit(base)
+	set := r.fit(from)
 	if r.o.Fit.Augment == "" {
 		a, err := r.augment(ctx)
 		if err != nil {
@@ -138,20 +149,33 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		}
 		set["augment"] = a
 	}
+	sized := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) // then what is nearest to the model within the size is wanted
 	full, planned, first := set["epochs"].(int), fits, less
-	left := func() int { return int(time.Until(r.o.Deadline) / max(1, epoch)) } // epochs
-	if !r.o.Deadline.IsZero() {
-		if planned = min(max(left()/full, few), fits); left()/planned < full/2 {
+	left := func() int { return int(spare * float64(time.Until(r.o.Deadline)) / float64(max(1, epoch))) } // epochs
+	best := float64(r.f.Candidates[r.chosen].Bytes)
+	if r.chosen == 0 { // nothing holds yet: more than levels take
+		best = min(best, float64(from.Weights())/2)
+	}
+	crowded := r.chosen > 0 && 8*best >= tight*float64(from.Weights())
+	if each := full; !r.o.Deadline.IsZero() {
+		if planned = min(max(left()/full, few), fits); crowded && !sized {
+			planned = min(max(left()/full, 1), fits)
+		}
+		if each = left() / planned; each < full/2 {
 			first = more
 		}
+		if crowded {
+			first = min(most*math.Pow(float64(full)/float64(max(1, each)), 0.25), 0.9)
+		}
+	} else if crowded {
+		first = most
 	}
-	best := float64(r.f.Candidates[r.chosen].Bytes)
 	bytes, fails := first*best, 0.0
-	sized := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) // then what is nearest to the model within the size is wanted
 	if sized {
 		bytes = float64(r.o.Target)
 	}
-	beside, err := r.beside(base)
+	finish = append(finish, r.last()...)
+	beside, err := r.beside(folded)
 	if err != nil {
 		return err
 	}
@@ -162,7 +186,7 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 			if sized { // a short fit tells what is beside levels
 				share, short = 0.75, k == 0
 			}
-			if epochs = min(most*full, int(share*float64(left()))); short {
+			if epochs = min(longest*full, int(share*float64(left()))); short {
 				epochs = min(epochs, least)
 			}
 		}
@@ -187,20 +211,18 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		}
 		set := maps.Clone(set)
 		set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-beside)))
-		steps := []method.Step{{Method: "trained", Set: set}}
-		if hasNorms(base.Graph) {
-			steps = append(steps, fold)
+		fit := method.Step{Method: "trained", Set: set}
+		began, fitted, c, ok := time.Now(), from.Clone(), Candidate{}, false
+		if err = r.apply(ctx, what, fitted, []method.Step{fit}); err == nil {
+			c, _, ok, err = r.try(ctx, what, fitted, slices.Concat(through, []method.Step{fit}), finish...)
 		}
-		steps = append(steps, r.last()...)
-		began := time.Now()
-		c, _, ok, err := r.try(ctx, what, base, through, steps...)
 		if errors.Is(err, errLate) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		epoch = max(epoch, time.Since(began)/time.Duration(epochs))
+		epoch = time.Since(began) / time.Duration(epochs)
 		beside = max(0, beside+float64(c.Bytes)-bytes)
 		switch {
 		case sized && !short && c.Bytes <= r.o.Target:
@@ -209,6 +231,7 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 			continue
 		case ok:
 			best = min(best, float64(c.Bytes))
+			from, through = fitted, slices.Concat(through, []method.Step{fit})
 		default:
 			r.refuse(what, r.why(c))
 			fails = max(fails, float64(c.Bytes))
@@ -219,6 +242,9 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		bytes = r.promising(c)
 		if bytes <= fails || bytes >= best {
 			bytes = math.Sqrt(fails * best)
+		}
+		if !r.o.Deadline.IsZero() && k+1 == planned && planned < fits && left() >= full/2 { // an epoch took less than it was thought to
+			planned++
 		}
 	}
 	return nil
