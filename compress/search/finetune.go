@@ -119,14 +119,14 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 	const (
 		fits    = 6
 		few     = 2   // fits, where there is no time for more; of a network that is crowded, one
-		tight   = 1   // bits that a weight takes in the smallest that holds: such a network is crowded, and takes longer to give in
+		tight   = 2   // bits that a weight takes in the smallest that holds: such a network is crowded, and takes longer to give in
 		less    = 0.4 // bytes of the first fit, of the smallest that hold; where few epochs may be trained, more
 		more    = 0.6
 		most    = 0.85 // of a network that is crowded; the fourth root of its epochs counts
 		near    = 1.1  // bytes that hold, of those that fail, at which it ends
 		least   = 4    // epochs
 		longest = 6    // epochs where there is time, of what they are without a deadline
-		spare   = 0.9  // of the time that is left is planned
+		spare   = 0.8  // of the time that is left is planned
 	)
 	from, through, err := r.thin(ctx, false)
 	var finish []method.Step
