@@ -195,7 +195,8 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 			Bytes  float64
 			Epochs int
 		}{bytes, epochs}
-		if r.start.Memo.Get(was, &begun) { // a search that was stopped goes on with what it did
+		again := r.start.Memo.Get(was, &begun)
+		if again { // a search that was stopped goes on with what it did
 			bytes, epochs = begun.Bytes, begun.Epochs
 		}
 		what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
@@ -211,10 +212,10 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		}
 		set := maps.Clone(set)
 		set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-beside)))
-		fit := method.Step{Method: "trained", Set: set}
-		began, fitted, c, ok := time.Now(), from.Clone(), Candidate{}, false
-		if err = r.apply(ctx, what, fitted, []method.Step{fit}); err == nil {
-			c, _, ok, err = r.try(ctx, what, fitted, slices.Concat(through, []method.Step{fit}), finish...)
+		fit := []method.Step{{Method: "trained", Set: set}}
+		began, fitted, made, c, ok := time.Now(), from.Clone(), slices.Concat(through, fit), Candidate{}, false
+		if err = r.apply(ctx, what, fitted, fit); err == nil {
+			c, _, ok, err = r.try(ctx, what, fitted, made, finish...)
 		}
 		if errors.Is(err, errLate) {
 			return nil
@@ -222,7 +223,9 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		if err != nil {
 			return err
 		}
-		epoch = time.Since(began) / time.Duration(epochs)
+		if took := time.Since(began) / time.Duration(epochs); !again || took > epoch { // what was done before takes no time
+			epoch = took
+		}
 		beside = max(0, beside+float64(c.Bytes)-bytes)
 		switch {
 		case sized && !short && c.Bytes <= r.o.Target:
@@ -231,7 +234,7 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 			continue
 		case ok:
 			best = min(best, float64(c.Bytes))
-			from, through = fitted, slices.Concat(through, []method.Step{fit})
+			from, through = fitted, made
 		default:
 			r.refuse(what, r.why(c))
 			fails = max(fails, float64(c.Bytes))
