@@ -582,6 +582,8 @@ type compressJSON struct {
 	Stages       []compress.Stage       `json:"stages"`
 	Recipe       string                 `json:"recipe"`
 	Candidates   []compress.Candidate   `json:"candidates"`
+	Refused      []compress.Refusal     `json:"refused"` // what was not done, and why
+	Notes        []string               `json:"notes"`
 	Seconds      float64                `json:"seconds"`
 }
 
@@ -589,7 +591,7 @@ func summary(r *compress.Result) compressJSON {
 	s := compressJSON{Schema: 1, Verdict: r.Verdict, Met: r.Met, Certified: r.Certified, Output: r.Output, Unmet: r.Unmet, SHA256: r.SHA256,
 		BytesBefore: r.Bytes.Before, BytesAfter: r.Bytes.After, Ratio: r.Bytes.Ratio, Metric: r.Metric, Flipped: r.Metric.Changed,
 		Classes: r.Classes, Groups: r.Groups, Verification: r.Verification,
-		Budgets: r.Budgets, Stages: r.Stages, Recipe: r.Recipe, Candidates: r.Pareto, Seconds: r.Seconds}
+		Budgets: r.Budgets, Stages: r.Stages, Recipe: r.Recipe, Candidates: r.Pareto, Refused: r.Refused, Notes: r.Notes, Seconds: r.Seconds}
 	if r.Metric.N > 0 {
 		s.FlippedShare = float64(r.Metric.Changed) / float64(r.Metric.N)
 	}

@@ -853,8 +853,10 @@ func TestCompressFaults(t *testing.T) {
 		if code != exitOK {
 			t.Fatal(errs)
 		}
-		if !strings.Contains(out, `"candidates":[`) {
-			t.Error("the line of JSON lacks them")
+		for _, k := range []string{"candidates", "refused", "notes"} {
+			if !strings.Contains(out, `"`+k+`":[`) {
+				t.Errorf("the line of JSON lacks %s", k)
+			}
 		}
 		recipes, _ := filepath.Glob(filepath.Join(front, "*.yaml"))
 		if len(recipes) == 0 {

@@ -117,16 +117,11 @@ func (r *runner) fit(s *method.State) map[string]any {
 // time is divided among few fits.
 func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 	const (
-		fits    = 6
-		few     = 2   // fits, where there is no time for more; of a network that is crowded, one
 		tight   = 2   // bits that a weight takes in the smallest that holds: such a network is crowded, and takes longer to give in
-		less    = 0.4 // bytes of the first fit, of the smallest that hold; where few epochs may be trained, more
-		more    = 0.6
-		most    = 0.85 // of a network that is crowded; the fourth root of its epochs counts
-		near    = 1.1  // bytes that hold, of those that fail, at which it ends
-		least   = 4    // epochs
-		longest = 6    // epochs where there is time, of what they are without a deadline
-		spare   = 0.8  // of the time that is left is planned
+		near    = 1.1 // bytes that hold, of those that fail, at which it ends
+		least   = 4   // epochs
+		longest = 6   // epochs where there is time, of what they are without a deadline
+		spare   = 0.8 // of the time that is left is planned
 	)
 	from, through, err := r.thin(ctx, false)
 	var finish []method.Step
@@ -150,26 +145,18 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		set["augment"] = a
 	}
 	sized := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) // then what is nearest to the model within the size is wanted
-	full, planned, first := set["epochs"].(int), fits, less
-	left := func() int { return int(spare * float64(time.Until(r.o.Deadline)) / float64(max(1, epoch))) } // epochs
+	full := set["epochs"].(int)
+	left := func() int { // epochs
+		if r.o.Deadline.IsZero() {
+			return math.MaxInt
+		}
+		return max(0, int(spare*float64(time.Until(r.o.Deadline))/float64(max(1, epoch))))
+	}
 	best := float64(r.f.Candidates[r.chosen].Bytes)
 	if r.chosen == 0 { // nothing holds yet: more than levels take
 		best = min(best, float64(from.Weights())/2)
 	}
-	crowded := r.chosen > 0 && 8*best >= tight*float64(from.Weights())
-	if each := full; !r.o.Deadline.IsZero() {
-		if planned = min(max(left()/full, few), fits); crowded && !sized {
-			planned = min(max(left()/full, 1), fits)
-		}
-		if each = left() / planned; each < full/2 {
-			first = more
-		}
-		if crowded {
-			first = min(most*math.Pow(float64(full)/float64(max(1, each)), 0.25), 0.9)
-		}
-	} else if crowded {
-		first = most
-	}
+	planned, first := fits(full, left(), r.chosen > 0 && 8*best >= tight*float64(from.Weights()), sized)
 	bytes, fails := first*best, 0.0
 	if sized {
 		bytes = float64(r.o.Target)
@@ -246,11 +233,42 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		if bytes <= fails || bytes >= best {
 			bytes = math.Sqrt(fails * best)
 		}
-		if !r.o.Deadline.IsZero() && k+1 == planned && planned < fits && left() >= full/2 { // an epoch took less than it was thought to
+		if !r.o.Deadline.IsZero() && k+1 == planned && planned < mostFits && left() >= full/2 { // an epoch took less than it was thought to
 			planned++
 		}
 	}
 	return nil
+}
+
+// mostFits is how many fits of levels there are at most.
+const mostFits = 6
+
+// fits is how many fits of levels are planned for the epochs that are left (math.MaxInt: no deadline), of which one has full where there is time,
+// and in what share of the bytes of the smallest that holds the first is: of a network that is crowded in more, and in the fewer the longer it is. Where it is sized, crowds do not count.
+func fits(full, left int, crowded, sized bool) (planned int, first float64) {
+	const (
+		few  = 2 // where there is no time for more; of a network that is crowded, one
+		less = 0.4
+		more = 0.6  // where a fit is less than half of a full one
+		most = 0.85 // of a network that is crowded; the fourth root of its epochs counts
+		edge = 0.9
+	)
+	least := few
+	if crowded && !sized {
+		least = 1
+	}
+	planned = min(max(left/full, least), mostFits)
+	each := full
+	if left < math.MaxInt {
+		each = left / planned
+	}
+	switch {
+	case crowded:
+		return planned, min(most*math.Pow(float64(full)/float64(max(1, each)), 0.25), edge)
+	case each < full/2:
+		return planned, more
+	}
+	return planned, less
 }
 
 // promising is in how many bytes a model is likely to keep the promise, just, as one in some bytes strains it.

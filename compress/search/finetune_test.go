@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -138,5 +139,33 @@ func TestPromising(t *testing.T) {
 		if got := r.promising(Candidate{Bytes: 1000, Drop: c.drop}); got < c.from || got > c.to {
 			t.Errorf("1000 bytes with a drop of %v: %.0f next, want %v to %v", c.drop, got, c.from, c.to)
 		}
+	}
+}
+
+func TestFits(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		full, left     int
+		crowded, sized bool
+		planned        int
+		first          float64
+	}{
+		{"no deadline", 20, math.MaxInt, false, false, mostFits, 0.4},
+		{"no deadline, crowded", 20, math.MaxInt, true, false, mostFits, 0.85},
+		{"time for three", 20, 70, false, false, 3, 0.4},
+		{"time for one is shared by two", 20, 20, false, false, 2, 0.4},
+		{"two short ones take more", 20, 14, false, false, 2, 0.6},
+		{"crowded, one", 20, 35, true, false, 1, 0.85 * math.Pow(20./35, 0.25)},
+		{"crowded, one that is short", 20, 5, true, false, 1, 0.9},
+		{"crowded, to a size", 20, 20, true, true, 2, 0.9},
+		{"no time at all", 20, 0, false, false, 2, 0.6},
+		{"none, crowded", 20, 0, true, false, 1, 0.9},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			planned, first := fits(c.full, c.left, c.crowded, c.sized)
+			if planned != c.planned || math.Abs(first-c.first) > 1e-12 {
+				t.Errorf("%d of %v, want %d of %v", planned, first, c.planned, c.first)
+			}
+		})
 	}
 }
