@@ -299,8 +299,9 @@ func (t *training) prune(x, scale float64) {
 			left := 1 - x
 			over, lambda = bits-8*(float64(t.bytes)+(t.now[1]-float64(t.bytes))*float64(left*left)*left), math.Inf(1)
 		}
-		if t.bytes > 0 && over > bits/20 && far < 8 { // zeros make others cheaper than they are now: half of the way, then prices anew
-			over /= 2
+		most := len(items)
+		if t.bytes > 0 && over > bits/20 && far < 16 { // zeros make others cheaper than they are now: half of the way, or a quarter of what is left, then prices anew
+			over, most = over/2, 1+most/4
 			far++
 		} else {
 			round++
@@ -308,7 +309,7 @@ func (t *training) prune(x, scale float64) {
 		slices.SortStableFunc(items, func(a, b item) int { return cmp.Compare(a.worth, b.worth) })
 		gone := 0
 		for _, e := range items {
-			if over <= 0 || e.worth >= lambda {
+			if over <= 0 || gone == most || e.worth >= lambda {
 				break
 			}
 			e.c.fixed[e.i], e.c.level[e.i], e.c.p.Elems[e.i] = 1, 0, 0

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"whit/compress/method"
+	"whit/graph"
+	"whit/tensor"
 )
 
 // What is left of a layer of which most is gone takes the coarser steps the more a bit is worth, and what the choice minimises is never
@@ -70,6 +72,29 @@ func TestRoundingEarly(t *testing.T) {
 		r := &training{until: 0.4, freeze: 0.8, early: x.early}
 		if got := r.left(x.share); math.Abs(got-x.want) > 1e-12 {
 			t.Errorf("early %v: %v is left after %v of the training, want %v", x.early, got, x.share, x.want)
+		}
+	}
+}
+
+// Where no weight is zero yet a zero costs more than what it takes the place of: prices say nothing then of what many zeros save.
+func TestPruneAtOnce(t *testing.T) {
+	const n, top = 50_000, 7
+	for _, share := range []float64{0.9, 0.6, 0.3, 0.05} {
+		rng := rand.New(rand.NewPCG(3, 4))
+		g := graph.New("g")
+		p := &method.Part{Elems: make([]float32, n), Second: make([]float32, n), Held: &method.Held{Value: g.NewConst("w", tensor.New(tensor.Float32, 50, n/50))}}
+		c := &trainedPart{p: p, top: top, unit: []float32{1}, level: make([]float32, n), fixed: make([]uint8, n)}
+		for i := range n {
+			p.Elems[i], p.Second[i] = float32(3*rng.NormFloat64()), 1
+		}
+		tr := &training{coded: []*trainedPart{c}, now: make([]float64, 4)}
+		c.nearest()
+		tr.bytes = int(share * tr.walk(nil) / 8)
+		tr.prune(1, 1)
+		bytes := tr.walk(nil) / 8
+		t.Logf("%d bytes asked for, %.0f are there", tr.bytes, bytes)
+		if bytes < 0.85*float64(tr.bytes) || bytes > 1.05*float64(tr.bytes) {
+			t.Errorf("%.0f bytes, want %d", bytes, tr.bytes)
 		}
 	}
 }
