@@ -122,13 +122,15 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		least   = 4   // epochs
 		longest = 6   // epochs where there is time, of what they are without a deadline
 		spare   = 0.8 // of the time that is left is planned
+		deep    = 3   // convolutions; normalisations change nothing for LeNet-5, which never had any
 	)
-	from, through, err := r.thin(ctx, false)
+	from, through, err := r.thin(ctx)
 	var finish []method.Step
 	folded := from
-	if err == nil && hasNorms(from.Graph) {
-		finish, folded = append(finish, fold), from.Clone()
-		err = r.apply(ctx, "levels", folded, finish)
+	if err == nil && (hasNorms(r.start.Graph) || count(from.Graph, "Conv") >= deep) { // filters of one size, and what steadies training
+		folded, from = from, from.Clone()
+		through, finish = append(through, unfolded), append(finish, fold)
+		err = r.apply(ctx, "levels", from, []method.Step{unfolded})
 	}
 	if errors.Is(err, errLate) {
 		return nil

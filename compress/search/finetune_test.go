@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,14 +30,17 @@ func (halves) Hash(i int) [32]byte {
 func (h halves) Read(_ context.Context, idx []int, x []float32, y []int32) error {
 	for k, i := range idx {
 		hash := h.Hash(i)
-		y[k] = int32(i % 2)
+		class := int32(i % 2)
+		if y != nil {
+			y[k] = class
+		}
 		for p := range 64 {
 			at := p / 8
 			if h.left {
 				at = p % 8
 			}
 			x[64*k+p] = float32(hash[p%32]) / 1024
-			if at < 4 == (y[k] == 1) {
+			if at < 4 == (class == 1) {
 				x[64*k+p]++
 			}
 		}
@@ -127,6 +131,57 @@ func TestLevelsGoOn(t *testing.T) {
 	first := fits(time.Minute)
 	if again := fits(5 * time.Minute); len(first) == 0 || len(again) < len(first) || !slices.Equal(first, again[:len(first)]) {
 		t.Errorf("bytes and epochs %v, then %v", first, again)
+	}
+}
+
+// TestLevelsUnfold: levels are trained behind normalisations, of a network that had some or may have had.
+func TestLevelsUnfold(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		convs int
+		norm  bool
+		want  string
+	}{{"no convolution", 0, false, "trained"}, {"one", 1, false, "trained"}, {"one, normalised", 1, true, "fold unfold trained fold"}, {"three", 3, false, "unfold trained fold"}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := halves{}.decides()
+			g := s.Graph
+			for i := range c.convs {
+				flat := g.Nodes[len(g.Nodes)-2]
+				one := func(name string, shape ...int) *graph.Value {
+					return g.NewConst(fmt.Sprintf("%s%d", name, i), tensor.From([]float32{1}, shape...))
+				}
+				n := g.NewNode("", "Conv", nil, 1, flat.In[0], one("conv", 1, 1, 1, 1))
+				g.Before(flat, n)
+				if flat.In[0] = n.Out[0]; c.norm {
+					bn := g.NewNode("", "BatchNormalization", nil, 1, n.Out[0], one("scale", 1), one("bias", 1), one("mean", 1), one("var", 1))
+					g.Before(flat, bn)
+					flat.In[0] = bn.Out[0]
+				}
+			}
+			s.Layers = method.FindLayers(g, "")
+			if len(s.Layers) != c.convs+1 {
+				t.Fatalf("%d layers", len(s.Layers))
+			}
+			base, err := s.Measure(t.Context(), g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &runner{o: Options{MaxDrop: 0.1, Steps: 30, Deadline: time.Now().Add(time.Hour),
+				Bytes:    func(g *graph.Graph) (int64, error) { return method.DenseBytes(g), nil },
+				Constant: func(h *method.Held) (int64, error) { return int64(4 * h.Len()), nil }},
+				base: base, f: &Found{State: s, Candidates: []Candidate{{Bytes: 512}}}, start: s}
+			r.limit = r.o.Deadline
+			if err := r.levels(t.Context(), 3*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, st := range r.f.Candidates[1].Steps {
+				got = append(got, st.Method)
+			}
+			if x := strings.Join(got, " "); !strings.HasPrefix(x+" ", c.want+" ") {
+				t.Errorf("%s, want %s", x, c.want)
+			}
+		})
 	}
 }
 

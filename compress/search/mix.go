@@ -40,7 +40,7 @@ type mixer struct {
 // Where one knapsack over ways and channels says that removing some is worth more than ways are, the same is done without them.
 // The best choices are then made anew by the steps that a recipe holds, and repaired.
 func (r *runner) mix(ctx context.Context) error {
-	base, steps, err := r.thin(ctx, true)
+	base, steps, err := r.thin(ctx)
 	if errors.Is(err, errLate) {
 		return nil
 	}
@@ -109,11 +109,14 @@ func (r *runner) mix(ctx context.Context) error {
 // fold is done of every model that has norms; no choice of methods is asked.
 var fold = method.Step{Method: "fold", Set: map[string]any{}}
 
-// thin is the model as it came, without the channels that have to go for it to be as fast as is asked for, and the steps that made it:
-// BatchNormalization is folded then, and where folded says so.
-func (r *runner) thin(ctx context.Context, folded bool) (*method.State, []method.Step, error) {
+// unfolded is done of what trains levels.
+var unfolded = method.Step{Method: "unfold", Set: map[string]any{}}
+
+// thin is the model as it came, its BatchNormalization folded, without the channels that have to go for it to be as fast as is asked for, and
+// the steps that made it.
+func (r *runner) thin(ctx context.Context) (*method.State, []method.Step, error) {
 	var steps []method.Step
-	if hasNorms(r.start.Graph) && (folded || len(r.slim) > 0) {
+	if hasNorms(r.start.Graph) {
 		steps = append(steps, fold)
 	}
 	if steps = slices.Concat(steps, r.slim); len(steps) == 0 {
@@ -311,8 +314,16 @@ func (m *mixer) lambda(ctx context.Context, base *method.State, from []method.St
 	return nil
 }
 
-func hasNorms(g *graph.Graph) bool {
-	return slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return n.Domain == "" && n.Op == "BatchNormalization" })
+func hasNorms(g *graph.Graph) bool { return count(g, "BatchNormalization") > 0 }
+
+// count is how many nodes of ONNX's operator op there are.
+func count(g *graph.Graph, op string) (n int) {
+	for _, x := range g.Nodes {
+		if x.Domain == "" && x.Op == op {
+			n++
+		}
+	}
+	return n
 }
 
 // try measures a choice, once.

@@ -36,6 +36,7 @@ var Methods = []*method.Method{
 	quant.Coarse,
 	quant.Descend,
 	quant.Fold,
+	prune.Unfold,
 	quant.Equalise,
 	quant.Round,
 	quant.AdaRound,
