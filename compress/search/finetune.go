@@ -112,120 +112,101 @@ func (r *runner) fit(s *method.State) map[string]any {
 	return set
 }
 
+// fitting looks for levels that are trained.
+type fitting struct {
+	r       *runner
+	from    *method.State  // what fits begin with
+	through []method.Step  // made it
+	finish  []method.Step  // are done to what was fitted
+	set     map[string]any // the arguments of training
+	full    int            // epochs of a fit where there is no deadline
+	epoch   time.Duration  // what one takes
+	sized   bool           // what is nearest to the model within the size is wanted
+	beside  float64        // bytes that are no levels
+}
+
 // levels trains few levels, with the model as it came as the teacher where there is no other, in fewer and fewer bytes as long as the promise holds, then
 // in numbers of bytes between. A fit goes on from the last that held, so that what it learned is not lost. Where there is a deadline, what is left of the
 // time is divided among few fits.
 func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
+	f := &fitting{r: r, epoch: epoch, sized: r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1)}
+	err := f.begin(ctx)
+	if err == nil {
+		err = f.run(ctx)
+	}
+	if errors.Is(err, errLate) {
+		return nil
+	}
+	return err
+}
+
+// begin makes what fits begin with.
+func (f *fitting) begin(ctx context.Context) (err error) {
+	const deep = 3 // convolutions; normalisations change nothing for LeNet-5, which never had any
+	r := f.r
+	if f.from, f.through, err = r.thin(ctx); err != nil {
+		return err
+	}
+	if f.beside, err = r.beside(f.from); err != nil {
+		return err
+	}
+	if hasNorms(r.start.Graph) || count(f.from.Graph, "Conv") >= deep { // filters of one size, and what steadies training
+		f.from = f.from.Clone()
+		f.through, f.finish = append(f.through, unfolded), append(f.finish, fold)
+		if err := r.apply(ctx, "levels", f.from, []method.Step{unfolded}); err != nil {
+			return err
+		}
+	}
+	f.finish = append(f.finish, r.last()...)
+	f.set = r.fit(f.from)
+	f.full = f.set["epochs"].(int)
+	if r.o.Fit.Augment == "" {
+		f.set["augment"], err = r.augment(ctx)
+	}
+	return err
+}
+
+// run trains levels in one number of bytes after another.
+func (f *fitting) run(ctx context.Context) error {
 	const (
 		tight   = 2   // bits that a weight takes in the smallest that holds: such a network is crowded, and takes longer to give in
 		near    = 1.1 // bytes that hold, of those that fail, at which it ends
 		least   = 4   // epochs
 		longest = 6   // epochs where there is time, of what they are without a deadline
-		spare   = 0.8 // of the time that is left is planned
-		deep    = 3   // convolutions; normalisations change nothing for LeNet-5, which never had any
 	)
-	from, through, err := r.thin(ctx)
-	var finish []method.Step
-	folded := from
-	if err == nil && (hasNorms(r.start.Graph) || count(from.Graph, "Conv") >= deep) { // filters of one size, and what steadies training
-		folded, from = from, from.Clone()
-		through, finish = append(through, unfolded), append(finish, fold)
-		err = r.apply(ctx, "levels", from, []method.Step{unfolded})
-	}
-	if errors.Is(err, errLate) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	set := r.fit(from)
-	if r.o.Fit.Augment == "" {
-		a, err := r.augment(ctx)
-		if err != nil {
-			return err
-		}
-		set["augment"] = a
-	}
-	sized := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1) // then what is nearest to the model within the size is wanted
-	full := set["epochs"].(int)
-	left := func() int { // epochs
-		if r.o.Deadline.IsZero() {
-			return math.MaxInt
-		}
-		return max(0, int(spare*float64(time.Until(r.o.Deadline))/float64(max(1, epoch))))
-	}
-	best := float64(r.f.Candidates[r.chosen].Bytes)
+	r := f.r
+	best, fails := float64(r.f.Candidates[r.chosen].Bytes), 0.0
 	if r.chosen == 0 { // nothing holds yet: more than levels take
-		best = min(best, float64(from.Weights())/2)
+		best = min(best, float64(f.from.Weights())/2)
 	}
-	planned, first := fits(full, left(), r.chosen > 0 && 8*best >= tight*float64(from.Weights()), sized)
-	bytes, fails := first*best, 0.0
-	if sized {
+	planned, first := fits(f.full, f.left(), r.chosen > 0 && 8*best >= tight*float64(f.from.Weights()), f.sized)
+	bytes := first * best
+	if f.sized {
 		bytes = float64(r.o.Target)
 	}
-	finish = append(finish, r.last()...)
-	beside, err := r.beside(folded)
-	if err != nil {
-		return err
-	}
-	for k := 0; k < planned && (sized || !r.reached()); k++ {
-		epochs, short := full, false
+	for k := 0; k < planned && (f.sized || !r.reached()); k++ {
+		epochs, short := f.full, false
 		if !r.o.Deadline.IsZero() {
 			share := 1 / float64(planned-k)
-			if sized { // a short fit tells what is beside levels
+			if f.sized { // a short fit tells what is beside levels
 				share, short = 0.75, k == 0
 			}
-			if epochs = min(longest*full, int(share*float64(left()))); short {
+			if epochs = min(longest*f.full, int(share*float64(f.left()))); short {
 				epochs = min(epochs, least)
 			}
 		}
-		was := r.start.Memo.Key("levels").Add(k, r.o.MaxDrop, r.o.Target, r.o.TargetMs, fmt.Sprint(set))
-		begun := struct {
-			Bytes  float64
-			Epochs int
-		}{bytes, epochs}
-		again := r.start.Memo.Get(was, &begun)
-		if again { // a search that was stopped goes on with what it did
-			bytes, epochs = begun.Bytes, begun.Epochs
-		}
-		what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
-		if r.late(what) {
-			return nil
-		}
-		if epochs < least {
-			r.refuse(what, fmt.Sprintf("the time that is left is that of %d epochs, of which %d are the least", left(), least))
-			return nil
-		}
-		if err := r.start.Memo.Put(was, begun); err != nil {
-			return err
-		}
-		set := maps.Clone(set)
-		set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-beside)))
-		fit := []method.Step{{Method: "trained", Set: set}}
-		began, fitted, made, c, ok := time.Now(), from.Clone(), slices.Concat(through, fit), Candidate{}, false
-		if err = r.apply(ctx, what, fitted, fit); err == nil {
-			c, _, ok, err = r.try(ctx, what, fitted, made, finish...)
-		}
-		if errors.Is(err, errLate) {
-			return nil
-		}
+		c, ok, err := f.once(ctx, k, bytes, epochs, least)
 		if err != nil {
 			return err
 		}
-		if took := time.Since(began) / time.Duration(epochs); !again || took > epoch { // what was done before takes no time
-			epoch = took
-		}
-		beside = max(0, beside+float64(c.Bytes)-bytes)
 		switch {
-		case sized && !short && c.Bytes <= r.o.Target:
+		case f.sized && !short && c.Bytes <= r.o.Target:
 			return nil
-		case sized: // once more, now that the bytes beside levels are known
+		case f.sized: // once more, now that the bytes beside levels are known
 			continue
 		case ok:
 			best = min(best, float64(c.Bytes))
-			from, through = fitted, made
 		default:
-			r.refuse(what, r.why(c))
 			fails = max(fails, float64(c.Bytes))
 		}
 		if best < near*fails {
@@ -235,11 +216,66 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 		if bytes <= fails || bytes >= best {
 			bytes = math.Sqrt(fails * best)
 		}
-		if !r.o.Deadline.IsZero() && k+1 == planned && planned < mostFits && left() >= full/2 { // an epoch took less than it was thought to
+		if !r.o.Deadline.IsZero() && k+1 == planned && planned < mostFits && f.left() >= f.full/2 { // an epoch took less than it was thought to
 			planned++
 		}
 	}
 	return nil
+}
+
+// left is how many epochs there is time for.
+func (f *fitting) left() int {
+	const spare = 0.8 // of the time is planned
+	if f.r.o.Deadline.IsZero() {
+		return math.MaxInt
+	}
+	return max(0, int(spare*float64(time.Until(f.r.o.Deadline))/float64(max(1, f.epoch))))
+}
+
+// once is fit k, in so many bytes and epochs, or in those that it had before the search was stopped. errLate where there is no time for least epochs.
+// What holds is what the next begins with.
+func (f *fitting) once(ctx context.Context, k int, bytes float64, epochs, least int) (c Candidate, ok bool, err error) {
+	r := f.r
+	was := r.start.Memo.Key("levels").Add(k, r.o.MaxDrop, r.o.Target, r.o.TargetMs, fmt.Sprint(f.set))
+	begun := struct {
+		Bytes  float64
+		Epochs int
+	}{bytes, epochs}
+	again := r.start.Memo.Get(was, &begun)
+	bytes, epochs = begun.Bytes, begun.Epochs
+	what := fmt.Sprintf("levels trained for %.0f bytes", bytes)
+	if r.late(what) {
+		return c, false, errLate
+	}
+	if epochs < least {
+		r.refuse(what, fmt.Sprintf("the time that is left is that of %d epochs, of which %d are the least", f.left(), least))
+		return c, false, errLate
+	}
+	if err := r.start.Memo.Put(was, begun); err != nil {
+		return c, false, err
+	}
+	set := maps.Clone(f.set)
+	set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-f.beside)))
+	fit := []method.Step{{Method: "trained", Set: set}}
+	began, fitted, through := time.Now(), f.from.Clone(), slices.Concat(f.through, fit)
+	if err = r.apply(ctx, what, fitted, fit); err == nil {
+		c, _, ok, err = r.try(ctx, what, fitted, through, f.finish...)
+	}
+	if err != nil {
+		return c, false, err
+	}
+	if took := time.Since(began) / time.Duration(epochs); !again || took > f.epoch { // what was done before takes no time
+		f.epoch = took
+	}
+	f.beside = max(0, f.beside+float64(c.Bytes)-bytes)
+	switch {
+	case f.sized:
+	case ok:
+		f.from, f.through = fitted, through
+	default:
+		r.refuse(what, r.why(c))
+	}
+	return c, ok, nil
 }
 
 // mostFits is how many fits of levels there are at most.
