@@ -152,6 +152,8 @@ func (s *State) Live(ctx context.Context, name string, o train.Options, w Rewrit
 }
 
 func (l *Live) train(ctx context.Context, name string, o train.Options, w Rewrite) error {
+	epoch, _, _ := l.Position()
+	l.s.Tell(Event{Stage: name, Done: float64(epoch), Total: float64(l.Options().Epochs)})
 	sum, n := 0.0, 0
 	for !l.Done() {
 		r, err := l.Step(ctx)

@@ -62,6 +62,9 @@ var Trained = &method.Method{
 	Apply: trained,
 }
 
+// StageTrained is what progress calls the training of Trained: from Done 0 on, epoch by epoch.
+const StageTrained = "train levels"
+
 func trained(ctx context.Context, s *method.State, a method.Args) error {
 	layers, err := s.Match(a.String("layers"))
 	if err != nil {
@@ -77,7 +80,7 @@ func trained(ctx context.Context, s *method.State, a method.Args) error {
 		return fmt.Errorf("trained: all is rounded after %v of the training, and rounding begins after %v", t.freeze, t.until)
 	}
 	key := fmt.Sprintf("trained %q %v %v %d %v %d %v %v %v %v", a.String("layers"), t.levels, t.coarse, t.biasLevels, t.lambda, t.bytes, t.until, t.freeze, t.early, t.every)
-	live, err := s.Live(ctx, "train levels", o, method.Rewrite{Key: key, Slow: a.Float("slow"), Step: t.step, Begin: t.begin, After: t.after, Note: t.note})
+	live, err := s.Live(ctx, StageTrained, o, method.Rewrite{Key: key, Slow: a.Float("slow"), Step: t.step, Begin: t.begin, After: t.after, Note: t.note})
 	if err != nil {
 		return fmt.Errorf("trained: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"whit/compress/method"
+	"whit/compress/quant"
 	"whit/train"
 )
 
@@ -66,7 +67,18 @@ func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error
 		within, end = context.WithTimeout(ctx, time.Duration(share*float64(time.Until(r.o.Deadline))))
 	}
 	defer end()
-	began := time.Now()
+	began, took, tell := time.Now(), time.Duration(0), s.Progress
+	s.Progress = func(e method.Event) {
+		switch { // what is done before and after is done once a fit
+		case e.Stage == quant.StageTrained && e.Done == 0:
+			began = time.Now()
+		case e.Stage == quant.StageTrained:
+			took = time.Since(began)
+		}
+		if tell != nil {
+			tell(e)
+		}
+	}
 	switch err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods); {
 	case err != nil && within.Err() != nil && ctx.Err() == nil:
 		return 0, fmt.Errorf("%w: an epoch takes more than %.0f%% of what there is", errSlow, 100*share)
@@ -75,7 +87,7 @@ func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error
 	case r.o.Deadline.IsZero():
 		return 0, nil
 	}
-	return time.Since(began), nil
+	return took, nil
 }
 
 // fit is the arguments of training levels.
