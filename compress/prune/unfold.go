@@ -2,6 +2,7 @@ package prune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -40,7 +41,7 @@ func unfold(ctx context.Context, s *method.State, a method.Args) error {
 		return err
 	}
 	if s.Train == nil || s.Train.Len() == 0 {
-		return fmt.Errorf("unfold: there are no images to take moments of")
+		return errors.New("unfold: there are no images to take moments of")
 	}
 	uses := s.Graph.Uses()
 	var found []*method.Layer

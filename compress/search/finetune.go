@@ -67,7 +67,9 @@ func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error
 		within, end = context.WithTimeout(ctx, time.Duration(share*float64(time.Until(r.o.Deadline))))
 	}
 	defer end()
-	began, took, tell := time.Now(), time.Duration(0), s.Progress
+	var began time.Time
+	var took time.Duration
+	tell := s.Progress
 	s.Progress = func(e method.Event) {
 		switch { // what is done before and after is done once a fit
 		case e.Stage == quant.StageTrained && e.Done == 0:
@@ -294,7 +296,8 @@ func (f *fitting) once(ctx context.Context, k int, bytes float64, epochs, least 
 const mostFits = 6
 
 // fits is how many fits of levels are planned for the epochs that are left (math.MaxInt: no deadline), of which one has full where there is time,
-// and in what share of the bytes of the smallest that holds the first is: of a network that is crowded in more, and in the fewer the longer it is. Where it is sized, crowds do not count.
+// and in what share of the bytes of the smallest that holds the first is: of a network that is crowded in more, and in the fewer the longer it is.
+// Where it is sized a crowded one has as many fits as others, since the first only tells what is beside levels.
 func fits(full, left int, crowded, sized bool) (planned int, first float64) {
 	const (
 		few  = 2 // where there is no time for more; of a network that is crowded, one

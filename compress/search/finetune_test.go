@@ -106,20 +106,26 @@ func TestEpoch(t *testing.T) {
 	}
 }
 
+// anHour is a search from s that has an hour, where nothing but the model as it came has been tried.
+func anHour(t *testing.T, s *method.State) *runner {
+	t.Helper()
+	base, err := s.Measure(t.Context(), s.Graph)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{MaxDrop: 0.1, Steps: 30, Deadline: time.Now().Add(time.Hour),
+		Bytes:    func(g *graph.Graph) (int64, error) { return method.DenseBytes(g), nil },
+		Constant: func(h *method.Held) (int64, error) { return int64(4 * h.Len()), nil }}
+	return &runner{o: o, base: base, f: &Found{State: s, Candidates: []Candidate{{Bytes: 512}}}, start: s, limit: o.Deadline}
+}
+
 // TestLevelsGoOn: a search that is resumed trains what it trained, though the clock says something else.
 func TestLevelsGoOn(t *testing.T) {
 	dir := t.TempDir()
 	fits := func(epoch time.Duration) (out []string) {
 		s := halves{}.decides()
 		s.Memo = &method.Memo{Dir: dir, Salt: "salt"}
-		base, err := s.Measure(t.Context(), s.Graph)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o := Options{MaxDrop: 0.1, Steps: 30, Deadline: time.Now().Add(time.Hour),
-			Bytes:    func(g *graph.Graph) (int64, error) { return method.DenseBytes(g), nil },
-			Constant: func(h *method.Held) (int64, error) { return int64(4 * h.Len()), nil }}
-		r := &runner{o: o, base: base, f: &Found{State: s, Candidates: []Candidate{{Bytes: 512}}}, start: s, limit: o.Deadline}
+		r := anHour(t, s)
 		if err := r.levels(t.Context(), epoch); err != nil {
 			t.Fatal(err)
 		}
@@ -162,15 +168,7 @@ func TestLevelsUnfold(t *testing.T) {
 			if len(s.Layers) != c.convs+1 {
 				t.Fatalf("%d layers", len(s.Layers))
 			}
-			base, err := s.Measure(t.Context(), g)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := &runner{o: Options{MaxDrop: 0.1, Steps: 30, Deadline: time.Now().Add(time.Hour),
-				Bytes:    func(g *graph.Graph) (int64, error) { return method.DenseBytes(g), nil },
-				Constant: func(h *method.Held) (int64, error) { return int64(4 * h.Len()), nil }},
-				base: base, f: &Found{State: s, Candidates: []Candidate{{Bytes: 512}}}, start: s}
-			r.limit = r.o.Deadline
+			r := anHour(t, s)
 			if err := r.levels(t.Context(), 3*time.Minute); err != nil {
 				t.Fatal(err)
 			}
