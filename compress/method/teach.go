@@ -10,7 +10,7 @@ import (
 )
 
 // Teach completes options that ask for teachers, or for a model to mimic: Teachers, or the float model where there are
-// none, and the outputs of those layers that the float model has too.
+// none, and what layers compute (hint) as far as the float model has it too.
 func (s *State) Teach(o *train.Options) error {
 	if o.Distill > 0 && o.Teachers == nil {
 		if o.Teachers = s.Teachers; len(o.Teachers) == 0 {
@@ -22,8 +22,8 @@ func (s *State) Teach(o *train.Options) error {
 	}
 	m := &train.Mimic{Weight: o.Mimic.Weight, Of: s.Float}
 	for _, l := range s.Layers {
-		y := l.Node.Out[0]
-		if s.Float.Find(y.Name) == nil || slices.Contains(s.Graph.Outputs, y) {
+		y := s.hint(l)
+		if y == nil {
 			continue
 		}
 		h := train.Hint{Value: y.Name, Channels: s.Left[l.Weight.Value.Name]}
@@ -39,6 +39,28 @@ func (s *State) Teach(o *train.Options) error {
 	}
 	o.Mimic = m
 	return nil
+}
+
+// hint is the value that tells what a layer computes, the last that the float model has too: its output, or what a normalisation and an activation make of it
+// that alone read it. nil: none.
+func (s *State) hint(l *Layer) (last *graph.Value) {
+	for y := l.Node.Out[0]; !slices.Contains(s.Graph.Outputs, y); {
+		if s.Float.Find(y.Name) != nil {
+			last = y
+		}
+		var next *graph.Node
+		readers := 0
+		for _, n := range s.Graph.Nodes {
+			if slices.Contains(n.In, y) {
+				next, readers = n, readers+1
+			}
+		}
+		if readers != 1 || next.In[0] != y || next.Domain != "" || !slices.Contains([]string{"BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip"}, next.Op) {
+			return last
+		}
+		y = next.Out[0]
+	}
+	return last
 }
 
 // taught adds the options that decide a fit's result to a key, and the models that they aim at.

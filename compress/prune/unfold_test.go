@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"whit/compress/method"
+	"whit/compress/quant"
 	"whit/stat"
 	"whit/tensor"
+	"whit/train"
 	"whit/weight"
 )
 
@@ -117,4 +119,29 @@ func TestUnfold(t *testing.T) {
 			t.Error("no error")
 		}
 	})
+}
+
+// What a network mimics behind its normalisations, folded or put back, is what the float model's activations give.
+func TestUnfoldMimics(t *testing.T) {
+	g := small(t, "vgg-s")
+	s := state(t, g, 24)
+	hints := func(when string) {
+		o := train.Options{Mimic: &train.Mimic{Weight: 1}}
+		if err := s.Teach(&o); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		if len(o.Mimic.Hints) != 6 {
+			t.Errorf("%s: %d hints, want one for each convolution", when, len(o.Mimic.Hints))
+		}
+		for _, h := range o.Mimic.Hints {
+			if n := g.Find(h.Value).Producer; n.Op != "Relu" {
+				t.Errorf("%s: %s, an output of %s", when, h.Value, n.Op)
+			}
+		}
+	}
+	hints("as it came")
+	do(t, s, quant.Fold, nil)
+	hints("folded")
+	do(t, s, Unfold, nil)
+	hints("unfolded")
 }
