@@ -21,8 +21,9 @@ func (s *State) Teach(o *train.Options) error {
 		return nil
 	}
 	m := &train.Mimic{Weight: o.Mimic.Weight, Of: s.Float}
+	uses := s.Graph.Uses()
 	for _, l := range s.Layers {
-		y := s.hint(l)
+		y := s.hint(l, uses)
 		if y == nil {
 			continue
 		}
@@ -41,24 +42,21 @@ func (s *State) Teach(o *train.Options) error {
 	return nil
 }
 
+// passedOn are what may stand between a layer's output and the value that tells what it computes.
+var passedOn = []string{"BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip"}
+
 // hint is the value that tells what a layer computes, the last that the float model has too: its output, or what a normalisation and an activation make of it
 // that alone read it. nil: none.
-func (s *State) hint(l *Layer) (last *graph.Value) {
+func (s *State) hint(l *Layer, uses map[*graph.Value][]graph.Use) (last *graph.Value) {
 	for y := l.Node.Out[0]; !slices.Contains(s.Graph.Outputs, y); {
 		if s.Float.Find(y.Name) != nil {
 			last = y
 		}
-		var next *graph.Node
-		readers := 0
-		for _, n := range s.Graph.Nodes {
-			if slices.Contains(n.In, y) {
-				next, readers = n, readers+1
-			}
+		u := uses[y]
+		if len(u) != 1 || u[0].Index != 0 || u[0].Node.Domain != "" || !slices.Contains(passedOn, u[0].Node.Op) {
+			break
 		}
-		if readers != 1 || next.In[0] != y || next.Domain != "" || !slices.Contains([]string{"BatchNormalization", "Relu", "LeakyRelu", "PRelu", "Clip"}, next.Op) {
-			return last
-		}
-		y = next.Out[0]
+		y = u[0].Node.Out[0]
 	}
 	return last
 }
