@@ -105,7 +105,20 @@ func identity(g *graph.Graph, ds Dataset, o *Options) (id [32]byte, err error) {
 			h.Write(v.Data.Bytes())
 		}
 	}
-	for _, m := range o.Aims() {
+	hashModels(h, o.Aims())
+	j, err := json.Marshal(o)
+	if err != nil {
+		return id, err
+	}
+	fmt.Fprintf(h, "%s\n", j)
+	hashData(h, ds)
+	h.Sum(id[:0])
+	return id, nil
+}
+
+// hashModels hashes models that are aimed at.
+func hashModels(h io.Writer, models []*graph.Graph) {
+	for _, m := range models {
 		fmt.Fprintf(h, "teacher\n%s", m)
 		for _, v := range m.Values() {
 			if x := v.Tensor(); x != nil {
@@ -114,17 +127,15 @@ func identity(g *graph.Graph, ds Dataset, o *Options) (id [32]byte, err error) {
 			}
 		}
 	}
-	j, err := json.Marshal(o)
-	if err != nil {
-		return id, err
-	}
-	fmt.Fprintf(h, "%s\n%d %v\n", j, ds.Len(), ds.Shape())
+}
+
+// hashData hashes a dataset by some of its samples.
+func hashData(h io.Writer, ds Dataset) {
+	fmt.Fprintf(h, "%d %v\n", ds.Len(), ds.Shape())
 	for k := range min(64, ds.Len()) {
 		s := ds.Hash(k * ds.Len() / min(64, ds.Len()))
 		h.Write(s[:])
 	}
-	h.Sum(id[:0])
-	return id, nil
 }
 
 // A checkpoint file: magic, the length of the header (uint32, little-endian), the

@@ -2,7 +2,9 @@ package train
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"sync"
 
 	"whit/graph"
 	"whit/plan"
@@ -55,10 +57,43 @@ const maxTargets = 256 << 20
 type targets struct {
 	g        *graph.Graph
 	opt      EvalOptions
-	soft     [][]float32           // by version, nil: not seen yet; of none where nothing is kept
+	soft     *Soft                 // nil: nothing is kept
+	key      [32]byte              // of what is kept
 	prog     *plan.Program         // where nothing is kept
 	sessions map[int]*plan.Session // by the samples of a batch
 	classes  int
+}
+
+// Soft keeps what teachers say about the versions of images that are counted (Options.Views), from one run to the next with the same teachers, images and
+// versions. Several runs may share it at the same time. The zero value is empty.
+type Soft struct {
+	mu  sync.Mutex
+	key [32]byte
+	by  [][]float32 // by version, nil: not seen yet
+}
+
+// of is what is kept of a version among so many, or what ask says about it.
+func (s *Soft) of(key [32]byte, version, versions int, ask func() ([]float32, error)) (soft []float32, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.key != key || len(s.by) != versions {
+		s.key, s.by = key, make([][]float32, versions)
+	}
+	if s.by[version] == nil {
+		s.by[version], err = ask()
+	}
+	return s.by[version], err
+}
+
+// softKey is what teachers' decisions on a dataset hang on.
+func softKey(ds Dataset, o *Options) (key [32]byte) {
+	h := sha256.New()
+	hashModels(h, o.Teachers)
+	_, views := o.augmented()
+	fmt.Fprintf(h, "%q %d %d %v\n", o.Augment, views, o.Seed, o.Temperature)
+	hashData(h, ds)
+	h.Sum(key[:0])
+	return key
 }
 
 // newTargets prepares the decisions of o's teachers among classes on n samples of a shape.
@@ -78,7 +113,9 @@ func newTargets(shape []int, n, classes int, o *Options) (*targets, error) {
 	soft.Name = "soft"
 	t := &targets{g: g, opt: EvalOptions{Threads: o.Threads, Logits: true, Plan: &plan.Options{CPU: o.CPU}}, classes: classes}
 	if _, views := o.augmented(); views > 0 && views*n <= maxTargets/4/max(1, classes) {
-		t.soft = make([][]float32, views)
+		if t.soft = o.Soft; t.soft == nil {
+			t.soft = &Soft{}
+		}
 		return t, nil
 	}
 	t.sessions = map[int]*plan.Session{}
@@ -134,14 +171,13 @@ func (t *targets) fill(ctx context.Context, q []float32, b *batches, x *batch, v
 // of is the decisions on a version of all samples. They are made for all at once, in the
 // order of the dataset: a run that is resumed finds the same.
 func (t *targets) of(ctx context.Context, b *batches, version int) ([]float32, error) {
-	if t.soft[version] == nil {
+	return t.soft.of(t.key, version, max(1, b.views), func() ([]float32, error) {
 		e, err := Evaluate(ctx, t.g, &view{b.ds, b, version, make([]float32, len(b.tmp))}, t.opt)
 		if err != nil {
 			return nil, fmt.Errorf("train: a teacher: %w", err)
 		}
-		t.soft[version] = e.Logits
-	}
-	return t.soft[version], nil
+		return e.Logits, nil
+	})
 }
 
 // view is a version of a dataset's samples, read by one at a time.

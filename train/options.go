@@ -83,6 +83,8 @@ type Options struct {
 	// Teachers are models of the same input and as many logits; they are not changed, and
 	// part of a checkpoint's identity.
 	Teachers []*graph.Graph `json:"-"`
+	// Soft keeps their decisions for other runs; nil: they are asked anew.
+	Soft *Soft `json:"-"`
 	// Extra returns a scalar that is added to the loss; it appends nodes to l.Graph.
 	Extra func(l Loss) (*graph.Value, error) `json:"-"`
 	// Threads is the number of workers, 0: the physical cores.

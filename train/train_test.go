@@ -760,6 +760,59 @@ func TestMimicry(t *testing.T) {
 	}
 }
 
+// TestSoft holds that runs which share what teachers said give the bytes that they give alone, that it is asked for but once, and that
+// what other teachers said, or about other versions, is not taken for it.
+func TestSoft(t *testing.T) {
+	ctx := context.Background()
+	ds := newBlobs(70, 4, 1, 1, 6, 6)
+	net := func(seed uint64) *graph.Graph {
+		return newNet(seed, tensor.Float32, 1, 6, 6).add("Flatten", nil).fc("fc", 36, 4).done()
+	}
+	run := func(o Options, soft *Soft) []byte {
+		g := net(1)
+		Promote(g)
+		o.Epochs, o.Batch, o.Distill, o.Temperature, o.Views, o.Soft = 3, 16, 0.7, 2, 2, soft
+		if _, err := Run(ctx, g, ds, o); err != nil {
+			t.Fatal(err)
+		}
+		var b []byte
+		for _, v := range g.Values() {
+			if x := v.Tensor(); x != nil {
+				b = append(b, x.Bytes()...)
+			}
+		}
+		return b
+	}
+	o := Options{Augment: "shift1", Teachers: []*graph.Graph{net(7)}}
+	var soft Soft
+	alone := run(o, nil)
+	for range 2 {
+		if !bytes.Equal(run(o, &soft), alone) {
+			t.Fatal("other bytes with decisions that are shared")
+		}
+	}
+	for _, v := range soft.by {
+		clear(v)
+	}
+	if bytes.Equal(run(o, &soft), alone) {
+		t.Error("the teacher was asked again")
+	}
+	for name, change := range map[string]func(o *Options){
+		"another teacher":      func(o *Options) { o.Teachers = []*graph.Graph{net(8)} },
+		"another seed":         func(o *Options) { o.Seed = 5 },
+		"another augmentation": func(o *Options) { o.Augment = "shift2" },
+		"no augmentation":      func(o *Options) { o.Augment = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := o
+			change(&o)
+			if !bytes.Equal(run(o, &soft), run(o, nil)) {
+				t.Error("other bytes with decisions that are shared")
+			}
+		})
+	}
+}
+
 // TestDistillation holds that a student comes to decide as its teacher, and that teachers are part of a checkpoint's identity.
 func TestDistillation(t *testing.T) {
 	teacher := mlp(3, tensor.Float32)

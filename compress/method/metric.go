@@ -103,12 +103,13 @@ type Eval struct {
 	Margin []float32
 }
 
-// Reference keeps what the float model gives for a dataset.
+// Reference keeps what the float model gives for the choice split, and what teachers say about the training part.
 type Reference struct {
 	mu     sync.Mutex
 	n      int // samples
 	logits []float32
 	outs   [][]float32 // of every output, all samples
+	soft   train.Soft
 }
 
 // maxReference is how many bytes of the float model's outputs are kept; where there are more

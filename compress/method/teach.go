@@ -16,6 +16,9 @@ func (s *State) Teach(o *train.Options) error {
 		if o.Teachers = s.Teachers; len(o.Teachers) == 0 {
 			o.Teachers = []*graph.Graph{s.Float}
 		}
+		if s.Reference != nil {
+			o.Soft = &s.Reference.soft
+		}
 	}
 	if o.Mimic == nil || o.Mimic.Of != nil {
 		return nil

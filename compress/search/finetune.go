@@ -22,7 +22,7 @@ func (r *runner) finetune(ctx context.Context) error {
 		untrained = 0.25 // share of the time that is not for training
 		slowest   = 0.1  // share of the time that an epoch may take
 	)
-	epoch, err := r.epoch(ctx, slowest)
+	epoch, err := r.epoch(ctx, r.start, r.fit(r.start), slowest)
 	if errors.Is(err, train.ErrNoGradient) || errors.Is(err, errSlow) {
 		r.refuse("fine-tuning", err.Error())
 		return r.mix(ctx)
@@ -30,6 +30,7 @@ func (r *runner) finetune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.trains = true
 	if err := r.part(ctx, untrained, r.mix); err != nil && !errors.Is(err, errLate) {
 		return err
 	}
@@ -53,17 +54,19 @@ func (r *runner) part(ctx context.Context, share float64, do func(context.Contex
 // errSlow says that training takes too long.
 var errSlow = errors.New("there is no time for training")
 
-// epoch is what an epoch of training takes, 0 where nobody asks, since there is no deadline. It is an error where no gradient reaches
-// a weight, and errSlow where it takes more than a share of the time.
-func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error) {
-	s := r.start.Clone()
+// epoch is what an epoch of training a state takes, judged by a part of one; 0 where nobody asks, since there is no deadline. It is an error where no
+// gradient reaches a weight, and errSlow where it takes more than a share of the time.
+func (r *runner) epoch(ctx context.Context, from *method.State, set map[string]any, share float64) (time.Duration, error) {
+	const part = 4 // of an epoch, one
+	s := from.Clone()
 	s.Memo = nil
-	set := r.fit(s)
+	set = maps.Clone(set)
 	set["epochs"] = 1
 	within, end := ctx, func() {}
 	if r.o.Deadline.IsZero() { // whether it can be done at all
 		s.Train = method.First(s.Train, 1)
 	} else {
+		s.Train = some(s.Train, max(1, s.Train.Len()/part))
 		within, end = context.WithTimeout(ctx, time.Duration(share*float64(time.Until(r.o.Deadline))))
 	}
 	defer end()
@@ -81,8 +84,10 @@ func (r *runner) epoch(ctx context.Context, share float64) (time.Duration, error
 			tell(e)
 		}
 	}
-	switch err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods); {
-	case err != nil && within.Err() != nil && ctx.Err() == nil:
+	err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods)
+	took = time.Duration(float64(took) * float64(from.Train.Len()) / float64(s.Train.Len()))
+	switch {
+	case err != nil && within.Err() != nil && ctx.Err() == nil, !r.o.Deadline.IsZero() && err == nil && float64(took) > share*float64(time.Until(r.o.Deadline)):
 		return 0, fmt.Errorf("%w: an epoch takes more than %.0f%% of what there is", errSlow, 100*share)
 	case err != nil:
 		return 0, err
@@ -126,6 +131,9 @@ func (r *runner) fit(s *method.State) map[string]any {
 	return set
 }
 
+// tight is how many bits a weight takes in the smallest that holds where a network is crowded: it takes longer to give in, and in the end more.
+const tight = 2
+
 // fitting looks for levels that are trained.
 type fitting struct {
 	r       *runner
@@ -136,12 +144,15 @@ type fitting struct {
 	full    int            // epochs of a fit where there is no deadline
 	epoch   time.Duration  // what one takes
 	sized   bool           // what is nearest to the model within the size is wanted
+	best    float64        // bytes of the smallest that holds
+	crowded bool           // it has no weights to spare
+	roomy   bool           // it has many
 	beside  float64        // bytes that are no levels
 }
 
 // levels trains few levels, with the model as it came as the teacher where there is no other, in fewer and fewer bytes as long as the promise holds, then
 // in numbers of bytes between. A fit goes on from the last that held, so that what it learned is not lost. Where there is a deadline, what is left of the
-// time is divided among few fits.
+// time is divided among few fits, more where the model has weights to spare.
 func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 	f := &fitting{r: r, epoch: epoch, sized: r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1)}
 	err := f.begin(ctx)
@@ -156,10 +167,32 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 
 // begin makes what fits begin with.
 func (f *fitting) begin(ctx context.Context) (err error) {
-	const deep = 3 // convolutions; normalisations change nothing for LeNet-5, which never had any
+	const (
+		deep  = 3 // convolutions; normalisations change nothing for LeNet-5, which never had any
+		full  = 3 // bits that a weight takes where none goes
+		views = 8 // of images, to those of a network that has weights to spare
+	)
 	r := f.r
 	if f.from, f.through, err = r.thin(ctx); err != nil {
 		return err
+	}
+	all := float64(f.from.Weights())
+	f.best = float64(r.f.Candidates[r.chosen].Bytes)
+	if r.chosen == 0 { // nothing holds yet: more than levels take
+		f.best = min(f.best, all/2)
+	}
+	f.crowded = r.chosen > 0 && 8*f.best >= tight*all
+	if f.roomy = r.chosen > 0 && !f.crowded; f.sized {
+		f.roomy = 8*float64(r.o.Target) < tight*all
+	}
+	slim := false
+	if f.roomy && r.may("channels") {
+		if slim, err = f.slim(ctx); err != nil {
+			return err
+		}
+	}
+	if f.roomy {
+		f.best = min(f.best, full*float64(f.from.Weights())/8)
 	}
 	if f.beside, err = r.beside(f.from); err != nil {
 		return err
@@ -175,26 +208,79 @@ func (f *fitting) begin(ctx context.Context) (err error) {
 	f.set = r.fit(f.from)
 	f.full = f.set["epochs"].(int)
 	if r.o.Fit.Augment == "" {
-		f.set["augment"], err = r.augment(ctx)
+		if f.set["augment"], err = r.augment(ctx); err != nil {
+			return err
+		}
+	}
+	if f.roomy {
+		f.set["views"] = views                          // teachers would take most of the time
+		if r.o.Fit.LR == 0 && r.o.Fit.Optimizer == "" { // it stands more
+			f.set["lr"], f.set["early"] = 2e-3, 2.0
+		}
+	}
+	if slim {
+		f.epoch, err = r.epoch(ctx, f.from, f.set, 1)
 	}
 	return err
+}
+
+// slim removes the channels that matter least of a model that has weights to spare, as many as leave it most of what it knows before anything is
+// trained: what is left trains sooner, and has fewer places to tell the coder. Of one that has seen the images to choose by, as few as leave it what it knows
+// by heart. It reports whether it did.
+func (f *fitting) slim(ctx context.Context) (bool, error) {
+	const (
+		images = 512
+		much   = 0.1 // of the metric
+		little = 0.01
+	)
+	r, most := f.r, much
+	switch seen, err := r.seen(ctx); {
+	case err != nil:
+		return false, err
+	case seen:
+		most = little
+	}
+	for _, share := range []float64{0.75, 0.5, 0.25} {
+		st := method.Step{Method: "channels", Set: map[string]any{"score": "taylor", "by": "global", "sparsity": method.Uniform(share), "images": images}}
+		s := f.from.Clone()
+		if err := r.apply(ctx, "fewer channels", s, []method.Step{st}); err != nil {
+			if ctx.Err() == nil && !errors.Is(err, errLate) {
+				r.refuse("removing channels before training", err.Error())
+				return false, nil
+			}
+			return false, err
+		}
+		if e := s.Stages[len(s.Stages)-1].Choice; r.base.Value-e.Value <= most && s.Weights() < f.from.Weights() {
+			f.from, f.through = s, append(f.through, st)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// seen reports whether the model is as often wrong about images to train on as about those to choose by: as far as one can tell it has seen both.
+func (r *runner) seen(ctx context.Context) (bool, error) {
+	const sure = 2 // standard errors
+	s := r.start.Clone()
+	s.Choice, s.Reference, s.Memo = some(s.Train, s.Choice.Len()), &method.Reference{}, nil
+	e, err := s.Measure(ctx, s.Graph)
+	if err != nil {
+		return false, err
+	}
+	return r.base.Error-e.Error <= sure*math.Sqrt((r.base.Error+e.Error)/float64(max(1, e.N))), nil
 }
 
 // run trains levels in one number of bytes after another.
 func (f *fitting) run(ctx context.Context) error {
 	const (
-		tight   = 2   // bits that a weight takes in the smallest that holds: such a network is crowded, and takes longer to give in
 		near    = 1.1 // bytes that hold, of those that fail, at which it ends
 		least   = 4   // epochs
 		longest = 6   // epochs where there is time, of what they are without a deadline
 	)
 	r := f.r
-	best, fails := float64(r.f.Candidates[r.chosen].Bytes), 0.0
-	if r.chosen == 0 { // nothing holds yet: more than levels take
-		best = min(best, float64(f.from.Weights())/2)
-	}
-	planned, first := fits(f.full, f.left(), r.chosen > 0 && 8*best >= tight*float64(f.from.Weights()), f.sized)
-	bytes := first * best
+	fails := 0.0
+	planned, each, first := fits(f.full, f.left(), f.crowded, f.sized)
+	bytes := first * f.best
 	if f.sized {
 		bytes = float64(r.o.Target)
 	}
@@ -219,18 +305,18 @@ func (f *fitting) run(ctx context.Context) error {
 		case f.sized: // once more, now that the bytes beside levels are known
 			continue
 		case ok:
-			best = min(best, float64(c.Bytes))
+			f.best = min(f.best, float64(c.Bytes))
 		default:
 			fails = max(fails, float64(c.Bytes))
 		}
-		if best < near*fails {
+		if f.best < near*fails {
 			return nil
 		}
-		bytes = r.promising(c)
-		if bytes <= fails || bytes >= best {
-			bytes = math.Sqrt(fails * best)
+		bytes = r.promising(c, f.roomy)
+		if bytes <= fails || bytes >= f.best {
+			bytes = math.Sqrt(fails * f.best)
 		}
-		if !r.o.Deadline.IsZero() && k+1 == planned && planned < mostFits && f.left() >= f.full/2 { // an epoch took less than it was thought to
+		if !r.o.Deadline.IsZero() && k+1 == planned && planned < mostFits && f.left() >= max(least, each/2) { // an epoch took less than it was thought to
 			planned++
 		}
 	}
@@ -295,43 +381,50 @@ func (f *fitting) once(ctx context.Context, k int, bytes float64, epochs, least 
 // mostFits is how many fits of levels there are at most.
 const mostFits = 6
 
-// fits is how many fits of levels are planned for the epochs that are left (math.MaxInt: no deadline), of which one has full where there is time,
-// and in what share of the bytes of the smallest that holds the first is: of a network that is crowded in more, and in the fewer the longer it is.
+// fits is how many fits of levels are planned for the epochs that are left (math.MaxInt: no deadline), how many epochs one has at least where there is time,
+// and in what share of the bytes of the smallest that holds the first is. A network that is crowded has fits of full epochs, in more bytes, and in the fewer
+// the longer the first is; one that is not has more of them that are shorter, each of which begins with what the one before learned.
 // Where it is sized a crowded one has as many fits as others, since the first only tells what is beside levels.
-func fits(full, left int, crowded, sized bool) (planned int, first float64) {
+func fits(full, left int, crowded, sized bool) (planned, each int, first float64) {
 	const (
-		few  = 2 // where there is no time for more; of a network that is crowded, one
-		less = 0.4
-		more = 0.6  // where a fit is less than half of a full one
-		most = 0.85 // of a network that is crowded; the fourth root of its epochs counts
-		edge = 0.9
+		few   = 2 // where there is no time for more; of a network that is crowded, one
+		brief = 2 // of full epochs, one
+		less  = 0.5
+		more  = 0.65 // where a fit has fewer epochs than that
+		most  = 0.85 // of a network that is crowded; the fourth root of its epochs counts
+		edge  = 0.9
 	)
 	least := few
-	if crowded && !sized {
-		least = 1
+	if each = max(1, full/brief); crowded {
+		each = full
+		if !sized {
+			least = 1
+		}
 	}
-	planned = min(max(left/full, least), mostFits)
-	each := full
+	planned = min(max(left/each, least), mostFits)
+	long := full
 	if left < math.MaxInt {
-		each = left / planned
+		long = left / planned
 	}
 	switch {
 	case crowded:
-		return planned, min(most*math.Pow(float64(full)/float64(max(1, each)), 0.25), edge)
-	case each < full/2:
-		return planned, more
+		return planned, each, min(most*math.Pow(float64(full)/float64(max(1, long)), 0.25), edge)
+	case long < each:
+		return planned, each, more
 	}
-	return planned, less
+	return planned, each, less
 }
 
 // promising is in how many bytes a model is likely to keep the promise, just, as one in some bytes strains it.
-func (r *runner) promising(c Candidate) float64 {
+func (r *runner) promising(c Candidate, roomy bool) float64 {
 	const (
-		aim    = 0.85
-		power  = 1.5 // what is lost falls with bytes to the power of this, about
 		fewest = 0.4
 		most   = 1.8
 	)
+	aim, power := 0.85, 1.5 // what is lost falls with bytes to the power of this, about
+	if roomy {              // most of what is lost is lost by few epochs
+		aim, power = 0.95, 0.5
+	}
 	x := math.Pow(r.strain(c)/aim, 1/power)
 	if r.holds(c) {
 		return float64(c.Bytes) * min(max(x, fewest), 0.92)
@@ -339,11 +432,12 @@ func (r *runner) promising(c Candidate) float64 {
 	return float64(c.Bytes) * min(max(x, 1.08), most)
 }
 
-// augment is what may be done to images without the model minding much: what it decides about them falls by a little at most.
+// augment is what may be done to images without the model minding much: its loss hardly grows.
 // What a model was not trained on it need not learn while it is made small.
 func (r *runner) augment(ctx context.Context) (string, error) {
 	const (
-		little = 0.02 // of the metric
+		little = 0.2   // of the loss
+		least  = 0.005 // nats, where that is nearly nothing
 		images = 2048
 		eighth = 8 // of the width
 	)
@@ -354,16 +448,16 @@ func (r *runner) augment(ctx context.Context) (string, error) {
 		return "none", nil
 	}
 	ds := some(s.Choice, images)
-	value := func(augment string) (float64, error) {
+	loss := func(augment string) (float64, error) {
 		a, err := train.Augmented(ds, train.Options{Augment: augment, Seed: s.Seed})
 		if err != nil {
 			return 0, err
 		}
 		s.Choice = a
 		e, err := s.Measure(ctx, s.Graph)
-		return e.Value, err
+		return e.Loss, err
 	}
-	plain, err := value("none")
+	plain, err := loss("none")
 	if err != nil {
 		return "", err
 	}
@@ -373,11 +467,11 @@ func (r *runner) augment(ctx context.Context) (string, error) {
 		tried = append(tried, fmt.Sprintf("shift%d", p))
 	}
 	for _, a := range tried {
-		x, err := value(a)
+		x, err := loss(a)
 		if err != nil {
 			return "", err
 		}
-		if x < plain-little {
+		if x > plain*(1+little)+least {
 			continue
 		}
 		if out = append(out, a); a != "flip" {

@@ -98,7 +98,7 @@ func TestEpoch(t *testing.T) {
 			if c.time > 0 {
 				r.o.Deadline = time.Now().Add(c.time)
 			}
-			d, err := r.epoch(t.Context(), c.share)
+			d, err := r.epoch(t.Context(), s, r.fit(s), c.share)
 			if slow := errors.Is(err, errSlow); slow != c.slow || !slow && err != nil || (d > 0) != (c.time > 0 && !c.slow) {
 				t.Errorf("%v, %v", d, err)
 			}
@@ -183,14 +183,65 @@ func TestLevelsUnfold(t *testing.T) {
 	}
 }
 
+// TestSlim: of a model that has room the channels go that nobody misses, of one that has none nothing does.
+func TestSlim(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		hidden, needed int     // channels: that there are, that see something
+		most           float32 // of what they see together, that makes class 1
+		left           int
+	}{
+		{"most see nothing", 32, 2, 0.6, 8},
+		{"three of four are needed", 32, 32, 0.6, 24},
+		{"all are needed", 32, 32, 0.95, 32},
+		{"there are no more than a kernel works on", 8, 2, 0.6, 8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := halves{}.decides()
+			g := s.Graph
+			flat := g.Nodes[0]
+			in, out := tensor.New(tensor.Float32, 64, c.hidden), tensor.New(tensor.Float32, c.hidden, 2)
+			for k := range c.hidden {
+				if k < c.needed { // a pixel of the upper half each
+					tensor.Of[float32](in)[k*c.hidden+k] = 1
+				}
+				tensor.Of[float32](out)[2*k+1] = 1
+			}
+			g.Nodes = g.Nodes[:1]
+			x := g.Add("", "MatMul", nil, flat.Out[0], g.NewConst("in", in))
+			x = g.Add("", "MatMul", nil, g.Add("", "Relu", nil, x), g.NewConst("out", out))
+			y := g.Add("", "Add", nil, x, g.NewConst("bias", tensor.From([]float32{c.most * float32(c.needed), 0}, 2)))
+			y.Name, g.Outputs = "y", []*graph.Value{y}
+			s.Float, s.Layers = g, method.FindLayers(g, "")
+			f := &fitting{r: anHour(t, s), from: s}
+			ok, err := f.slim(t.Context())
+			if err != nil || ok != (c.left < c.hidden) {
+				t.Fatalf("%v, %v", ok, err)
+			}
+			if got, want := f.from.Weights(), c.left*66; got != want {
+				t.Errorf("%d weights left, want %d", got, want)
+			}
+			if ok != (len(f.through) == 1) {
+				t.Errorf("through %v", f.through)
+			}
+		})
+	}
+}
+
 // TestPromising: what keeps the promise is followed by fewer bytes, also where it strains it, what does not by more.
 func TestPromising(t *testing.T) {
 	r := &runner{o: Options{MaxDrop: 0.01}}
-	for _, c := range []struct{ drop, from, to float64 }{
-		{-0.001, 400, 400}, {0, 400, 400}, {0.0035, 600, 800}, {slack * 0.01, 900, 930}, {0.0072, 1080, 1150}, {0.02, 1500, 1800}, {0.9, 1800, 1800},
+	for _, c := range []struct {
+		drop     float64
+		roomy    bool
+		from, to float64
+	}{
+		{-0.001, false, 400, 400}, {0, false, 400, 400}, {0.0035, false, 600, 800}, {slack * 0.01, false, 900, 930}, {0.0072, false, 1080, 1150},
+		{0.02, false, 1500, 1800}, {0.9, false, 1800, 1800},
+		{0, true, 400, 400}, {0.0056, true, 650, 750}, {slack * 0.01, true, 900, 930}, {0.0077, true, 1250, 1400}, {0.9, true, 1800, 1800},
 	} {
-		if got := r.promising(Candidate{Bytes: 1000, Drop: c.drop}); got < c.from || got > c.to {
-			t.Errorf("1000 bytes with a drop of %v: %.0f next, want %v to %v", c.drop, got, c.from, c.to)
+		if got := r.promising(Candidate{Bytes: 1000, Drop: c.drop}, c.roomy); got < c.from || got > c.to {
+			t.Errorf("1000 bytes with a drop of %v (roomy: %v): %.0f next, want %v to %v", c.drop, c.roomy, got, c.from, c.to)
 		}
 	}
 }
@@ -203,19 +254,19 @@ func TestFits(t *testing.T) {
 		planned        int
 		first          float64
 	}{
-		{"no deadline", 20, math.MaxInt, false, false, mostFits, 0.4},
+		{"no deadline", 20, math.MaxInt, false, false, mostFits, 0.5},
 		{"no deadline, crowded", 20, math.MaxInt, true, false, mostFits, 0.85},
-		{"time for three", 20, 70, false, false, 3, 0.4},
-		{"time for one is shared by two", 20, 20, false, false, 2, 0.4},
-		{"two short ones take more", 20, 14, false, false, 2, 0.6},
+		{"time for three", 20, 34, false, false, 3, 0.5},
+		{"time for two", 20, 20, false, false, 2, 0.5},
+		{"two short ones take more", 20, 19, false, false, 2, 0.65},
 		{"crowded, one", 20, 35, true, false, 1, 0.85 * math.Pow(20./35, 0.25)},
 		{"crowded, one that is short", 20, 5, true, false, 1, 0.9},
 		{"crowded, to a size", 20, 20, true, true, 2, 0.9},
-		{"no time at all", 20, 0, false, false, 2, 0.6},
+		{"no time at all", 20, 0, false, false, 2, 0.65},
 		{"none, crowded", 20, 0, true, false, 1, 0.9},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			planned, first := fits(c.full, c.left, c.crowded, c.sized)
+			planned, _, first := fits(c.full, c.left, c.crowded, c.sized)
 			if planned != c.planned || math.Abs(first-c.first) > 1e-12 {
 				t.Errorf("%d of %v, want %d of %v", planned, first, c.planned, c.first)
 			}

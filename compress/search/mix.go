@@ -62,6 +62,10 @@ func (r *runner) mix(ctx context.Context) error {
 	}
 	r.until(0.42)
 	err = m.look(ctx)
+	if r.trains && !r.o.Deadline.IsZero() && err == nil && m.best != nil && 8*m.bytes() < tight*int64(base.Weights()) {
+		r.f.Table = m.t.rows(m.best.pick)
+		return m.finish(ctx, true) // training goes further than what follows
+	}
 	all := []*mixer{m} // what is likely to be the best first
 	if err == nil && m.best != nil {
 		t, e := m.thinned(ctx, m.best.pick, 0)

@@ -184,6 +184,7 @@ type runner struct {
 	// What makes models as fast as is asked for, where floats are not: channels that go, and integers, which come last.
 	slim, ints []method.Step
 	reserve    float64 // of the promise, for integers
+	trains     bool    // levels are trained in the end
 }
 
 func (r *runner) may(name string) bool {
