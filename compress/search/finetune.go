@@ -390,7 +390,6 @@ func fits(full, left int, crowded, sized bool) (planned, each int, first float64
 		few   = 2 // where there is no time for more; of a network that is crowded, one
 		brief = 2 // of full epochs, one
 		less  = 0.5
-		more  = 0.65 // where a fit has fewer epochs than that
 		most  = 0.85 // of a network that is crowded; the fourth root of its epochs counts
 		edge  = 0.9
 	)
@@ -402,17 +401,14 @@ func fits(full, left int, crowded, sized bool) (planned, each int, first float64
 		}
 	}
 	planned = min(max(left/each, least), mostFits)
+	if !crowded {
+		return planned, each, less
+	}
 	long := full
 	if left < math.MaxInt {
 		long = left / planned
 	}
-	switch {
-	case crowded:
-		return planned, each, min(most*math.Pow(float64(full)/float64(max(1, long)), 0.25), edge)
-	case long < each:
-		return planned, each, more
-	}
-	return planned, each, less
+	return planned, each, min(most*math.Pow(float64(full)/float64(max(1, long)), 0.25), edge)
 }
 
 // promising is in how many bytes a model is likely to keep the promise, just, as one in some bytes strains it.

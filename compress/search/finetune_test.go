@@ -258,11 +258,11 @@ func TestFits(t *testing.T) {
 		{"no deadline, crowded", 20, math.MaxInt, true, false, mostFits, 0.85},
 		{"time for three", 20, 34, false, false, 3, 0.5},
 		{"time for two", 20, 20, false, false, 2, 0.5},
-		{"two short ones take more", 20, 19, false, false, 2, 0.65},
+		{"two short ones", 20, 19, false, false, 2, 0.5},
 		{"crowded, one", 20, 35, true, false, 1, 0.85 * math.Pow(20./35, 0.25)},
 		{"crowded, one that is short", 20, 5, true, false, 1, 0.9},
 		{"crowded, to a size", 20, 20, true, true, 2, 0.9},
-		{"no time at all", 20, 0, false, false, 2, 0.65},
+		{"no time at all", 20, 0, false, false, 2, 0.5},
 		{"none, crowded", 20, 0, true, false, 1, 0.9},
 	} {
 		t.Run(c.name, func(t *testing.T) {
