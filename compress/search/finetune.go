@@ -218,8 +218,12 @@ func (f *fitting) begin(ctx context.Context) (err error) {
 			f.set["lr"], f.set["early"] = 2e-3, 2.0
 		}
 	}
-	if slim {
-		f.epoch, err = r.epoch(ctx, f.from, f.set, 1)
+	if !slim {
+		return nil
+	}
+	if f.epoch, err = r.epoch(ctx, f.from, f.set, 1); errors.Is(err, errSlow) {
+		r.refuse("fine-tuning", err.Error())
+		return errLate
 	}
 	return err
 }

@@ -183,6 +183,42 @@ func TestLevelsUnfold(t *testing.T) {
 	}
 }
 
+// hiddenHalves tells halves apart by hidden channels, of which the first few see a pixel of the upper half each and the rest nothing: class 1 is
+// more than the share most of what they see together.
+func hiddenHalves(hidden, seeing int, most float32) *method.State {
+	s := halves{}.decides()
+	g := s.Graph
+	in, out := tensor.New(tensor.Float32, 64, hidden), tensor.New(tensor.Float32, hidden, 2)
+	for k := range hidden {
+		if k < seeing {
+			tensor.Of[float32](in)[k*hidden+k] = 1
+		}
+		tensor.Of[float32](out)[2*k+1] = 1
+	}
+	g.Nodes = g.Nodes[:1]
+	x := g.Add("", "MatMul", nil, g.Nodes[0].Out[0], g.NewConst("in", in))
+	x = g.Add("", "MatMul", nil, g.Add("", "Relu", nil, x), g.NewConst("out", out))
+	y := g.Add("", "Add", nil, x, g.NewConst("bias", tensor.From([]float32{most * float32(seeing), 0}, 2)))
+	y.Name, g.Outputs = "y", []*graph.Value{y}
+	s.Float, s.Layers = g, method.FindLayers(g, "")
+	return s
+}
+
+// TestLevelsLate: a search whose time is over before a model that has room has trained anything keeps what it has, wherever that happens.
+func TestLevelsLate(t *testing.T) {
+	for _, left := range []time.Duration{0, 1, 2, 4, 8, 16, 32, 64} {
+		t.Run(fmt.Sprint(left), func(t *testing.T) {
+			r := anHour(t, hiddenHalves(32, 2, 0.6))
+			r.f.Candidates, r.chosen = append(r.f.Candidates, Candidate{Bytes: 20}), 1
+			r.o.Deadline = time.Now().Add(left * time.Millisecond)
+			r.limit = r.o.Deadline
+			if err := r.levels(t.Context(), time.Minute); err != nil || len(r.f.Candidates) == 2 && len(r.f.Refused) == 0 {
+				t.Errorf("%v, %d candidates, refused %v", err, len(r.f.Candidates), r.f.Refused)
+			}
+		})
+	}
+}
+
 // TestSlim: of a model that has room the channels go that nobody misses, of one that has none nothing does.
 func TestSlim(t *testing.T) {
 	for _, c := range []struct {
@@ -197,22 +233,7 @@ func TestSlim(t *testing.T) {
 		{"there are no more than a kernel works on", 8, 2, 0.6, 8},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := halves{}.decides()
-			g := s.Graph
-			flat := g.Nodes[0]
-			in, out := tensor.New(tensor.Float32, 64, c.hidden), tensor.New(tensor.Float32, c.hidden, 2)
-			for k := range c.hidden {
-				if k < c.needed { // a pixel of the upper half each
-					tensor.Of[float32](in)[k*c.hidden+k] = 1
-				}
-				tensor.Of[float32](out)[2*k+1] = 1
-			}
-			g.Nodes = g.Nodes[:1]
-			x := g.Add("", "MatMul", nil, flat.Out[0], g.NewConst("in", in))
-			x = g.Add("", "MatMul", nil, g.Add("", "Relu", nil, x), g.NewConst("out", out))
-			y := g.Add("", "Add", nil, x, g.NewConst("bias", tensor.From([]float32{c.most * float32(c.needed), 0}, 2)))
-			y.Name, g.Outputs = "y", []*graph.Value{y}
-			s.Float, s.Layers = g, method.FindLayers(g, "")
+			s := hiddenHalves(c.hidden, c.needed, c.most)
 			f := &fitting{r: anHour(t, s), from: s}
 			ok, err := f.slim(t.Context())
 			if err != nil || ok != (c.left < c.hidden) {
