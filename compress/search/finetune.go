@@ -134,6 +134,9 @@ func (r *runner) fit(s *method.State) map[string]any {
 // tight is how many bits a weight takes in the smallest that holds where a network is crowded: it takes longer to give in, and in the end more.
 const tight = 2
 
+// unpruned is how many bits a weight takes as one of few levels where none goes, about.
+const unpruned = 3
+
 // fitting looks for levels that are trained.
 type fitting struct {
 	r       *runner
@@ -169,7 +172,6 @@ func (r *runner) levels(ctx context.Context, epoch time.Duration) error {
 func (f *fitting) begin(ctx context.Context) (err error) {
 	const (
 		deep  = 3 // convolutions; normalisations change nothing for LeNet-5, which never had any
-		full  = 3 // bits that a weight takes where none goes
 		views = 8 // of images, to those of a network that has weights to spare
 	)
 	r := f.r
@@ -192,7 +194,7 @@ func (f *fitting) begin(ctx context.Context) (err error) {
 		}
 	}
 	if f.roomy {
-		f.best = min(f.best, full*float64(f.from.Weights())/8)
+		f.best = min(f.best, unpruned*float64(f.from.Weights())/8)
 	}
 	if f.beside, err = r.beside(f.from); err != nil {
 		return err
@@ -253,6 +255,9 @@ func (f *fitting) slim(ctx context.Context) (bool, error) {
 				return false, nil
 			}
 			return false, err
+		}
+		if f.sized && unpruned*int64(s.Weights())/8 < r.o.Target { // which all of it may be used for
+			continue
 		}
 		if e := s.Stages[len(s.Stages)-1].Choice; r.base.Value-e.Value <= most && s.Weights() < f.from.Weights() {
 			f.from, f.through = s, append(f.through, st)

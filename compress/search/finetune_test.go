@@ -225,16 +225,20 @@ func TestSlim(t *testing.T) {
 		name           string
 		hidden, needed int     // channels: that there are, that see something
 		most           float32 // of what they see together, that makes class 1
+		target         int64   // bytes that are wanted
 		left           int
 	}{
-		{"most see nothing", 32, 2, 0.6, 8},
-		{"three of four are needed", 32, 32, 0.6, 24},
-		{"all are needed", 32, 32, 0.95, 32},
-		{"there are no more than a kernel works on", 8, 2, 0.6, 8},
+		{"most see nothing", 32, 2, 0.6, 0, 8},
+		{"most see nothing, and few bytes are wanted", 32, 2, 0.6, 150, 8},
+		{"most see nothing, and more bytes are wanted than a quarter takes", 32, 2, 0.6, 250, 16},
+		{"three of four are needed", 32, 32, 0.6, 0, 24},
+		{"all are needed", 32, 32, 0.95, 0, 32},
+		{"there are no more than a kernel works on", 8, 2, 0.6, 0, 8},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := hiddenHalves(c.hidden, c.needed, c.most)
-			f := &fitting{r: anHour(t, s), from: s}
+			f := &fitting{r: anHour(t, s), from: s, sized: c.target > 0}
+			f.r.o.Target = c.target
 			ok, err := f.slim(t.Context())
 			if err != nil || ok != (c.left < c.hidden) {
 				t.Fatalf("%v, %v", ok, err)
