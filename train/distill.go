@@ -72,11 +72,11 @@ type Soft struct {
 	by  [][]float32 // by version, nil: not seen yet
 }
 
-// of is what is kept of a version among so many, or what ask says about it.
+// of is what is kept of a version, of so many as the key says, or what ask says about it.
 func (s *Soft) of(key [32]byte, version, versions int, ask func() ([]float32, error)) (soft []float32, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.key != key || len(s.by) != versions {
+	if s.key != key {
 		s.key, s.by = key, make([][]float32, versions)
 	}
 	if s.by[version] == nil {
@@ -171,7 +171,7 @@ func (t *targets) fill(ctx context.Context, q []float32, b *batches, x *batch, v
 // of is the decisions on a version of all samples. They are made for all at once, in the
 // order of the dataset: a run that is resumed finds the same.
 func (t *targets) of(ctx context.Context, b *batches, version int) ([]float32, error) {
-	return t.soft.of(t.key, version, max(1, b.views), func() ([]float32, error) {
+	return t.soft.of(t.key, version, b.views, func() ([]float32, error) {
 		e, err := Evaluate(ctx, t.g, &view{b.ds, b, version, make([]float32, len(b.tmp))}, t.opt)
 		if err != nil {
 			return nil, fmt.Errorf("train: a teacher: %w", err)

@@ -73,7 +73,9 @@ func New(g *graph.Graph, ds Dataset, o Options) (*Trainer, error) {
 		if t.targets, err = newTargets(ds.Shape(), ds.Len(), b.classes, &o); err != nil {
 			return nil, err
 		}
-		t.targets.key = softKey(ds, &o)
+		if t.targets.soft != nil {
+			t.targets.key = softKey(ds, &o)
+		}
 	}
 	if t.prog, err = plan.NewProgram(b.g, plan.Options{Threads: o.Threads, CPU: o.CPU, Training: true}); err != nil {
 		return nil, err

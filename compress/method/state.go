@@ -35,7 +35,7 @@ type State struct {
 	Train, Choice train.Dataset
 	// Metric is what Measure measures; "" is Top1.
 	Metric Metric
-	// Reference keeps the float model's outputs on the choice split; nil: none yet.
+	// Reference keeps the float model's outputs on the choice split, and teachers' on the training part; nil: none yet.
 	Reference *Reference
 	// Teachers are what steps with distill train against; none: Float.
 	Teachers []*graph.Graph

@@ -63,11 +63,12 @@ func (r *runner) epoch(ctx context.Context, from *method.State, set map[string]a
 	set = maps.Clone(set)
 	set["epochs"] = 1
 	within, end := ctx, func() {}
+	allowed := time.Duration(share * float64(time.Until(r.o.Deadline)))
 	if r.o.Deadline.IsZero() { // whether it can be done at all
 		s.Train = method.First(s.Train, 1)
 	} else {
 		s.Train = some(s.Train, max(1, s.Train.Len()/part))
-		within, end = context.WithTimeout(ctx, time.Duration(share*float64(time.Until(r.o.Deadline))))
+		within, end = context.WithTimeout(ctx, allowed)
 	}
 	defer end()
 	var began time.Time
@@ -87,14 +88,12 @@ func (r *runner) epoch(ctx context.Context, from *method.State, set map[string]a
 	err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods)
 	took = time.Duration(float64(took) * float64(from.Train.Len()) / float64(s.Train.Len()))
 	switch {
-	case err != nil && within.Err() != nil && ctx.Err() == nil, !r.o.Deadline.IsZero() && err == nil && float64(took) > share*float64(time.Until(r.o.Deadline)):
-		return 0, fmt.Errorf("%w: an epoch takes more than %.0f%% of what there is", errSlow, 100*share)
-	case err != nil:
-		return 0, err
 	case r.o.Deadline.IsZero():
-		return 0, nil
+		return 0, err
+	case err != nil && within.Err() != nil && ctx.Err() == nil, err == nil && took > allowed:
+		return 0, fmt.Errorf("%w: an epoch takes more than %.0f%% of what there is", errSlow, 100*share)
 	}
-	return took, nil
+	return took, err
 }
 
 // fit is the arguments of training levels.
@@ -131,8 +130,11 @@ func (r *runner) fit(s *method.State) map[string]any {
 	return set
 }
 
-// tight is how many bits a weight takes in the smallest that holds where a network is crowded: it takes longer to give in, and in the end more.
-const tight = 2
+// crowded reports whether a network whose weights take so many bytes has none to spare: it takes longer to give in, and in the end more.
+func crowded(bytes int64, weights int) bool {
+	const tight = 2 // bits a weight
+	return 8*bytes >= tight*int64(weights)
+}
 
 // unpruned is how many bits a weight takes as one of few levels where none goes, about.
 const unpruned = 3
@@ -178,22 +180,20 @@ func (f *fitting) begin(ctx context.Context) (err error) {
 	if f.from, f.through, err = r.thin(ctx); err != nil {
 		return err
 	}
-	all := float64(f.from.Weights())
-	f.best = float64(r.f.Candidates[r.chosen].Bytes)
+	smallest, all := r.f.Candidates[r.chosen].Bytes, f.from.Weights()
+	f.best = float64(smallest)
 	if r.chosen == 0 { // nothing holds yet: more than levels take
-		f.best = min(f.best, all/2)
+		f.best = min(f.best, float64(all)/2)
 	}
-	f.crowded = r.chosen > 0 && 8*f.best >= tight*all
+	f.crowded = r.chosen > 0 && crowded(smallest, all)
 	if f.roomy = r.chosen > 0 && !f.crowded; f.sized {
-		f.roomy = 8*float64(r.o.Target) < tight*all
+		f.roomy = !crowded(r.o.Target, all)
 	}
 	slim := false
-	if f.roomy && r.may("channels") {
+	if f.roomy {
 		if slim, err = f.slim(ctx); err != nil {
 			return err
 		}
-	}
-	if f.roomy {
 		f.best = min(f.best, unpruned*float64(f.from.Weights())/8)
 	}
 	if f.beside, err = r.beside(f.from); err != nil {
@@ -240,6 +240,9 @@ func (f *fitting) slim(ctx context.Context) (bool, error) {
 		little = 0.01
 	)
 	r, most := f.r, much
+	if !r.may("channels") {
+		return false, nil
+	}
 	switch seen, err := r.seen(ctx); {
 	case err != nil:
 		return false, err

@@ -62,12 +62,10 @@ func (r *runner) mix(ctx context.Context) error {
 	}
 	r.until(0.42)
 	err = m.look(ctx)
-	if r.trains && !r.o.Deadline.IsZero() && err == nil && m.best != nil && 8*m.bytes() < tight*int64(base.Weights()) {
-		r.f.Table = m.t.rows(m.best.pick)
-		return m.finish(ctx, true) // training goes further than what follows
-	}
+	// Training goes further than what follows.
+	enough := r.trains && !r.o.Deadline.IsZero() && err == nil && m.best != nil && !crowded(m.bytes(), base.Weights())
 	all := []*mixer{m} // what is likely to be the best first
-	if err == nil && m.best != nil {
+	if err == nil && m.best != nil && !enough {
 		t, e := m.thinned(ctx, m.best.pick, 0)
 		if err = e; t != nil {
 			r.until(0.68)
@@ -93,7 +91,7 @@ func (r *runner) mix(ctx context.Context) error {
 		return err
 	}
 	r.until(0.78)
-	if err := m.finish(ctx, false); err != nil {
+	if err := m.finish(ctx, enough); err != nil || enough {
 		return err
 	}
 	for i, x := range all {
