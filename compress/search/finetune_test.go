@@ -298,3 +298,28 @@ func TestFits(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowest: a network whose size leaves it room loses channels before levels are trained, so that an epoch may be long at first.
+func TestSlowest(t *testing.T) {
+	weights := halves{}.decides().Weights()
+	for _, c := range []struct {
+		name    string
+		target  int64
+		drop    float64
+		methods []string
+		want    float64
+	}{
+		{"a drop", 0, 0.01, nil, 0.1},
+		{"a size with room", int64(weights) / 8, math.Inf(1), nil, 0.4},
+		{"a size without", int64(weights), math.Inf(1), nil, 0.1},
+		{"a size with room within a drop", int64(weights) / 8, 0.01, nil, 0.1},
+		{"channels that stay", int64(weights) / 8, math.Inf(1), []string{"trained"}, 0.1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &runner{start: halves{}.decides(), o: Options{Target: c.target, MaxDrop: c.drop, Methods: c.methods}}
+			if got := r.slowest(); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}

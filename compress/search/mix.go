@@ -47,7 +47,7 @@ func (r *runner) mix(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	nearest := r.o.Target > 0 && math.IsInf(r.o.MaxDrop, 1)
+	nearest := r.sized()
 	share := 0.3
 	if nearest { // little else is done
 		share = 0.8
