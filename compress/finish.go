@@ -121,10 +121,6 @@ const maxFlips = 500
 
 func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metric) error {
 	res := r.res
-	weights := 0
-	for _, l := range r.state.Layers {
-		weights += l.Weight.Len()
-	}
 	var paper *method.Paper
 	if r.o.Recipe != nil {
 		paper = r.o.Recipe.Paper
@@ -152,7 +148,7 @@ func (r *run) stages(ctx context.Context, ds data.Dataset, truth []int32, m Metr
 		if i+1 < len(all) && all[i+1].Name == st.Name {
 			continue // a rung on the way; the candidates show it
 		}
-		kept = float64(st.Stored) / float64(weights)
+		kept = float64(st.Stored) / float64(max(1, all[0].Stored))
 		s := Stage{Bytes: st.Bytes, Kept: kept, Choice: errRate(int(math.Round(st.Choice.Error*float64(st.Choice.N))), st.Choice.N)}
 		same := i > 0 && all[i-1].Graph == st.Graph
 		switch {

@@ -161,7 +161,7 @@ type Stage struct {
 	Name  string  `json:"name"`
 	Bytes int64   `json:"bytes"`
 	Ratio float64 `json:"ratio"`
-	// Kept is the share of weights that are not pruned, 0..1.
+	// Kept is the share of the original model's weights that are left, 0..1.
 	Kept float64 `json:"kept"`
 	// Choice and Test are errors on those splits, 0..1; N is 0 where not measured.
 	Choice ErrorRate `json:"choice"`

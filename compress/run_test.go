@@ -167,6 +167,9 @@ func TestRun(t *testing.T) {
 			if a, b := fmt.Sprint(r.Layers[0].Shape), fmt.Sprint(r.Layers[1].Shape); a != "[12 12]" || b != "[3 12]" {
 				t.Errorf("layers %s %s", a, b)
 			}
+			if dense, cut := r.Stages[0].Kept, r.Stages[2].Kept; dense != 1 || cut > 0.5 {
+				t.Errorf("%v of the weights are left at first, %v with half of the channels", dense, cut)
+			}
 			if i := slices.IndexFunc(r.Refused, func(x Refusal) bool { return x.What == "channels of fc2" }); i < 0 {
 				t.Errorf("refused %v", r.Refused)
 			}
