@@ -27,6 +27,7 @@ var Methods = []*method.Method{
 	prune.ThiNet,
 	prune.Reconstruct,
 	prune.Merge,
+	prune.LowRank,
 	prune.Blocks,
 	prune.Recalibrate,
 	prune.Order,
