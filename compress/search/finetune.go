@@ -15,7 +15,7 @@ import (
 	"whit/train"
 )
 
-// finetune looks for the smallest model with training: first what can be had without, in a part of the time, then levels that
+// finetune looks for the smallest model with training: first what can be had without, in a part of the time, unless that is far from a size that is asked for, then levels that
 // are trained from the model as it came, in fewer and fewer bytes.
 func (r *runner) finetune(ctx context.Context) error {
 	const untrained = 0.25 // share of the time that is not for training
@@ -28,8 +28,10 @@ func (r *runner) finetune(ctx context.Context) error {
 		return err
 	}
 	r.trains = true
-	if err := r.part(ctx, untrained, r.mix); err != nil && !errors.Is(err, errLate) {
-		return err
+	if !r.roomy() { // else it leads nowhere near the size
+		if err := r.part(ctx, untrained, r.mix); err != nil && !errors.Is(err, errLate) {
+			return err
+		}
 	}
 	return r.levels(ctx, epoch)
 }
@@ -40,10 +42,15 @@ func (r *runner) slowest() float64 {
 		share   = 0.1
 		slimmed = 0.4 // where it takes far less by the time that levels are trained
 	)
-	if r.sized() && !crowded(r.o.Target, r.start.Weights()) && r.may("channels") {
+	if r.roomy() {
 		return slimmed
 	}
 	return share
+}
+
+// roomy reports whether a size is asked for that leaves a network room, so that it loses channels first.
+func (r *runner) roomy() bool {
+	return r.sized() && !crowded(r.o.Target, r.start.Weights()) && r.may("channels")
 }
 
 // part does something in a share of the time that is left.
@@ -80,11 +87,25 @@ func (r *runner) epoch(ctx context.Context, from *method.State, set map[string]a
 		within, end = context.WithTimeout(ctx, allowed)
 	}
 	defer end()
+	training := timed(s)
+	err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods)
+	took := time.Duration(float64(training()) * float64(from.Train.Len()) / float64(s.Train.Len()))
+	switch {
+	case r.o.Deadline.IsZero():
+		return 0, err
+	case err != nil && within.Err() != nil && ctx.Err() == nil, err == nil && took > allowed:
+		return 0, fmt.Errorf("%w: an epoch takes more than %.0f%% of what there is", errSlow, 100*share)
+	}
+	return took, err
+}
+
+// timed is how long levels of a state are trained from here on: what is done before and after is done once a fit, or, as a teacher is asked, once for all.
+func timed(s *method.State) func() time.Duration {
 	var began time.Time
 	var took time.Duration
 	tell := s.Progress
 	s.Progress = func(e method.Event) {
-		switch { // what is done before and after is done once a fit
+		switch {
 		case e.Stage == quant.StageTrained && e.Done == 0:
 			began = time.Now()
 		case e.Stage == quant.StageTrained:
@@ -94,15 +115,10 @@ func (r *runner) epoch(ctx context.Context, from *method.State, set map[string]a
 			tell(e)
 		}
 	}
-	err := s.Step(within, method.Step{Method: "trained", Set: set}, Methods)
-	took = time.Duration(float64(took) * float64(from.Train.Len()) / float64(s.Train.Len()))
-	switch {
-	case r.o.Deadline.IsZero():
-		return 0, err
-	case err != nil && within.Err() != nil && ctx.Err() == nil, err == nil && took > allowed:
-		return 0, fmt.Errorf("%w: an epoch takes more than %.0f%% of what there is", errSlow, 100*share)
+	return func() time.Duration {
+		s.Progress = tell
+		return took
 	}
-	return took, err
 }
 
 // fit is the arguments of training levels.
@@ -297,9 +313,10 @@ func (r *runner) seen(ctx context.Context) (bool, error) {
 // run trains levels in one number of bytes after another.
 func (f *fitting) run(ctx context.Context) error {
 	const (
-		near    = 1.1 // bytes that hold, of those that fail, at which it ends
-		least   = 4   // epochs
-		longest = 6   // epochs where there is time, of what they are without a deadline
+		near    = 1.1  // bytes that hold, of those that fail, at which it ends
+		least   = 4    // epochs
+		longest = 6    // epochs where there is time, of what they are without a deadline
+		within  = 0.95 // of the size, what is trained first, so that it is within
 	)
 	r := f.r
 	fails := 0.0
@@ -315,8 +332,9 @@ func (f *fitting) run(ctx context.Context) error {
 			if f.sized { // a short fit tells what is beside levels
 				share, short = 0.75, k == 0
 			}
-			if epochs = min(longest*f.full, int(share*float64(f.left()))); short {
-				epochs = min(epochs, least)
+			left := f.left()
+			if epochs = min(longest*f.full, max(int(share*float64(left)), min(least, left))); short {
+				epochs, bytes = min(epochs, least), within*float64(r.o.Target)
 			}
 		}
 		c, ok, err := f.once(ctx, k, bytes, epochs, least)
@@ -327,6 +345,7 @@ func (f *fitting) run(ctx context.Context) error {
 		case f.sized && !short && c.Bytes <= r.o.Target:
 			return nil
 		case f.sized: // once more, now that the bytes beside levels are known
+			bytes = float64(r.o.Target)
 			continue
 		case ok:
 			f.best = min(f.best, float64(c.Bytes))
@@ -381,14 +400,17 @@ func (f *fitting) once(ctx context.Context, k int, bytes float64, epochs, least 
 	set := maps.Clone(f.set)
 	set["epochs"], set["bytes"] = epochs, int(math.Ceil(max(bytes/4, bytes-f.beside)))
 	fit := []method.Step{{Method: "trained", Set: set}}
-	began, fitted, through := time.Now(), f.from.Clone(), slices.Concat(f.through, fit)
-	if err = r.apply(ctx, what, fitted, fit); err == nil {
+	fitted, through := f.from.Clone(), slices.Concat(f.through, fit)
+	training := timed(fitted)
+	err = r.apply(ctx, what, fitted, fit)
+	took := training() / time.Duration(epochs)
+	if err == nil {
 		c, _, ok, err = r.try(ctx, what, fitted, through, f.finish...)
 	}
 	if err != nil {
 		return c, false, err
 	}
-	if took := time.Since(began) / time.Duration(epochs); !again || took > f.epoch { // what was done before takes no time
+	if !again || took > f.epoch { // what was done before takes no time
 		f.epoch = took
 	}
 	f.beside = max(0, f.beside+float64(c.Bytes)-bytes)
