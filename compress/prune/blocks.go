@@ -86,14 +86,9 @@ type candidate struct {
 
 // candidates lists what can be removed, in node order.
 func candidates(s *method.State, glob, kind string) (cs []candidate, err error) {
-	t, err := newTyper(s.Graph, s.Train.Shape())
+	types, err := typesOf(s.Graph, s.Train.Shape())
 	if err != nil {
 		return nil, err
-	}
-	for _, n := range s.Graph.Nodes {
-		if _, err := t.step(n); err != nil {
-			return nil, err
-		}
 	}
 	kept := map[*graph.Node]bool{}
 	for _, l := range method.FindLayers(s.Graph, "") {
@@ -106,8 +101,8 @@ func candidates(s *method.State, glob, kind string) (cs []candidate, err error) 
 	}
 	uses := s.Graph.Uses()
 	same := func(a, b *graph.Value) bool {
-		x, ok1 := t.types[a]
-		y, ok2 := t.types[b]
+		x, ok1 := types[a]
+		y, ok2 := types[b]
 		return ok1 && ok2 && x.Equal(y)
 	}
 	for _, n := range s.Graph.Nodes {

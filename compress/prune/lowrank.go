@@ -44,7 +44,7 @@ var LowRank = &method.Method{
 		{Name: "by", Kind: method.String, Default: "macs", Choices: []string{"macs", "weights"}, Doc: "what counts as work"},
 		{Name: "round_to", Kind: method.Int, Default: 8, Min: 1, Max: 4096, Doc: "ranks are multiples of it"},
 		{Name: "images", Kind: method.Int, Default: 256, Min: 0, Max: 1e6, Doc: "images of the training part to look at, without their labels; 0: the weights alone"},
-		rowsParam,
+		{Name: "rows", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 24, Doc: "places of a layer's input that are taken of them; 0: 16 for every column, at least 16384"},
 	}, method.FitParams(0, 1e-3)...),
 	Apply: lowRank,
 }
@@ -113,17 +113,12 @@ func workOf(s *method.State, by string) (func(n *graph.Node) float64, error) {
 	if by == "weights" || s.Train == nil {
 		return func(*graph.Node) float64 { return 1 }, nil
 	}
-	t, err := newTyper(s.Graph, s.Train.Shape())
+	types, err := typesOf(s.Graph, s.Train.Shape())
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range s.Graph.Nodes {
-		if _, err := t.step(n); err != nil {
-			return nil, err
-		}
-	}
 	return func(n *graph.Node) float64 {
-		ty, ok := t.types[n.Out[0]]
+		ty, ok := types[n.Out[0]]
 		if !ok || len(ty.Shape) < 2 {
 			return 1
 		}

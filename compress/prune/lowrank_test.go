@@ -217,6 +217,11 @@ func TestLowRankErrors(t *testing.T) {
 	}{
 		{"no images", "tiny", map[string]any{}, func(s *method.State) { s.Train = nil }, "no images"},
 		{"none can be split", "shufflenet1", map[string]any{"layers": "*.dw.conv"}, nil, "none of the"},
+		{"weights that are no numbers", "tiny", map[string]any{"images": 0}, func(s *method.State) {
+			x := slices.Clone(s.Layers[0].Weight.Data())
+			x[3] = float32(math.NaN())
+			s.Layers[0].Weight.Set(x)
+		}, "not found"},
 		{"no such layer", "tiny", map[string]any{"layers": "nosuch"}, nil, "no layer matches"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

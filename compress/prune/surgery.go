@@ -658,6 +658,20 @@ func newTyper(g *graph.Graph, shape []int) (*typer, error) {
 	return t, nil
 }
 
+// typesOf are the types of a graph's values, of those whose shapes do not depend on data.
+func typesOf(g *graph.Graph, shape []int) (map[*graph.Value]tensor.Type, error) {
+	t, err := newTyper(g, shape)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range g.Nodes {
+		if _, err := t.step(n); err != nil {
+			return nil, err
+		}
+	}
+	return t.types, nil
+}
+
 // step binds the outputs of a node and gives a copy of it on bound values; nil where
 // that needs data.
 func (t *typer) step(n *graph.Node) (*graph.Node, error) {
