@@ -28,7 +28,7 @@ func (r *runner) finetune(ctx context.Context) error {
 		return err
 	}
 	r.trains = true
-	if !r.roomy() { // else it leads nowhere near the size
+	if !r.slims() { // else it leads nowhere near the size
 		if err := r.part(ctx, untrained, r.mix); err != nil && !errors.Is(err, errLate) {
 			return err
 		}
@@ -42,14 +42,14 @@ func (r *runner) slowest() float64 {
 		share   = 0.1
 		slimmed = 0.4 // where it takes far less by the time that levels are trained
 	)
-	if r.roomy() {
+	if r.slims() {
 		return slimmed
 	}
 	return share
 }
 
-// roomy reports whether a size is asked for that leaves a network room, so that it loses channels first.
-func (r *runner) roomy() bool {
+// slims reports whether a size is asked for that leaves a network room, so that it loses channels first.
+func (r *runner) slims() bool {
 	return r.sized() && !crowded(r.o.Target, r.start.Weights()) && r.may("channels")
 }
 
@@ -322,19 +322,23 @@ func (f *fitting) run(ctx context.Context) error {
 	fails := 0.0
 	planned, each, first := fits(f.full, f.left(), f.crowded, f.sized)
 	bytes := first * f.best
-	if f.sized {
-		bytes = float64(r.o.Target)
-	}
 	for k := 0; k < planned && (f.sized || !r.reached()); k++ {
-		epochs, short := f.full, false
-		if !r.o.Deadline.IsZero() {
-			share := 1 / float64(planned-k)
-			if f.sized { // a short fit tells what is beside levels
-				share, short = 0.75, k == 0
+		limited := !r.o.Deadline.IsZero()
+		short := f.sized && limited && k == 0 // tells what is beside levels
+		if f.sized {
+			bytes = float64(r.o.Target)
+		}
+		if short {
+			bytes *= within
+		}
+		epochs := f.full
+		if limited {
+			share, left := 1/float64(planned-k), f.left()
+			if f.sized {
+				share = 0.75
 			}
-			left := f.left()
 			if epochs = min(longest*f.full, max(int(share*float64(left)), min(least, left))); short {
-				epochs, bytes = min(epochs, least), within*float64(r.o.Target)
+				epochs = min(epochs, least)
 			}
 		}
 		c, ok, err := f.once(ctx, k, bytes, epochs, least)
@@ -345,7 +349,6 @@ func (f *fitting) run(ctx context.Context) error {
 		case f.sized && !short && c.Bytes <= r.o.Target:
 			return nil
 		case f.sized: // once more, now that the bytes beside levels are known
-			bytes = float64(r.o.Target)
 			continue
 		case ok:
 			f.best = min(f.best, float64(c.Bytes))
