@@ -46,7 +46,7 @@ func TestSolve(t *testing.T) {
 		}
 		Solve(l, k, x)
 		for i := range k {
-			if got := dot(h[i*k:(i+1)*k], x); math.Abs(got-b[i]) > 1e-8 {
+			if got := Dot(h[i*k:(i+1)*k], x); math.Abs(got-b[i]) > 1e-8 {
 				t.Fatalf("k %d: row %d of H x is %v, want %v", k, i, got, b[i])
 			}
 		}
@@ -63,7 +63,7 @@ func TestSolve(t *testing.T) {
 				if i == j {
 					want = 1
 				}
-				if got := dot(h[i*k:(i+1)*k], inv[j*k:(j+1)*k]); math.Abs(got-want) > 1e-8 {
+				if got := Dot(h[i*k:(i+1)*k], inv[j*k:(j+1)*k]); math.Abs(got-want) > 1e-8 {
 					t.Fatalf("k %d: H H⁻¹ [%d,%d] is %v", k, i, j, got)
 				}
 				uu := 0.0
@@ -174,7 +174,7 @@ func TestAgainst(t *testing.T) {
 			}
 			r.Get(w, l.Weight.Data(), o)
 			for i := range r.K {
-				want := dot(m.G[i*r.K:(i+1)*r.K], w) + b*m.Sum[i]
+				want := Dot(m.G[i*r.K:(i+1)*r.K], w) + b*m.Sum[i]
 				if got := m.Cross[o%each*r.K+i]; math.Abs(got-want) > 1e-4*(1+math.Abs(want)) {
 					return fmt.Errorf("%s: Σ y x [%d,%d] is %v, want %v", l.Name, o, i, got, want)
 				}

@@ -63,6 +63,9 @@ type Options struct {
 	Rows int
 }
 
+// RowsParam is the parameter of methods that sets Options.Rows.
+var RowsParam = method.Param{Name: "rows", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 24, Doc: "places of a layer's input that are taken of them; 0: 16 for every column, at least 16384"}
+
 // memory bounds what is held at a time, in bytes: the values that are looked at, and the
 // Gram matrices.
 const memory = 512 << 20

@@ -32,7 +32,7 @@ func leave(p *Problem, r int, mask uint) float64 {
 	w := p.W[r*p.K : (r+1)*p.K]
 	x := make([]float64, len(at))
 	for a, k := range at {
-		x[a] = dot(p.Damped[k*p.K:(k+1)*p.K], w)
+		x[a] = Dot(p.Damped[k*p.K:(k+1)*p.K], w)
 	}
 	Solve(h, len(at), x)
 	d := slices.Clone(w)

@@ -39,23 +39,23 @@ func Cholesky(h []float64, k, threads int) error {
 		each(k-j0, 16, threads, func(r int) {
 			i := j0 + r
 			for j := j0; j < min(j1, i+1); j++ {
-				h[i*k+j] -= dot(h[i*k:i*k+j0], h[j*k:j*k+j0])
+				h[i*k+j] -= Dot(h[i*k:i*k+j0], h[j*k:j*k+j0])
 			}
 		})
 		for j := j0; j < j1; j++ {
-			d := h[j*k+j] - dot(h[j*k+j0:j*k+j], h[j*k+j0:j*k+j])
+			d := h[j*k+j] - Dot(h[j*k+j0:j*k+j], h[j*k+j0:j*k+j])
 			if !(d > 0) || math.IsInf(d, 0) {
 				return ErrSingular
 			}
 			h[j*k+j] = math.Sqrt(d)
 			for i := j + 1; i < j1; i++ {
-				h[i*k+j] = (h[i*k+j] - dot(h[i*k+j0:i*k+j], h[j*k+j0:j*k+j])) / h[j*k+j]
+				h[i*k+j] = (h[i*k+j] - Dot(h[i*k+j0:i*k+j], h[j*k+j0:j*k+j])) / h[j*k+j]
 			}
 		}
 		each(k-j1, 16, threads, func(r int) {
 			i := j1 + r
 			for j := j0; j < j1; j++ {
-				h[i*k+j] = (h[i*k+j] - dot(h[i*k+j0:i*k+j], h[j*k+j0:j*k+j])) / h[j*k+j]
+				h[i*k+j] = (h[i*k+j] - Dot(h[i*k+j0:i*k+j], h[j*k+j0:j*k+j])) / h[j*k+j]
 			}
 		})
 	}
@@ -65,7 +65,7 @@ func Cholesky(h []float64, k, threads int) error {
 // Solve replaces b [k] by the solution of L Lᵀ x = b.
 func Solve(l []float64, k int, b []float64) {
 	for i := range k {
-		b[i] = (b[i] - dot(l[i*k:i*k+i], b[:i])) / l[i*k+i]
+		b[i] = (b[i] - Dot(l[i*k:i*k+i], b[:i])) / l[i*k+i]
 	}
 	for i := k - 1; i >= 0; i-- {
 		b[i] /= l[i*k+i]
@@ -81,7 +81,7 @@ func Inverse(h []float64, k, threads int) error {
 	u := invertLower(h, k, threads) // u = L⁻ᵀ: row i has the elements from i on
 	each(k, 8, threads, func(i int) {
 		for j := range i + 1 { // h⁻¹ = L⁻ᵀ L⁻¹
-			h[i*k+j] = dot(u[i*k+i:(i+1)*k], u[j*k+i:(j+1)*k])
+			h[i*k+j] = Dot(u[i*k+i:(i+1)*k], u[j*k+i:(j+1)*k])
 		}
 	})
 	for i := range k {
@@ -132,7 +132,7 @@ func invertLower(l []float64, k, threads int) []float64 {
 		x := u[j*k : (j+1)*k]
 		x[j] = 1 / l[j*k+j]
 		for i := j + 1; i < k; i++ {
-			x[i] = -dot(l[i*k+j:i*k+i], x[j:i]) / l[i*k+i]
+			x[i] = -Dot(l[i*k+j:i*k+i], x[j:i]) / l[i*k+i]
 		}
 	})
 	return u
@@ -143,14 +143,14 @@ func Quadratic(h []float64, k int, d []float64) float64 {
 	sum := 0.0
 	for i, v := range d {
 		if v != 0 {
-			sum += float64(v * dot(h[i*k:(i+1)*k], d))
+			sum += float64(v * Dot(h[i*k:(i+1)*k], d))
 		}
 	}
 	return sum
 }
 
-// dot sums in four strands.
-func dot(a, b []float64) float64 {
+// Dot is a · b, summed in four strands.
+func Dot(a, b []float64) float64 {
 	b = b[:len(a)]
 	var s0, s1, s2, s3 float64
 	i := 0

@@ -209,7 +209,7 @@ func (p *Problem) times(h, x []float64) []float64 {
 	}
 	each(p.N, 1, p.Threads, func(r int) {
 		for i := range p.K {
-			y[r*p.K+i] = dot(h[i*p.K:(i+1)*p.K], x[r*p.K:(r+1)*p.K])
+			y[r*p.K+i] = Dot(h[i*p.K:(i+1)*p.K], x[r*p.K:(r+1)*p.K])
 		}
 	})
 	return y
@@ -224,7 +224,7 @@ func (p *Problem) Errors(w []float64) []float64 {
 	hd := p.times(p.H, d)
 	e := make([]float64, p.N)
 	for r := range e {
-		e[r] = math.Max(0, dot(d[r*p.K:(r+1)*p.K], hd[r*p.K:(r+1)*p.K]))
+		e[r] = math.Max(0, Dot(d[r*p.K:(r+1)*p.K], hd[r*p.K:(r+1)*p.K]))
 	}
 	return e
 }

@@ -44,7 +44,7 @@ var LowRank = &method.Method{
 		{Name: "by", Kind: method.String, Default: "macs", Choices: []string{"macs", "weights"}, Doc: "what counts as work"},
 		{Name: "round_to", Kind: method.Int, Default: 8, Min: 1, Max: 4096, Doc: "ranks are multiples of it"},
 		{Name: "images", Kind: method.Int, Default: 256, Min: 0, Max: 1e6, Doc: "images of the training part to look at, without their labels; 0: the weights alone"},
-		{Name: "rows", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 24, Doc: "places of a layer's input that are taken of them; 0: 16 for every column, at least 16384"},
+		fit.RowsParam,
 	}, method.FitParams(0, 1e-3)...),
 	Apply: lowRank,
 }
@@ -80,16 +80,16 @@ func lowRank(ctx context.Context, s *method.State, a method.Args) error {
 	}
 	if a.Int("images") == 0 {
 		for _, d := range subs {
-			if err := d.solve(nil, 0, s.Threads); err != nil {
+			if err := d.solve(nil, s.Threads); err != nil {
 				return err
 			}
 		}
 	} else {
 		done := 0
-		err := fit.Inputs(ctx, s, suited, fit.Options{Images: a.Int("images"), Rows: a.Int("rows")}, func(_ *method.Layer, p *stat.Patches) error {
-			s.Tell(method.Event{Stage: "lowrank", Message: suited[done].Name, Done: float64(done), Total: float64(len(suited))})
+		err := fit.Inputs(ctx, s, suited, fit.Options{Images: a.Int("images"), Rows: a.Int("rows")}, func(l *method.Layer, p *stat.Patches) error {
+			s.Tell(method.Event{Stage: "lowrank", Message: l.Name, Done: float64(done), Total: float64(len(suited))})
 			done++
-			return subs[done-1].solve(p.Parts, p.Rows, s.Threads)
+			return subs[done-1].solve(p, s.Threads)
 		})
 		if err != nil {
 			return fmt.Errorf("lowrank: %w", err)
@@ -98,7 +98,7 @@ func lowRank(ctx context.Context, s *method.State, a method.Args) error {
 	ranks(subs, a.Float("keep"), a.Int("round_to"))
 	split := 0
 	for _, d := range subs {
-		if d.halved() {
+		if d.pays() {
 			d.split(s)
 			split++
 		}
@@ -136,7 +136,7 @@ type subspace struct {
 	r      fit.Rows
 	places float64
 	w      []float64 // [N,K]
-	mean   []float64 // of the inputs [K]; nil: responses keep their mean
+	mean   []float64 // of the inputs [K]; 0: responses keep theirs
 	// values are the eigenvalues of the responses' covariance, least first, and vectors [N,N] has their vectors as columns.
 	values, vectors []float64
 	rank            int
@@ -164,38 +164,35 @@ func newSubspace(l *method.Layer, places float64, readers int) (*subspace, error
 	return d, nil
 }
 
-// solve finds the subspaces by moments over n rows of inputs, or, where there are none, by the weights.
-func (d *subspace) solve(parts []stat.Moments, n int64, threads int) error {
+// solve finds the subspace by moments of the inputs, or, where there are none, by the weights.
+func (d *subspace) solve(p *stat.Patches, threads int) error {
 	N, k := d.r.N, d.r.K
 	c := make([]float64, N*N)
-	if d.l.Node.Op != "MatMul" && parts != nil && n > 0 { // which has no bias to take a mean
-		d.mean = make([]float64, 0, k)
+	var parts []stat.Moments
+	d.mean = make([]float64, k)
+	if p != nil {
+		parts = p.Parts
+		n := centred(d.l, p)
 		for _, m := range parts {
-			for _, v := range m.Sum {
-				d.mean = append(d.mean, v/float64(n))
+			for i, v := range m.Sum {
+				d.mean[m.From+i] = v * n
 			}
 		}
 	}
 	parallelRows(N, threads, func(o int) {
 		hw := d.w[o*k:][:k]
-		if parts != nil {
+		if p != nil {
 			hw = make([]float64, k)
 		}
 		for _, m := range parts {
-			w, out := d.w[o*k+m.From:][:m.K], hw[m.From:][:m.K]
-			offset := 0.0
-			if d.mean != nil {
-				offset = dot(w, d.mean[m.From:][:m.K])
-			}
+			w, out, mean := d.w[o*k+m.From:][:m.K], hw[m.From:][:m.K], d.mean[m.From:][:m.K]
+			offset := fit.Dot(w, mean)
 			for i := range out {
-				out[i] = dot(m.G[i*m.K:][:m.K], w) / float64(n)
-				if d.mean != nil {
-					out[i] -= offset * d.mean[m.From+i]
-				}
+				out[i] = fit.Dot(m.G[i*m.K:][:m.K], w)/float64(p.Rows) - float64(offset*mean[i])
 			}
 		}
-		for p := range N {
-			c[o*N+p] = dot(hw, d.w[p*k:][:k])
+		for q := range N {
+			c[o*N+q] = fit.Dot(hw, d.w[q*k:][:k])
 		}
 	})
 	d.values, d.vectors, d.rank = make([]float64, N), c, N
@@ -211,32 +208,24 @@ func (d *subspace) solve(parts []stat.Moments, n int64, threads int) error {
 	return nil
 }
 
-func dot(a, b []float64) (sum float64) {
-	for i, v := range a {
-		sum += float64(v * b[i])
-	}
-	return sum
-}
+// whole is the work of the layer as it is.
+func (d *subspace) whole() float64 { return d.places * float64(d.r.N*d.r.K) }
 
-// cost is the work of a layer of so many directions, whole where that is less.
+// cost is the work of the layer of so many directions, whole where that is less.
 func (d *subspace) cost(rank int) float64 {
-	n, k := float64(d.r.N), float64(d.r.K)
-	return d.places * min(n*k, float64(rank)*(n+k))
+	return min(d.whole(), d.places*float64(rank*(d.r.N+d.r.K)))
 }
 
-// halved reports whether the layer takes less work in two parts.
-func (d *subspace) halved() bool { return d.cost(d.rank) < d.cost(d.r.N+d.r.K) }
+// pays reports whether the layer takes less work in two parts.
+func (d *subspace) pays() bool { return d.cost(d.rank) < d.whole() }
 
 // ranks takes directions from all layers until what is left takes no more than a share of the work. What a step of a layer costs grows from step to step, so that the
 // cheapest step is a layer's next.
 func ranks(subs []*subspace, keep float64, roundTo int) {
-	all, left := 0.0, 0.0
-	for _, d := range subs {
-		whole := d.cost(d.r.N + d.r.K)
-		all, left = all+whole, left+whole
-	}
+	all := 0.0
 	shares := make([][]float64, len(subs)) // of the variance
 	for i, d := range subs {
+		all += d.whole()
 		sum := 0.0
 		for _, v := range d.values {
 			sum += v
@@ -249,7 +238,7 @@ func ranks(subs []*subspace, keep float64, roundTo int) {
 		}
 	}
 	next := func(d *subspace) int { return (d.rank - 1) / roundTo * roundTo }
-	for left > keep*all {
+	for left := all; left > keep*all; {
 		var best *subspace
 		least := math.Inf(1)
 		for i, d := range subs {
@@ -280,9 +269,7 @@ func (d *subspace) split(s *method.State) {
 	in, out := make([]float64, r*k), make([]float64, N*r)
 	off := make([]float64, N) // what is not in the subspace, of the mean response
 	for o := range off {
-		if d.mean != nil {
-			off[o] = dot(d.w[o*k:][:k], d.mean)
-		}
+		off[o] = fit.Dot(d.w[o*k:][:k], d.mean)
 	}
 	whole := slices.Clone(off)
 	for j := range r {
@@ -303,7 +290,7 @@ func (d *subspace) split(s *method.State) {
 		if size == 0 {
 			continue
 		}
-		at := dot(u, whole)
+		at := fit.Dot(u, whole)
 		for o, v := range u {
 			out[o*r+j] = v * size
 			off[o] -= v * at
@@ -312,12 +299,8 @@ func (d *subspace) split(s *method.State) {
 			}
 		}
 	}
-	taken := map[string]bool{}
-	for _, v := range g.Values() {
-		taken[v.Name] = true
-	}
 	name := func(of string) string {
-		if of = d.l.Name + of; taken[of] {
+		if of = d.l.Name + of; g.Find(of) != nil {
 			return g.NewName(of)
 		}
 		return of
@@ -340,12 +323,13 @@ func (d *subspace) split(s *method.State) {
 	}
 	first := part(0, in, maps.Clone(n.Attrs), n.In[0], within)
 	second := part(1, out, attrs, first.Out[0], across)
-	if b := n.Input(2); b != nil || d.mean != nil {
-		if b != nil {
-			for o, v := range tensor.Of[float32](b.Tensor()) {
-				off[o] += float64(v)
-			}
+	b := n.Input(2)
+	if b != nil {
+		for o, v := range tensor.Of[float32](b.Tensor()) {
+			off[o] += float64(v)
 		}
+	}
+	if b != nil || slices.ContainsFunc(off, func(v float64) bool { return v != 0 }) {
 		second.In = append(second.In, g.NewConst(name(".1.bias"), floats(off)))
 	}
 	second.Out = n.Out

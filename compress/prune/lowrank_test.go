@@ -147,7 +147,7 @@ func TestLowRankLeast(t *testing.T) {
 					}
 				}
 			}
-			if err := d.solve([]stat.Moments{{K: k, G: g, Sum: mean}}, 200, 1); err != nil {
+			if err := d.solve(&stat.Patches{Rows: 200, Parts: []stat.Moments{{K: k, G: g, Sum: mean}}}, 1); err != nil {
 				t.Fatal(err)
 			}
 			gone := 0.0

@@ -28,7 +28,7 @@ var Refit = &method.Method{
 		{Name: "layers", Kind: method.String, Default: "*", Doc: "which layers: globs, joined by commas"},
 		{Name: "weights", Kind: method.Bool, Default: true, Doc: "fit weights too, not only biases"},
 		{Name: "images", Kind: method.Int, Default: 256, Min: 4, Max: 1e5, Doc: "images of the training part that are looked at, without their labels; a quarter judges"},
-		{Name: "rows", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 24, Doc: "places of a layer's input that are taken of them; 0: 16 for every column, at least 16384"},
+		fit.RowsParam,
 	},
 	Apply: refit,
 }

@@ -17,7 +17,7 @@ import (
 func calibration() []method.Param {
 	return []method.Param{
 		{Name: "images", Kind: method.Int, Default: 256, Min: 1, Max: 1e5, Doc: "images of the training part that are looked at, without their labels"},
-		{Name: "rows", Kind: method.Int, Default: 0, Min: 0, Max: 1 << 24, Doc: "places of a layer's input that are taken of them; 0: 16 for every column, at least 16384"},
+		fit.RowsParam,
 		{Name: "damp", Kind: method.Float, Default: 0.01, Min: 1e-9, Max: 10, Doc: "added to the diagonal of the inputs' second moments, of its mean"},
 	}
 }
